@@ -1,0 +1,1 @@
+"""Words and types that every room shares; imports no other room."""

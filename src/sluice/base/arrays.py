@@ -1,0 +1,14 @@
+"""Array types; the suffix names the axes: b band, h row, w column, t time."""
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+ArrayHW: TypeAlias = npt.NDArray[np.float32]
+ArrayBHW: TypeAlias = npt.NDArray[np.float32]
+ArrayTBHW: TypeAlias = npt.NDArray[np.float32]
+BoolHW: TypeAlias = npt.NDArray[np.bool_]
+BoolTHW: TypeAlias = npt.NDArray[np.bool_]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+IntArray: TypeAlias = npt.NDArray[np.int64]

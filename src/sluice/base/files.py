@@ -1,0 +1,140 @@
+"""Files that are whole or not there, and rasters and vectors opened by a safe driver only."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import pyogrio
+import rasterio
+from rasterio.errors import RasterioError
+
+from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
+
+# A VRT, and any driver that takes addresses or other files' names from inside a file, can make
+# GDAL read what the user never named. So only these are tried.
+RASTER_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG")
+VECTOR_DRIVERS = ("GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML", "LIBKML", "Parquet")
+
+
+@contextlib.contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` only if the block succeeds.
+
+    Nothing half-written ever bears the final name, and nothing is left after a failure.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: drivers choose by it.
+    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    part.unlink()
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def open_raster(path: Path | str) -> Any:
+    """Open a raster for reading, by a driver of the allow-list.
+
+    Returns:
+        An open `rasterio.DatasetReader`; close it.
+
+    Raises:
+        ItemNotFound: No such file.
+        AssetReadError: No allowed driver reads it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
+    try:
+        # Sharing would hand out a dataset that somebody else opened without the allow-list.
+        return rasterio.open(path, driver=list(RASTER_DRIVERS), sharing=False)
+    except RasterioError as err:
+        allowed = ", ".join(RASTER_DRIVERS)
+        raise AssetReadError(
+            f"{path}: not a readable image ({_first_line(err)}); "
+            f"Sluice opens {allowed} files only, and not VRT or other containers of links",
+            href=str(path),
+        ) from err
+
+
+def read_vector(path: Path | str, *, layer: str | None = None) -> gpd.GeoDataFrame:
+    """Read a vector file, by a driver of the allow-list.
+
+    Raises:
+        ItemNotFound: No such file.
+        AssetReadError: Not readable, or by a driver that is not allowed.
+        ConfigError: It holds no geometry or no CRS.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
+    if path.suffix.lower() in {".parquet", ".geoparquet"}:
+        frame = _read_geoparquet(path)
+    else:
+        frame = _read_ogr(path, layer)
+    if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
+        raise ConfigError(f"{path}: holds no geometry; give points or polygons", href=str(path))
+    if frame.crs is None:
+        raise ConfigError(f"{path}: has no CRS; add one (QGIS: Assign projection)", href=str(path))
+    return frame
+
+
+def _read_geoparquet(path: Path) -> gpd.GeoDataFrame:
+    try:
+        return gpd.read_parquet(path)
+    except (ValueError, OSError) as err:
+        raise AssetReadError(f"{path}: not a GeoParquet file ({_first_line(err)})") from err
+
+
+def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    try:
+        driver = pyogrio.detect_write_driver(str(path))
+    except ValueError:
+        driver = "unknown"
+    if driver not in VECTOR_DRIVERS:
+        raise AssetReadError(
+            f"{path}: files of this kind ({driver}) are not opened; "
+            "use GeoPackage, GeoJSON, Shapefile, FlatGeobuf, KML or GeoParquet",
+            href=str(path),
+        )
+    try:
+        found = pyogrio.read_info(path, layer=layer)["driver"]
+        if found not in VECTOR_DRIVERS:
+            raise AssetReadError(
+                f"{path}: is a {found} file inside, and such files may read others; convert it",
+                href=str(path),
+            )
+        return gpd.read_file(path, layer=layer, engine="pyogrio")
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as err:
+        raise AssetReadError(
+            f"{path}: cannot be read as {driver} ({_first_line(err)}); "
+            "open and save it again in QGIS, or use another format",
+            href=str(path),
+        ) from err
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip().splitlines()[0] if str(err).strip() else type(err).__name__

@@ -1,0 +1,79 @@
+"""The seams: what a room may expect of another that it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from odc.geo.geobox import GeoBox
+
+from sluice.base.arrays import ArrayHW
+from sluice.base.raster import Raster
+from sluice.base.records import ModelInput, Scene
+
+
+@runtime_checkable
+class ImagerySource(Protocol):
+    """Where scenes come from."""
+
+    @property
+    def scenes(self) -> Sequence[Scene]:
+        """What there is, oldest first where dates are known."""
+        ...
+
+    def read(self, scene: Scene, bands: Sequence[str], geobox: GeoBox) -> Raster:
+        """Read bands onto a grid, as reflectance or dB, NaN where there is none.
+
+        Raises:
+            BandNotFound: The scene lacks a band.
+            AssetReadError: The file is damaged.
+        """
+        ...
+
+    def read_sky(self, scene: Scene, geobox: GeoBox) -> ArrayHW | None:
+        """Read the scene's cloud layer (`scene.sky_layer`), nearest neighbour, NaN outside.
+
+        None where the scene has none.
+        """
+        ...
+
+
+class TileLoader(Protocol):
+    """Gives a model's inputs on any part of the processing grid. Must pickle."""
+
+    def __call__(self, geobox: GeoBox) -> Raster:
+        """Bands are the inputs' keys, in the model's order."""
+        ...
+
+
+class Predictor(Protocol):
+    """A model that scores square windows."""
+
+    @property
+    def inputs(self) -> tuple[ModelInput, ...]:
+        """What it needs, in order."""
+        ...
+
+    @property
+    def gsd_m(self) -> float:
+        """Pixel side it was trained at, metres."""
+        ...
+
+    @property
+    def window_px(self) -> int:
+        """Side of its window."""
+        ...
+
+    def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
+        """Score the windows whose first pixel is at each of `rows` x `cols`.
+
+        Args:
+            raster: The inputs, NaN where not observed.
+            rows: First rows, increasing; every window lies inside the raster.
+            cols: First columns, likewise.
+
+        Returns:
+            (len(rows), len(cols)) float32; NaN where a window has more invalid pixels than
+            the model allows.
+        """
+        ...

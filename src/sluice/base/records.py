@@ -1,0 +1,126 @@
+"""The records that travel between rooms, and that a run leaves as evidence."""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Frozen, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelInput(Record):
+    """One input of a model: a band in a period.
+
+    Period 0 is the one under judgement, -1 the one before; so radar drops and change models fit
+    the same interface as a single date.
+    """
+
+    band: str
+    """STAC common name."""
+    period: int = Field(default=0, le=0)
+
+    @property
+    def key(self) -> str:
+        """`red` in the current period, `vv@-1` in the one before."""
+        return self.band if self.period == 0 else f"{self.band}@{self.period}"
+
+
+class Scene(Record):
+    """One acquisition, as far as a run needs to know it."""
+
+    id: str
+    href: str
+    """File, folder or address; never with credentials."""
+    sensor: str | None = None
+    """`Sensor.id`, None where unknown."""
+    acquired: dt.date | None = None
+    processing_baseline: str | None = None
+    bands: tuple[str, ...] = ()
+    """Common names, in file order."""
+    sky_layer: str | None = None
+    """The cloud information used: `scl`, `qa60`, `clp`, `cld`, `udm2`, or None."""
+    scale: float = 1.0
+    offset: float = 0.0
+    radiometry_from: str = ""
+    """Where scale and offset come from: `file`, `flags`, `sensor folder`, …"""
+    sha256: str | None = None
+    """Of the file, where it is a single local one."""
+
+
+class TileStatus(StrEnum):
+    """What became of a tile."""
+
+    DONE = "done"
+    """Scored, in part at least."""
+    NOT_OBSERVED = "not_observed"
+    """Read, and nothing in it was clear or covered."""
+    FAILED = "failed"
+    """Could not be read or scored: not observed either, and counted apart."""
+
+
+class TileOutcome(Record):
+    """One tile of one run."""
+
+    tile_id: str
+    status: TileStatus
+    windows: int
+    """Windows that the tile owns."""
+    observed: int
+    """Windows that were scored."""
+    reason: str | None = None
+    """Why it failed."""
+
+
+class Detection(Record):
+    """A polygon of one run, without its geometry: the columns of `sites.*` files."""
+
+    detection_id: str
+    lon: float
+    lat: float
+    score_mean: float
+    score_peak: float
+    probability_mean: float | None
+    """None where the model has no calibration."""
+    probability_peak: float | None
+    footprint_ha: float
+    """Geodesic area of the scored cells above the threshold: it overstates a mine."""
+    delineated_ha: float | None
+    """Geodesic area of the outlined workings; None until an outline exists."""
+    isolated: bool
+    windows: int
+    """Cells in the polygon."""
+
+
+class Run(Record):
+    """What a run read, used and did: `run.json`."""
+
+    run_id: str
+    sluice_version: str
+    started: dt.datetime
+    finished: dt.datetime | None
+    status: str
+    """`complete` or `failed`; a run that was cut off leaves no `run.json`."""
+    scenes: tuple[Scene, ...]
+    model: dict[str, Any]
+    """Name, hash, thresholds, calibration: copied from the manifest that was used."""
+    engine: str
+    precision: str
+    prior: float | None
+    parameters: dict[str, Any]
+    grid: dict[str, Any]
+    """CRS, transform and shape of the processing grid."""
+    tiles: tuple[TileOutcome, ...]
+    summary: dict[str, Any]
+    disclaimer: str
+
+
+DISCLAIMER = (
+    "A detection is a lead to verify, not proof. Do not accuse anyone on the strength of it alone."
+)

@@ -1,0 +1,1 @@
+"""Pure arrays: clear sky, reduction over time, indices."""

@@ -1,0 +1,1 @@
+"""Find and read images: local files now, catalogues beside them."""

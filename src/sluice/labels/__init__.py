@@ -1,0 +1,1 @@
+"""Labels of mines: chips, polygons and points, and their splits."""

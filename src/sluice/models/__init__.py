@@ -1,0 +1,1 @@
+"""Model packages and what runs them."""

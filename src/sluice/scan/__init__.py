@@ -1,0 +1,1 @@
+"""Tiles, windows, prediction and blending; gets protocols, knows no model."""

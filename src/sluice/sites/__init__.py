@@ -1,0 +1,1 @@
+"""From scores to polygons: thresholds, outlines, areas."""

@@ -1,0 +1,1 @@
+"""Fitting models; the only room besides models that may import torch."""
