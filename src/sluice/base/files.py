@@ -69,8 +69,10 @@ def open_raster(path: Path | str) -> Any:
     if not path.is_file():
         raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
     try:
-        # Sharing would hand out a dataset that somebody else opened without the allow-list.
-        return rasterio.open(path, driver=list(RASTER_DRIVERS), sharing=False)
+        # `rasterio.open` takes one driver only, the reader behind it a list. Sharing would hand
+        # out a dataset that somebody else opened without the allow-list.
+        with rasterio.Env():
+            return rasterio.DatasetReader(path, driver=list(RASTER_DRIVERS), sharing=False)
     except RasterioError as err:
         allowed = ", ".join(RASTER_DRIVERS)
         raise AssetReadError(

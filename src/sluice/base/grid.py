@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyproj
+from affine import Affine
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from pyproj.aoi import AreaOfInterest
@@ -35,8 +36,19 @@ class PixelWindow:
 
     def of(self, geobox: GeoBox) -> GeoBox:
         """The grid of this window, given the grid of the whole."""
-        moved = geobox.affine * geobox.affine.translation(self.col, self.row)
-        return GeoBox((self.height, self.width), moved, geobox.crs)
+        return GeoBox(
+            (self.height, self.width), shifted(geobox.affine, self.row, self.col), geobox.crs
+        )
+
+
+def shifted(affine: Affine, row: float, col: float) -> Affine:
+    """The transform of a grid that begins at a pixel of another, whole or not.
+
+    Written out, because affine 3 deprecates `*` and affine 2 has no `@`.
+    """
+    x = affine.c + affine.a * col + affine.b * row
+    y = affine.f + affine.d * col + affine.e * row
+    return Affine(affine.a, affine.b, x, affine.d, affine.e, y)
 
 
 def iter_tiles(
@@ -94,6 +106,5 @@ def utm_grid(bbox: BBox, crs: CRS, gsd_m: float) -> GeoBox:
     # A thousandth of a pixel of tolerance keeps float noise from adding a row.
     col0, row0 = math.floor(xmin / gsd_m + 1e-3), math.ceil(ymax / gsd_m - 1e-3)
     col1, row1 = math.ceil(xmax / gsd_m - 1e-3), math.floor(ymin / gsd_m + 1e-3)
-    return GeoBox.from_bbox(
-        (col0 * gsd_m, row1 * gsd_m, col1 * gsd_m, row0 * gsd_m), crs, resolution=gsd_m
-    )
+    transform = Affine(gsd_m, 0, col0 * gsd_m, 0, -gsd_m, row0 * gsd_m)
+    return GeoBox((row0 - row1, col1 - col0), transform, crs)

@@ -51,7 +51,7 @@ class Scene(Record):
     radiometry_from: str = ""
     """Where scale and offset come from: `file`, `flags`, `sensor folder`, …"""
     sha256: str | None = None
-    """Of the file, where it is a single local one."""
+    """Of a local file; of a local folder, over the sorted hashes of the files used."""
 
 
 class TileStatus(StrEnum):
