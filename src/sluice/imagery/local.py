@@ -1,0 +1,246 @@
+"""Images from disk: multi-band files and folders of single-band files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from sluice.base.arrays import ArrayBHW, ArrayHW
+from sluice.base.errors import BandNotFound, ConfigError, ItemNotFound
+from sluice.base.files import sha256_file
+from sluice.base.grid import iter_tiles
+from sluice.base.raster import Raster
+from sluice.base.records import Scene
+from sluice.base.sensors import Sensor, find_sensor
+from sluice.imagery.assets import Asset
+from sluice.imagery.members import Members, members_of_file, members_of_folder
+from sluice.imagery.names import SKY_LAYERS, baseline_in_name, sensor_in_name
+from sluice.imagery.radiometry import Stated, settle_radiometry
+from sluice.imagery.warp import ReadPlan, plan_read
+
+# Google Earth Engine's COPERNICUS/S2 catalogue: between these dates QA60 is there and empty.
+_QA60_EMPTY_FROM = dt.date(2022, 1, 25)
+_QA60_EMPTY_UNTIL = dt.date(2024, 2, 28)
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """A scene and the files it is made of."""
+
+    scene: Scene
+    bands: dict[str, Asset]
+    """By common name."""
+    sky: Asset | None
+    """The cloud layer named in `scene.sky_layer`."""
+
+
+@dataclass(frozen=True)
+class LocalImages:
+    """Scenes on disk: an `ImagerySource`. Holds no open file, so it pickles."""
+
+    files: tuple[SceneFiles, ...]
+    """Oldest first, those without a date last."""
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """Oldest first, those without a date last."""
+        return tuple(files.scene for files in self.files)
+
+    def read(self, scene: Scene, bands: Sequence[str], geobox: GeoBox) -> Raster:
+        """Read bands onto a grid.
+
+        Pixels are copied where the file shares the grid's lines, else bilinear (averaged first
+        where the grid is more than twice as coarse). A pixel has the same value whatever part
+        of a grid is read.
+
+        Args:
+            scene: One of `scenes`.
+            bands: Common names.
+            geobox: Axis-parallel grid.
+
+        Returns:
+            Reflectance or dB, NaN where there is none.
+
+        Raises:
+            BandNotFound: The scene lacks a band.
+            AssetReadError: A file is damaged.
+            ItemNotFound: A file is gone, or the scene is not one of these.
+        """
+        files = self._files_of(scene)
+        missing = [band for band in bands if band not in files.bands]
+        if missing:
+            raise BandNotFound.from_missing_and_available(
+                missing, files.bands, wanted_by="the model", href=scene.href
+            )
+        data: ArrayBHW = np.empty((len(bands), *geobox.shape.yx), dtype=np.float32)
+        plans: dict[GeoBox, ReadPlan] = {}
+        for k, band in enumerate(bands):
+            asset = files.bands[band]
+            if asset.geobox not in plans:
+                plans[asset.geobox] = plan_read(asset.geobox, geobox)
+            data[k] = plans[asset.geobox].read(asset)
+        return Raster(data, tuple(bands), geobox)
+
+    def read_sky(self, scene: Scene, geobox: GeoBox) -> ArrayHW | None:
+        """Read the scene's cloud layer as stored, nearest neighbour, NaN outside.
+
+        Returns:
+            (H, W) float32, or None where the scene has none.
+
+        Raises:
+            AssetReadError: The file is damaged.
+            ItemNotFound: The file is gone, or the scene is not one of these.
+        """
+        sky = self._files_of(scene).sky
+        return None if sky is None else plan_read(sky.geobox, geobox, nearest=True).read(sky)
+
+    def source_grids(self, scene: Scene) -> tuple[GeoBox, ...]:
+        """The distinct grids of a scene's bands, the finest first."""
+        grids = {asset.geobox for asset in self._files_of(scene).bands.values()}
+        return tuple(sorted(grids, key=lambda grid: abs(grid.affine.determinant)))
+
+    def _files_of(self, scene: Scene) -> SceneFiles:
+        for files in self.files:
+            if files.scene.id == scene.id:
+                return files
+        raise ItemNotFound(f"{scene.id}: not among the images opened", item_id=scene.id)
+
+
+def open_local(
+    paths: Iterable[Path | str],
+    *,
+    sensor: str | None = None,
+    bands: Sequence[str] | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    nodata: float | None = None,
+) -> LocalImages:
+    """Find out what images hold, and how to read them.
+
+    Args:
+        paths: Each a file of several bands, or a folder with one image: single-band files, or
+            one file of several bands; a cloud layer in the folder is used.
+        sensor: `Sensor.id`, where names do not tell.
+        bands: Names of the bands in file order, for files whose bands have none.
+        scale: reflectance = count * scale + offset; in place of what the files say.
+        offset: See `scale`.
+        nodata: Count that means no data; in place of what the files say.
+
+    Raises:
+        ItemNotFound: No such file or folder.
+        AssetReadError: A file is damaged, or of a kind that is not opened.
+        BandNotFound: No band has a known name.
+        GridMismatch: A file has no CRS, or a folder's files have several.
+        NoValidData: An image is empty.
+        ConfigError: The sensor is unknown, dates are mixed in a folder, nobody states the
+            scale, or `bands` does not fit.
+    """
+    images = [Path(path) for path in paths]
+    _refuse_repeats(images)
+    chosen = find_sensor(sensor) if sensor else None
+    stated = Stated(scale, offset, nodata)
+    found = [_open_scene(path, chosen, bands, stated) for path in images]
+    found.sort(key=lambda files: (files.scene.acquired or dt.date.max, files.scene.id))
+    return LocalImages(tuple(_with_unique_ids(found)))
+
+
+def _refuse_repeats(paths: list[Path]) -> None:
+    if not paths:
+        raise ConfigError("no image given; name a GeoTIFF or a folder of band files")
+    seen: set[Path] = set()
+    for path in paths:
+        if not path.exists():
+            raise ItemNotFound(f"{path}: no such file or folder; check the path", href=str(path))
+        if path.resolve() in seen:
+            raise ConfigError(f"{path}: given twice; name each image once", href=str(path))
+        seen.add(path.resolve())
+
+
+def _open_scene(
+    path: Path, sensor: Sensor | None, bands: Sequence[str] | None, stated: Stated
+) -> SceneFiles:
+    collect = members_of_folder if path.is_dir() else members_of_file
+    found = collect(path, sensor=sensor, bands=bands)
+    radiometry = settle_radiometry(found.bands, stated, found.safe, where=str(path))
+    names = [path.name, *(asset.path.stem for asset in found.bands.values())]
+    layer, sky = _choose_sky(found)
+    known = sensor or _recognise_sensor(found, names)
+    baselines = [found.safe.processing_baseline] if found.safe else map(baseline_in_name, names)
+    scene = Scene(
+        id=path.name.removesuffix(".SAFE") if path.is_dir() else path.stem,
+        href=str(path),
+        sensor=known.id if known else None,
+        acquired=found.acquired,
+        processing_baseline=next(filter(None, baselines), None),
+        bands=tuple(found.bands),
+        sky_layer=layer,
+        scale=radiometry.scale,
+        offset=radiometry.offset,
+        radiometry_from=radiometry.source,
+        sha256=_fingerprint(path, found),
+    )
+    return SceneFiles(scene, radiometry.bands, sky)
+
+
+def _choose_sky(found: Members) -> tuple[str | None, Asset | None]:
+    for layer in SKY_LAYERS:
+        asset = found.sky.get(layer)
+        if asset is None:
+            continue
+        # Every count of a cloud layer says something, 0 above all, whatever nodata tag it has.
+        asset = replace(asset, nodata=None, scale=1.0, offset=0.0)
+        if layer != "qa60" or _qa60_speaks(asset, found.acquired):
+            return layer, asset
+    return None, None
+
+
+def _qa60_speaks(asset: Asset, acquired: dt.date | None) -> bool:
+    """Whether zeros in QA60 mean clear sky, and not that nobody looked."""
+    if acquired is not None:
+        return not _QA60_EMPTY_FROM <= acquired < _QA60_EMPTY_UNTIL
+    return any(
+        bool(np.nanmax(asset.read(tile), initial=0) > 0)
+        for tile, _ in iter_tiles(asset.geobox.shape.yx, 2048, 0)
+    )
+
+
+def _recognise_sensor(found: Members, names: list[str]) -> Sensor | None:
+    if found.safe is not None:
+        return found.safe.sensor
+    if set(found.bands) <= {"vv", "vh"}:
+        return find_sensor("s1")
+    if "scl" in found.sky:
+        return find_sensor("s2-l2a")
+    return next(filter(None, map(sensor_in_name, names)), None)
+
+
+def _fingerprint(path: Path, found: Members) -> str:
+    """SHA-256 of a file; of a folder, that of its used files' hashes, sorted."""
+    if path.is_file():
+        return sha256_file(path)
+    used = {asset.path for asset in (*found.bands.values(), *found.sky.values())}
+    if found.safe is not None:
+        used.add(found.safe.path)
+    lines = "\n".join(sorted(sha256_file(member) for member in used))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _with_unique_ids(found: list[SceneFiles]) -> list[SceneFiles]:
+    """Number scenes of one name, as folders of several products may all be called `R10m`."""
+    counts: dict[str, int] = {}
+    out = []
+    for files in found:
+        name = files.scene.id
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            scene = files.scene.model_copy(update={"id": f"{name}-{counts[name]}"})
+            out.append(replace(files, scene=scene))
+        else:
+            out.append(files)
+    return out

@@ -1,0 +1,134 @@
+"""The metadata file of a Sentinel-2 product in SAFE format."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from xml.parsers import expat
+
+from sluice.base.errors import AssetReadError
+from sluice.base.sensors import Sensor, find_sensor
+
+# Element attribute `band_id`, in the order of the instrument's spectral table.
+_BAND_IDS = tuple(band.common_name for band in find_sensor("s2-l1c").bands)
+_MAX_BYTES = 32 * 2**20
+_LEVELS = {"Level-1C": "s2-l1c", "Level-2A": "s2-l2a"}
+
+
+@dataclass(frozen=True)
+class SafeMetadata:
+    """What a scan needs of `MTD_MSIL1C.xml` or `MTD_MSIL2A.xml`."""
+
+    path: Path
+    sensor: Sensor
+    acquired: dt.date
+    processing_baseline: str
+    scale: float
+    """Reflectance of one count: 1 / quantification value."""
+    offsets: dict[str, float]
+    """Common name -> reflectance to add; empty before processing baseline 04.00."""
+    nodata: float | None
+    """The count that the product declares as NODATA."""
+
+
+def find_safe_metadata(folder: Path) -> Path | None:
+    """The product's metadata file, given the product's folder or one of its image folders."""
+    candidates = [folder]
+    if folder.name in {"IMG_DATA", "R10m", "R20m", "R60m"}:
+        # Product / GRANULE / granule / IMG_DATA / R10m
+        candidates += list(folder.absolute().parents)[:4]
+    for candidate in candidates:
+        for name in ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml"):
+            if (candidate / name).is_file():
+                return candidate / name
+    return None
+
+
+def read_safe_metadata(path: Path) -> SafeMetadata:
+    """Read level, date, baseline and radiometry.
+
+    Source:
+        Sentinel-2 Products Specification Document, Level-1C and Level-2A user products:
+        reflectance = (count + ADD_OFFSET) / QUANTIFICATION_VALUE, the offset from baseline
+        04.00 on.
+
+    Raises:
+        AssetReadError: Not well-formed, with a DTD, or without a needed field.
+    """
+    texts, offsets = _parse(path)
+    try:
+        quantification = float(
+            texts.get("BOA_QUANTIFICATION_VALUE") or texts["QUANTIFICATION_VALUE"]
+        )
+        return SafeMetadata(
+            path=path,
+            sensor=find_sensor(_LEVELS[texts["PROCESSING_LEVEL"].removesuffix("p")]),
+            acquired=dt.date.fromisoformat(texts["PRODUCT_START_TIME"][:10]),
+            processing_baseline=texts["PROCESSING_BASELINE"],
+            scale=1 / quantification,
+            offsets={
+                _BAND_IDS[int(band_id)]: float(text) / quantification
+                for band_id, text in offsets.items()
+            },
+            nodata=float(texts["special:NODATA"]) if "special:NODATA" in texts else None,
+        )
+    except (KeyError, ValueError, IndexError, ZeroDivisionError) as err:
+        raise AssetReadError(
+            f"{path}: not the metadata of a Sentinel-2 product as known here "
+            f"({type(err).__name__}: {err}); download the product again, "
+            "or move this file away and give --scale and --offset",
+            href=str(path),
+        ) from err
+
+
+def _parse(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Text of the first element of each name, and of the add-offsets by band number."""
+    texts: dict[str, str] = {}
+    offsets: dict[str, str] = {}
+    stack: list[tuple[str, dict[str, str], list[str]]] = []
+    special = ""
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        stack.append((name.rpartition(":")[2], attributes, []))
+
+    def characters(text: str) -> None:
+        stack[-1][2].append(text)
+
+    def end(_: str) -> None:
+        nonlocal special
+        name, attributes, parts = stack.pop()
+        text = "".join(parts).strip()
+        if name in {"BOA_ADD_OFFSET", "RADIO_ADD_OFFSET"}:
+            offsets[attributes.get("band_id", "")] = text
+        elif name == "SPECIAL_VALUE_TEXT":
+            special = text
+        elif name == "SPECIAL_VALUE_INDEX":
+            texts.setdefault(f"special:{special}", text)
+        else:
+            texts.setdefault(name, text)
+
+    def refuse(*_: object) -> None:
+        # A DTD can define entities that grow without bound or read other files.
+        raise AssetReadError(
+            f"{path}: holds a document type declaration, which no Sentinel-2 product has; "
+            "download the product again",
+            href=str(path),
+        )
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.CharacterDataHandler = characters
+    parser.EndElementHandler = end
+    parser.StartDoctypeDeclHandler = refuse
+    with path.open("rb") as stream:
+        content = stream.read(_MAX_BYTES + 1)
+    try:
+        if len(content) > _MAX_BYTES:
+            raise AssetReadError(f"{path}: larger than any product's metadata", href=str(path))
+        parser.Parse(content, True)  # noqa: FBT003 -- positional only
+    except expat.ExpatError as err:
+        raise AssetReadError(
+            f"{path}: not well-formed XML ({err}); download the product again", href=str(path)
+        ) from err
+    return texts, offsets

@@ -1,0 +1,162 @@
+"""The grid that a scan of local images is made on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pyproj
+import shapely
+from odc.geo import CRS
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from sluice.base.arrays import FloatArray
+from sluice.base.errors import GridMismatch
+from sluice.base.grid import BBox, PixelWindow, is_metric_north_up, shifted, utm_crs, utm_grid
+from sluice.imagery.local import LocalImages
+from sluice.imagery.warp import aligned_shift, crs_of
+
+_EDGE_PARTS = 32
+
+
+def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = None) -> GeoBox:
+    """The UTM grid over all scenes, cut to an area.
+
+    Where the scenes have pixels of `gsd_m` on common UTM grid lines, those lines are used, and
+    pixels are copied, not resampled. Otherwise the grid lies in the UTM zone of the centre, on
+    multiples of `gsd_m`.
+
+    Args:
+        images: At least one scene.
+        gsd_m: Pixel side in metres.
+        area: In lon/lat (EPSG:4326); its bounding box in the grid's CRS is kept, widened to
+            whole pixels.
+
+    Raises:
+        GridMismatch: No scene meets the area.
+    """
+    own = _common_grid(images, gsd_m)
+    outlines = [_outline_lonlat(images.source_grids(scene)[0]) for scene in images.scenes]
+    if area is not None:
+        _refuse_apart(outlines, area)
+    if own is not None:
+        return own if area is None else _crop(own, _bounds(area, crs_of(own)))
+    everything = shapely.union_all(outlines)
+    centre = (area if area is not None else everything).envelope.centroid
+    crs = utm_crs(centre.x, centre.y)
+    box = _bounds(everything, crs)
+    if area is not None:
+        box = _intersect(box, _bounds(area, crs), at_least=gsd_m)
+    return utm_grid(box, crs, gsd_m)
+
+
+def _common_grid(images: LocalImages, gsd_m: float) -> GeoBox | None:
+    """The grid over all scenes on the lines they share, None where they share none."""
+    grids = []
+    for scene in images.scenes:
+        fitting = [
+            grid
+            for grid in images.source_grids(scene)
+            if is_metric_north_up(grid) and math.isclose(grid.affine.a, gsd_m, rel_tol=1e-6)
+        ]
+        if not fitting:
+            return None
+        grids.append(fitting[0])
+    first = grids[0]
+    shifts = [aligned_shift(first, grid) for grid in grids]
+    known = [shift for shift in shifts if shift is not None]
+    if len(known) < len(grids):
+        return None
+    ends = [
+        (row + grid.shape.y, col + grid.shape.x)
+        for (row, col), grid in zip(known, grids, strict=True)
+    ]
+    return _window(
+        first,
+        min(row for row, _ in known),
+        min(col for _, col in known),
+        max(row for row, _ in ends),
+        max(col for _, col in ends),
+    )
+
+
+def _crop(grid: GeoBox, box: BBox) -> GeoBox:
+    """The whole pixels of a grid that a box in its CRS touches, at least one."""
+    a = grid.affine
+    left, right = (box[0] - a.c) / a.a, (box[2] - a.c) / a.a
+    top, bottom = (box[3] - a.f) / a.e, (box[1] - a.f) / a.e
+    height, width = grid.shape.yx
+    # A thousandth of a pixel of tolerance keeps float noise from adding a row.
+    row = min(max(0, math.floor(top + 1e-3)), height - 1)
+    col = min(max(0, math.floor(left + 1e-3)), width - 1)
+    return _window(
+        grid,
+        row,
+        col,
+        max(row + 1, min(height, math.ceil(bottom - 1e-3))),
+        max(col + 1, min(width, math.ceil(right - 1e-3))),
+    )
+
+
+def _window(grid: GeoBox, row: int, col: int, row_end: int, col_end: int) -> GeoBox:
+    return PixelWindow(row, col, row_end - row, col_end - col).of(grid)
+
+
+def _outline_lonlat(grid: GeoBox) -> BaseGeometry:
+    """The scene's footprint in degrees."""
+    height, width = grid.shape.yx
+    ends = (
+        shifted(grid.affine, *end) for end in ((0, 0), (0, width), (height, width), (height, 0))
+    )
+    outline = shapely.Polygon([(end.c, end.f) for end in ends])
+    return _project(outline, crs_of(grid), CRS("EPSG:4326"))
+
+
+def _project(geometry: BaseGeometry, source: CRS, target: CRS) -> BaseGeometry:
+    """Project a geometry, with vertices added so that its edges may bend."""
+    if source == target:
+        return geometry
+    west, south, east, north = geometry.bounds
+    side = max(east - west, north - south)
+    if side > 0:
+        geometry = shapely.segmentize(geometry, side / _EDGE_PARTS)
+    transformer = pyproj.Transformer.from_crs(source.to_wkt(), target.to_wkt(), always_xy=True)
+
+    def to_target(points: FloatArray) -> FloatArray:
+        return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
+
+    return shapely.transform(geometry, to_target)
+
+
+def _bounds(lonlat: BaseGeometry, crs: CRS) -> BBox:
+    """Bounding box in `crs` of a geometry in degrees."""
+    xmin, ymin, xmax, ymax = _project(lonlat, CRS("EPSG:4326"), crs).bounds
+    return xmin, ymin, xmax, ymax
+
+
+def _intersect(a: BBox, b: BBox, *, at_least: float) -> BBox:
+    """What two boxes share; of a point or a line, a box of sides `at_least` around it."""
+    sides = []
+    for low, high in ((0, 2), (1, 3)):
+        first, last = max(a[low], b[low]), min(a[high], b[high])
+        grow = max(0.0, at_least - (last - first)) / 2
+        sides.append((first - grow, last + grow))
+    (xmin, xmax), (ymin, ymax) = sides
+    return xmin, ymin, xmax, ymax
+
+
+def _refuse_apart(outlines: Sequence[BaseGeometry], area: BaseGeometry) -> None:
+    if any(outline.intersects(area) for outline in outlines):
+        return
+    images = shapely.union_all(outlines).bounds
+    raise GridMismatch(
+        f"the images do not meet the area: images lie within {_degrees(images)}, the area within "
+        f"{_degrees(area.bounds)} (west, south, east, north in degrees); check that the area is "
+        "given as longitude, latitude, or use images of it"
+    )
+
+
+def _degrees(bounds: BBox) -> str:
+    return "(" + ", ".join(f"{value:.4f}" for value in bounds) + ")"

@@ -1,0 +1,162 @@
+"""The grid that a scan of local images is made on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.base.errors import GridMismatch
+from sluice.imagery.local import LocalImages, open_local
+from sluice.imagery.target_grid import scan_grid
+from sluice.imagery.warp import aligned_shift
+
+WriteTif = Callable[..., Path]
+
+REFLECTANCE = np.full((40, 50), 0.2, dtype=np.float32)
+
+
+def place(
+    write_tif: WriteTif, path: Path, x: float, y: float, *, gsd: float = 10, epsg: int = 32630
+) -> Path:
+    transform = Affine(gsd, 0, x, 0, -gsd, y)
+    return write_tif(
+        path, REFLECTANCE, transform=transform, crs=f"EPSG:{epsg}", descriptions=["red"]
+    )
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory, write_tif: WriteTif) -> LocalImages:
+    """One scene whose lines are no multiples of its pixel."""
+    return open_local([place(write_tif, tmp_path_factory.mktemp("one") / "a.tif", 600003, 700007)])
+
+
+def lonlat(xmin: float, ymin: float, xmax: float, ymax: float) -> shapely.Polygon:
+    """A rectangle in UTM zone 30N as a polygon in degrees."""
+    to_lonlat = pyproj.Transformer.from_crs(32630, 4326, always_xy=True)
+    corners = [(xmin, ymin), (xmin, ymax), (xmax, ymax), (xmax, ymin)]
+    return shapely.Polygon([to_lonlat.transform(*corner) for corner in corners])
+
+
+def test_a_utm_image_keeps_its_own_grid(one: LocalImages) -> None:
+    grid = scan_grid(one, 10.0)
+    assert grid == one.source_grids(one.scenes[0])[0]
+    other = scan_grid(one, 20.0)
+    assert other.affine[:6] == (20.0, 0.0, 600000.0, 0.0, -20.0, 700020.0)
+    assert other.shape.yx == (21, 26)
+
+
+@given(
+    x=st.floats(-300, 460),
+    y=st.floats(-300, 380),
+    width=st.floats(1, 600),
+    height=st.floats(1, 600),
+)
+@settings(max_examples=50, deadline=None)
+def test_an_area_cuts_whole_pixels_that_cover_it(
+    one: LocalImages, x: float, y: float, width: float, height: float
+) -> None:
+    whole = scan_grid(one, 10.0)
+    xmin, ymin = 600003 + x, 699607 + y
+    area = lonlat(xmin, ymin, xmin + width, ymin + height)
+    met = xmin + width > 600004 and ymin + height > 699608
+    if not met:
+        return
+    grid = scan_grid(one, 10.0, area)
+    shift = aligned_shift(whole, grid)
+    assert shift is not None
+    row, col = shift
+    rows, cols = grid.shape.yx
+    assert row >= 0
+    assert col >= 0
+    assert row + rows <= 40
+    assert col + cols <= 50
+    left, top = grid.affine.c, grid.affine.f
+    wanted = (
+        max(xmin, 600003),
+        max(ymin, 699607),
+        min(xmin + width, 600503),
+        min(ymin + height, 700007),
+    )
+    assert left <= wanted[0] + 0.02
+    assert left > wanted[0] - 10.02
+    assert top >= wanted[3] - 0.02
+    assert top < wanted[3] + 10.02
+    assert left + 10 * cols >= wanted[2] - 0.02
+    assert left + 10 * cols < wanted[2] + 10.02
+    assert top - 10 * rows <= wanted[1] + 0.02
+    assert top - 10 * rows > wanted[1] - 10.02
+
+
+def test_scenes_on_common_lines_are_joined_without_resampling(
+    tmp_path: Path, write_tif: WriteTif
+) -> None:
+    images = open_local(
+        [
+            place(write_tif, tmp_path / "a.tif", 600003, 700007),
+            place(write_tif, tmp_path / "b.tif", 600303, 699807),
+        ]
+    )
+    grid = scan_grid(images, 10.0)
+    assert grid.affine[:6] == (10.0, 0.0, 600003.0, 0.0, -10.0, 700007.0)
+    assert grid.shape.yx == (60, 80)
+
+
+def test_scenes_of_other_phase_get_a_new_grid_over_both(
+    tmp_path: Path, write_tif: WriteTif
+) -> None:
+    images = open_local(
+        [
+            place(write_tif, tmp_path / "a.tif", 600003, 700007),
+            place(write_tif, tmp_path / "b.tif", 600308, 699807),
+        ]
+    )
+    grid = scan_grid(images, 10.0)
+    assert grid.crs.to_epsg() == 32630
+    assert grid.affine[:6] == (10.0, 0.0, 600000.0, 0.0, -10.0, 700010.0)
+    assert grid.shape.yx == (61, 81)
+
+
+def test_scenes_of_two_zones_go_into_the_zone_of_the_area_or_the_middle(
+    tmp_path: Path, write_tif: WriteTif
+) -> None:
+    # Zone 30 ends and zone 31 begins at 0 degrees: x of about 832 and 168 km at 6.3 north.
+    images = open_local(
+        [
+            place(write_tif, tmp_path / "west.tif", 829000, 700000, gsd=100),
+            place(write_tif, tmp_path / "east.tif", 171000, 700000, gsd=100, epsg=32631),
+        ]
+    )
+    west = scan_grid(images, 100.0, shapely.box(-0.02, 6.30, -0.01, 6.31))
+    east = scan_grid(images, 100.0, shapely.box(0.06, 6.30, 0.07, 6.31))
+    assert (west.crs.to_epsg(), east.crs.to_epsg()) == (32630, 32631)
+    everything = scan_grid(images, 100.0)
+    assert everything.crs.to_epsg() == 32631
+    assert everything.shape.x > 80
+
+
+def test_a_point_gets_a_pixel(one: LocalImages, tmp_path: Path, write_tif: WriteTif) -> None:
+    point = lonlat(600250, 699800, 600251, 699801).centroid
+    assert scan_grid(one, 10.0, point).shape.yx == (1, 1)
+    grid = scan_grid(one, 20.0, point)
+    assert 1 <= grid.shape.y <= 2
+    assert 1 <= grid.shape.x <= 2
+
+
+def test_no_overlap_names_both_boxes_in_degrees(one: LocalImages) -> None:
+    # Latitude and longitude exchanged, as happens.
+    with pytest.raises(GridMismatch, match=r"images lie within \(-2\.09.*\(6\.0000, -2\.1000"):
+        scan_grid(one, 10.0, shapely.box(6.0, -2.1, 6.4, -2.0))
+
+
+def test_south_of_the_equator_is_a_southern_zone(tmp_path: Path, write_tif: WriteTif) -> None:
+    images = open_local([place(write_tif, tmp_path / "a.tif", 500000, 9500000, gsd=5, epsg=32721)])
+    grid = scan_grid(images, 10.0)
+    assert grid.crs.to_epsg() == 32721
+    assert grid.affine[:6] == (10.0, 0.0, 500000.0, 0.0, -10.0, 9500000.0)
+    assert grid.shape.yx == (20, 25)
