@@ -1,0 +1,282 @@
+"""The figures of a model on a folder of chips, with intervals, as data and as text."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from sluice.base.calibration import Calibration
+from sluice.base.errors import DataError, NoValidData
+from sluice.base.records import DISCLAIMER, Record
+from sluice.evaluation import metrics
+from sluice.evaluation.bootstrap import (
+    RESAMPLES,
+    Estimate,
+    Statistic,
+    bootstrap_estimates,
+    zero_aware,
+)
+
+CLEAR_THRESHOLD = 0.75
+"""Chips composed of looks at least this clear; hazier ones hold no mine, so haze gives the
+label away and figures with them flatter."""
+
+_COLUMNS = ("label", "kind", "group", "clear_threshold", "score")
+
+
+class FalseAlarms(Record):
+    """Places of one kind without a mine, and how many of them were detected."""
+
+    kind: str
+    chips: int
+    alarms: int
+    rate: Estimate
+    """Share detected."""
+
+
+class ChipFigures(Record):
+    """Figures on one set of chips."""
+
+    chips: int
+    """Scored ones; the figures are of these."""
+    mines: int
+    blocks: int
+    """Groups of chips that share ground or pixels, the unit of the bootstrap."""
+    not_observed: int
+    """Chips without a score, left out."""
+    average_precision: Estimate
+    roc_auc: Estimate
+    f1: Estimate
+    precision: Estimate
+    recall: Estimate
+    false_alarm_rate: Estimate
+    brier: Estimate | None
+    """Of the probability; None without a calibration."""
+    calibration_error: Estimate | None
+    """Expected calibration error of the probability; None without a calibration."""
+    false_alarms: tuple[FalseAlarms, ...]
+    """By kind of place, the highest rate first."""
+
+
+class ChipReport(Record):
+    """What `sluice evaluate chips` found."""
+
+    model: str
+    data: str
+    """Which chips, in words: folder, split, folds."""
+    threshold: float
+    """A chip is detected where its score is at or above it."""
+    probability_prior: float | None
+    """Prior with which scores became probabilities; None without a calibration."""
+    resamples: int
+    seed: int
+    overall: ChipFigures
+    clear: ChipFigures | None
+    """On `clear_threshold` 0.75 alone; None where no chip is marked so."""
+    disclaimer: str = Field(default=DISCLAIMER)
+
+    def to_json(self) -> str:
+        """Indented JSON."""
+        return self.model_dump_json(indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read `to_json`'s output back."""
+        return cls.model_validate_json(text)
+
+
+def evaluate_scores(
+    table: pd.DataFrame,
+    threshold: float,
+    calibration: Calibration | None,
+    *,
+    model: str,
+    data: str,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> ChipReport:
+    """Evaluate scores against labels.
+
+    Probabilities are posteriors with the calibration's training prior, the only one that the
+    model's maker could know. Where mines are commoner or rarer among these chips, Brier score
+    and calibration error say so: they are not flattered by the share of mines found here.
+
+    Args:
+        table: A row for each chip with `label`, `kind`, `group`, `clear_threshold` (as
+            `labels.read_chip_table` gives them) and `score` (NaN = not observed).
+        threshold: The model's, never one chosen on these chips.
+        calibration: The model's, None if it has none.
+        model: Its name.
+        data: Which chips, in words.
+        resamples: Of the block bootstrap.
+        seed: Of the resamples.
+
+    Raises:
+        DataError: A column is missing.
+        NoValidData: No chip has a score.
+    """
+    missing = [column for column in _COLUMNS if column not in table]
+    if missing:
+        raise DataError(f"the scored chips lack the column {', '.join(missing)}; add it")
+    figures = partial(
+        _figures, threshold=threshold, calibration=calibration, resamples=resamples, seed=seed
+    )
+    clear = table[table["clear_threshold"] == CLEAR_THRESHOLD]
+    return ChipReport(
+        model=model,
+        data=data,
+        threshold=threshold,
+        probability_prior=None if calibration is None else calibration.training_prior,
+        resamples=resamples,
+        seed=seed,
+        overall=figures(table),
+        clear=figures(clear) if clear["score"].notna().any() else None,
+    )
+
+
+def _figures(
+    table: pd.DataFrame,
+    threshold: float,
+    calibration: Calibration | None,
+    resamples: int,
+    seed: int,
+) -> ChipFigures:
+    scored = table[table["score"].notna()]
+    if scored.empty:
+        raise NoValidData(
+            f"none of {len(table)} chips has a score: all hold too little data for this model"
+        )
+    labels = scored["label"].to_numpy()
+    scores = scored["score"].to_numpy(dtype=np.float32)
+    groups = scored["group"].to_numpy()
+    detected = scores >= threshold
+    kinds = scored["kind"].to_numpy()
+    members = {kind: (kinds == kind) & (labels == 0) for kind in sorted(set(kinds[labels == 0]))}
+    statistics: dict[str, Statistic] = {
+        "average_precision": partial(metrics.average_precision, labels, scores),
+        "roc_auc": partial(metrics.roc_auc, labels, scores),
+        "f1": partial(metrics.f1, labels, scores, threshold),
+        "precision": partial(metrics.precision, labels, scores, threshold),
+        "recall": partial(metrics.recall, labels, scores, threshold),
+        "false_alarm_rate": partial(metrics.false_alarm_rate, labels, scores, threshold),
+    }
+    if calibration is not None:
+        probability = calibration.probability(scores, calibration.training_prior)
+        statistics["brier"] = partial(metrics.brier_score, labels, probability)
+        statistics["calibration_error"] = partial(metrics.calibration_error, labels, probability)
+    for kind, member in members.items():
+        statistics[_key(kind)] = partial(metrics.share, detected, member)
+    found = bootstrap_estimates(statistics, groups, resamples=resamples, seed=seed)
+
+    def of_share(name: str, counted_over: npt.NDArray[np.bool_]) -> Estimate:
+        return zero_aware(found[name], np.unique(groups[counted_over]).size)
+
+    false_alarms = [
+        FalseAlarms(
+            kind=kind,
+            chips=int(member.sum()),
+            alarms=int((detected & member).sum()),
+            rate=of_share(_key(kind), member),
+        )
+        for kind, member in members.items()
+    ]
+    return ChipFigures(
+        chips=len(scored),
+        mines=int(labels.sum()),
+        blocks=np.unique(groups).size,
+        not_observed=len(table) - len(scored),
+        average_precision=found["average_precision"],
+        roc_auc=found["roc_auc"],
+        f1=found["f1"],
+        precision=of_share("precision", detected),
+        recall=of_share("recall", labels == 1),
+        false_alarm_rate=of_share("false_alarm_rate", labels == 0),
+        brier=found.get("brier"),
+        calibration_error=found.get("calibration_error"),
+        false_alarms=tuple(sorted(false_alarms, key=lambda row: -row.alarms / row.chips)),
+    )
+
+
+def _key(kind: str) -> str:
+    return f"kind: {kind}"
+
+
+def render_report(report: ChipReport) -> str:
+    """The report as plain text, for a terminal or a fenced block of a model card."""
+    lines = [
+        f"{report.model} on {report.data}",
+        _counts("all chips", report.overall),
+    ]
+    if report.clear is not None:
+        lines.append(_counts(f"clear_threshold {CLEAR_THRESHOLD} alone", report.clear))
+    heads = ["all chips", *([f"clear {CLEAR_THRESHOLD}"] if report.clear else [])]
+    sets = [report.overall, *([report.clear] if report.clear else [])]
+    at = f"at {report.threshold:.3f}"
+    rows: list[tuple[str, list[Estimate | None]]] = [
+        ("average precision", [s.average_precision for s in sets]),
+        ("ROC AUC", [s.roc_auc for s in sets]),
+        (f"F1 {at}", [s.f1 for s in sets]),
+        (f"precision {at}", [s.precision for s in sets]),
+        (f"recall {at}", [s.recall for s in sets]),
+        (f"false alarms {at}", [s.false_alarm_rate for s in sets]),
+        ("calibration error", [s.calibration_error for s in sets]),
+        ("Brier score", [s.brier for s in sets]),
+    ]
+    lines += [
+        "",
+        *_table("", heads, [(name, [_text(estimate) for estimate in row]) for name, row in rows]),
+    ]
+    by_kind = [{row.kind: row for row in s.false_alarms} for s in sets]
+    kind_rows = [
+        (kind, [_kind_text(rows_of.get(kind)) for rows_of in by_kind]) for kind in by_kind[0]
+    ]
+    if kind_rows:
+        lines += ["", *_table(f"false alarms by kind, {at}", heads, kind_rows)]
+    lines += ["", *_notes(report), report.disclaimer]
+    return "\n".join(lines)
+
+
+def _notes(report: ChipReport) -> list[str]:
+    notes = [
+        f"[ ] 95 % intervals: {report.resamples} bootstrap resamples of blocks of chips that share "
+        f"ground or pixels (seed {report.seed}); exact binomial where a share is 0 or 1."
+    ]
+    if report.probability_prior is None:
+        notes.append("No calibration error or Brier score: the model has no calibration.")
+    else:
+        notes.append(
+            "Calibration error and Brier score are of the probability with the prior of the "
+            f"calibration, {report.probability_prior:.3f}; chance alone makes the first positive."
+        )
+    return notes
+
+
+def _counts(name: str, figures: ChipFigures) -> str:
+    unseen = f", {figures.not_observed} not observed" if figures.not_observed else ""
+    return f"{name}: {figures.chips} chips, {figures.mines} mines, {figures.blocks} blocks{unseen}"
+
+
+def _table(title: str, heads: list[str], rows: list[tuple[str, list[str]]]) -> list[str]:
+    first = max(len(title), *(len(name) for name, _ in rows))
+    width = max(map(len, (*heads, *(cell for _, cells in rows for cell in cells))))
+    return [
+        "  ".join((name.ljust(first), *(cell.ljust(width) for cell in cells))).rstrip()
+        for name, cells in [(title, heads), *rows]
+    ]
+
+
+def _text(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f} [no interval]"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}-{estimate.high:.3f}]"
+
+
+def _kind_text(row: FalseAlarms | None) -> str:
+    return "-" if row is None else f"{_text(row.rate)}  {row.alarms}/{row.chips}"
