@@ -1,0 +1,336 @@
+"""`WindowPredictor`: a model package that scores windows of a raster, by its manifest."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, IntArray
+from sluice.base.errors import (
+    BandNotFound,
+    ConfigError,
+    ManifestMismatch,
+    ShapeMismatch,
+    WeightsError,
+)
+from sluice.base.protocols import Predictor
+from sluice.base.raster import Raster
+from sluice.base.records import ModelInput
+from sluice.models.package import ModelPackage
+from sluice.models.runtime import (
+    ArrayNCHW,
+    Engine,
+    Precision,
+    choose_engine,
+    engine_version,
+    open_session,
+)
+
+AnyFloat32: TypeAlias = npt.NDArray[np.float32]
+Array1D: TypeAlias = npt.NDArray[np.float32]
+
+PASS_PIXELS = 1 << 18
+"""Pixels that are scaled and given to the engine at once: memory stays bounded, and larger
+passes are no faster (measured from 2**16 to 2**21)."""
+BATCH = 32
+"""Windows in one call of the engine; more gains nothing on processors."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call of `score_windows`."""
+
+    image: ArrayBHW
+    """Bands in the model's order, not scaled yet."""
+    valid: BoolHW
+    rows: IntArray
+    cols: IntArray
+    observed: BoolHW
+    """(rows, cols), True where the window is to be scored."""
+    scores: ArrayHW
+    """(rows, cols), filled in."""
+
+
+class WindowPredictor(Predictor):
+    """Scores square windows with one model; implements `sluice.base.protocols.Predictor`.
+
+    It pickles small: a worker loads the weights when it first scores, and keeps them.
+
+    Args:
+        package: From `load_package`.
+        engine: `auto`, `onnxruntime` or `openvino`.
+        precision: `f32`, or `bf16` where engine and processor have it.
+        threads: Of the engine; None leaves it all cores.
+        cut_windows: Score window by window even where the weights take a larger image in one
+            pass: the slow reference for tests and benchmarks.
+
+    Raises:
+        ConfigError: The engine cannot do what is asked.
+    """
+
+    def __init__(
+        self,
+        package: ModelPackage,
+        *,
+        engine: Engine = "auto",
+        precision: Precision = "f32",
+        threads: int | None = None,
+        cut_windows: bool = False,
+    ) -> None:
+        if threads is not None and threads < 1:
+            raise ConfigError(f"threads must be 1 or more, got {threads}")
+        self.package = package
+        self.engine = choose_engine(engine, precision)
+        self.precision = precision
+        self.threads = threads
+        self.cut_windows = cut_windows
+
+    @property
+    def inputs(self) -> tuple[ModelInput, ...]:
+        """What the model needs, in its order."""
+        return tuple(ModelInput(band=i.band, period=i.period) for i in self.package.manifest.inputs)
+
+    @property
+    def gsd_m(self) -> float:
+        """Pixel side the model was trained at, metres."""
+        return self.package.manifest.gsd_m
+
+    @property
+    def window_px(self) -> int:
+        """Side of the window that one score judges."""
+        return self.package.manifest.window_px
+
+    @property
+    def engine_version(self) -> str:
+        """Version of the engine in use, for the record of a run."""
+        return engine_version(self.engine)
+
+    def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
+        """Score the windows whose first pixel is at each of `rows` x `cols`.
+
+        Args:
+            raster: Holds the inputs by name, in any order, at the model's resolution; NaN where
+                not observed.
+            rows: First rows, increasing; every window lies inside the raster.
+            cols: First columns, likewise.
+
+        Returns:
+            (len(rows), len(cols)) float32 in 0-1; NaN where a window has a larger share of
+            invalid pixels than the manifest allows. A pixel is invalid where any input is.
+
+        Raises:
+            BandNotFound: The raster lacks an input.
+            ManifestMismatch: The raster has another resolution.
+            ShapeMismatch: A window lies outside, or the positions do not increase.
+            WeightsError: The weights give something that is not a score.
+        """
+        manifest = self.package.manifest
+        self._check_resolution(raster)
+        image = self._select(raster.data_bhw, raster.bands)
+        row = _positions(rows, image.shape[1], "rows", manifest.window_px)
+        col = _positions(cols, image.shape[2], "cols", manifest.window_px)
+        scores = np.full((len(row), len(col)), np.nan, np.float32)
+        if scores.size == 0:
+            return scores
+        valid = np.asarray(np.isfinite(image).all(axis=0))
+        observed = _count_invalid(valid, row, col, manifest.window_px) <= self._allowed_invalid
+        if not observed.any():
+            return scores
+        job = _Job(image, valid, row, col, observed, scores)
+        if manifest.dense_stride_px is None or self.cut_windows:
+            self._score_cut_windows(job)
+        else:
+            self._score_densely(job, manifest.dense_stride_px)
+        scores[~observed] = np.nan
+        return scores
+
+    def score_chips(self, chips_nbhw: ArrayNCHW, bands: Sequence[str]) -> Array1D:
+        """Score chips, each by its central window.
+
+        Args:
+            chips_nbhw: (N, bands, H, W) reflectance or dB at the model's resolution, NaN where
+                not observed; H and W at least the model's window.
+            bands: Names of the second axis.
+
+        Returns:
+            (N,) float32 in 0-1, NaN as in `score_windows`.
+
+        Raises:
+            BandNotFound: An input is not among `bands`.
+            ShapeMismatch: The chips are smaller than the window.
+            WeightsError: The weights give something that is not a score.
+        """
+        side = self.window_px
+        top, left = ((size - side) // 2 for size in chips_nbhw.shape[2:])
+        if top < 0 or left < 0:
+            raise ShapeMismatch(
+                f"chips of {chips_nbhw.shape[2]} x {chips_nbhw.shape[3]} px are smaller than the "
+                f"window of model {self.package.name}, {side} px"
+            )
+        scores = np.full(len(chips_nbhw), np.nan, np.float32)
+        for start in range(0, len(chips_nbhw), BATCH):
+            part = chips_nbhw[start : start + BATCH, :, top : top + side, left : left + side]
+            image = self._select(part.swapaxes(0, 1), bands)
+            valid = np.asarray(np.isfinite(image).all(axis=0))
+            observed = (~valid).sum(axis=(1, 2)) <= self._allowed_invalid
+            scaled = self._scale(image[:, observed], valid[observed])
+            scores[start : start + BATCH][observed] = self._run_windows(scaled.swapaxes(0, 1))
+        return scores
+
+    @property
+    def _allowed_invalid(self) -> int:
+        manifest = self.package.manifest
+        # The margin keeps 0.2 x 100 at 20 whatever the rounding of the product.
+        return math.floor(manifest.max_invalid_share * manifest.window_px**2 + 1e-6)
+
+    def _check_resolution(self, raster: Raster) -> None:
+        resolution = raster.geobox.resolution
+        for side in (abs(resolution.x), abs(resolution.y)):
+            if not math.isclose(side, self.gsd_m, rel_tol=1e-3):
+                raise ManifestMismatch(
+                    f"model {self.package.name} takes pixels of {self.gsd_m:g} m, the raster has "
+                    f"{side:g}; warp it to {self.gsd_m:g} m"
+                )
+
+    def _select(self, data: AnyFloat32, bands: Sequence[str]) -> AnyFloat32:
+        """The inputs in the model's order; bands are the first axis."""
+        manifest = self.package.manifest
+        missing = [band for band in manifest.bands if band not in bands]
+        if missing:
+            raise BandNotFound.from_missing_and_available(
+                missing, bands, wanted_by=f"model {manifest.name}"
+            )
+        if tuple(bands) == manifest.bands:
+            return data
+        return data[[list(bands).index(band) for band in manifest.bands]]
+
+    def _scale(self, image: AnyFloat32, valid: npt.NDArray[np.bool_]) -> AnyFloat32:
+        """Inputs in the model's units; bands are the first axis, invalid pixels are filled."""
+        scaled = np.empty(image.shape, np.float32)
+        for band, out, spec in zip(image, scaled, self.package.manifest.inputs, strict=True):
+            np.subtract(band, np.float32(spec.subtract), out=out)
+            np.divide(out, np.float32(spec.divide), out=out)
+            if spec.low is not None or spec.high is not None:
+                np.clip(out, spec.low, spec.high, out=out)
+            out[~valid] = spec.fill
+        return scaled
+
+    def _score_cut_windows(self, job: _Job) -> None:
+        side = self.window_px
+        limit = max(side, PASS_PIXELS // job.image.shape[2])
+        for part in _split_span(job.rows, side, limit):
+            top, bottom = int(job.rows[part[0]]), int(job.rows[part[-1]]) + side
+            strip = self._scale(job.image[:, top:bottom], job.valid[top:bottom])
+            windows = np.lib.stride_tricks.sliding_window_view(strip, (side, side), axis=(1, 2))
+            wanted = np.argwhere(job.observed[part]) + np.array([part[0], 0])
+            for start in range(0, len(wanted), BATCH):
+                i, j = wanted[start : start + BATCH].T
+                # The view gives (bands, windows, side, side); the engine wants windows first.
+                batch = windows[:, job.rows[i] - top, job.cols[j]].swapaxes(0, 1)
+                job.scores[i, j] = self._run_windows(batch)
+
+    def _score_densely(self, job: _Job, stride: int) -> None:
+        side, rows, cols = self.window_px, job.rows, job.cols
+        for row_run, col_run in itertools.product(
+            _lattice_runs(rows, stride, side), _lattice_runs(cols, stride, side)
+        ):
+            for i, j in _passes(rows, cols, row_run, col_run, side):
+                if not job.observed[np.ix_(i, j)].any():
+                    continue
+                box = np.s_[rows[i[0]] : rows[i[-1]] + side, cols[j[0]] : cols[j[-1]] + side]
+                scaled = self._scale(job.image[:, *box], job.valid[box])
+                height, width = ((size - side) // stride + 1 for size in scaled.shape[1:])
+                result = self._run(scaled[np.newaxis], height, width)
+                down, right = (rows[i] - rows[i[0]]) // stride, (cols[j] - cols[j[0]]) // stride
+                job.scores[np.ix_(i, j)] = result[0][np.ix_(down, right)]
+
+    def _run_windows(self, windows_nchw: ArrayNCHW) -> Array1D:
+        return self._run(np.ascontiguousarray(windows_nchw), 1, 1)[:, 0, 0]
+
+    def _run(self, image_nchw: ArrayNCHW, height: int, width: int) -> AnyFloat32:
+        """Run the weights; (N, height, width) scores, checked."""
+        if len(image_nchw) == 0:
+            return np.empty((0, height, width), np.float32)
+        session = open_session(self.package, self.engine, self.precision, self.threads)
+        result = session(image_nchw)
+        if result.size != len(image_nchw) * height * width:
+            raise WeightsError(
+                f"model {self.package.name}: gives an array of {result.shape}, "
+                f"({len(image_nchw)}, 1, {height}, {width}) is expected; "
+                "its weights do not fit its manifest"
+            )
+        # Written so that NaN fails too: it would pass for "not observed".
+        if not np.all((result >= -1e-6) & (result <= 1 + 1e-6)):
+            raise WeightsError(
+                f"model {self.package.name}: gives values that are not scores between 0 and 1; "
+                "its weights do not fit its manifest"
+            )
+        scores: AnyFloat32 = np.clip(result, 0, 1).reshape(-1, height, width)
+        return scores
+
+
+def _positions(given: Sequence[int], size: int, name: str, side: int) -> IntArray:
+    at = np.asarray(given, np.int64).reshape(-1)
+    if len(at) and (at[0] < 0 or at[-1] + side > size or (np.diff(at) <= 0).any()):
+        raise ShapeMismatch(
+            f"{name} of windows must increase and windows of {side} px lie within {size} px; "
+            f"got {at[0]} to {at[-1]}"
+        )
+    return at
+
+
+def _count_invalid(valid: BoolHW, rows: IntArray, cols: IntArray, side: int) -> IntArray:
+    """Invalid pixels of each window, exactly, from an integral image."""
+    total = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int32)
+    np.cumsum(~valid, axis=1, dtype=np.int32, out=total[1:, 1:])
+    np.cumsum(total[1:], axis=0, dtype=np.int32, out=total[1:])
+    low, high = np.ix_(rows, cols), np.ix_(rows + side, cols + side)
+    # Should a sum have passed 2**31, the differences wrap back to the right count.
+    count = (
+        total[high]
+        - total[np.ix_(rows, cols + side)]
+        - total[np.ix_(rows + side, cols)]
+        + total[low]
+    )
+    return count.astype(np.int64)
+
+
+def _split_span(at: IntArray, side: int, limit: int) -> Iterator[IntArray]:
+    """Indices of consecutive positions whose windows together span at most `limit` pixels."""
+    start = 0
+    while start < len(at):
+        stop = int(np.searchsorted(at, at[start] + max(limit - side, 0), side="right"))
+        yield np.arange(start, stop)
+        start = stop
+
+
+def _lattice_runs(at: IntArray, stride: int, side: int) -> Iterator[IntArray]:
+    """Indices of positions that one dense pass can serve.
+
+    Positions of one pass lie a multiple of `stride` apart; where no window bridges a gap, a
+    pass over it would compute what nobody asked for.
+    """
+    for residue in np.unique(at % stride):
+        members = np.flatnonzero(at % stride == residue)
+        breaks = np.flatnonzero(np.diff(at[members]) > side) + 1
+        yield from np.split(members, breaks)
+
+
+def _passes(
+    rows: IntArray, cols: IntArray, row_run: IntArray, col_run: IntArray, side: int
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """Cut a lattice into parts of at most about `PASS_PIXELS`, as square as it allows."""
+    height = int(rows[row_run[-1]] - rows[row_run[0]]) + side
+    width = int(cols[col_run[-1]] - cols[col_run[0]]) + side
+    edge = math.isqrt(PASS_PIXELS)
+    width_limit = width if width <= edge else max(edge, PASS_PIXELS // height)
+    height_limit = PASS_PIXELS // min(width, width_limit)
+    for i in _split_span(rows[row_run], side, height_limit):
+        for j in _split_span(cols[col_run], side, width_limit):
+            yield row_run[i], col_run[j]
