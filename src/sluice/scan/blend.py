@@ -1,0 +1,114 @@
+"""From overlapping windows to one score for each cell of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from scipy import sparse
+
+from sluice.base.arrays import ArrayHW, FloatArray, IntArray
+from sluice.base.grid import shifted
+from sluice.base.windows import ScoredWindows
+
+# Far below any weight that counts, its square far above zero: it decides only where nothing
+# else has a say.
+_FLOOR = 1e-9
+
+
+@dataclass(frozen=True)
+class BlendedScores:
+    """One score for each cell."""
+
+    scores: ArrayHW
+    """(rows, columns) of cells float32, NaN = not observed."""
+    geobox: GeoBox
+    """Grid of the cells: a stride wide, centred on the windows of the regular lattice, and
+    continued outwards until every pixel of the image is in a cell; so the outermost cells may
+    reach up to a stride beyond the image."""
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Windows and cells along rows or columns, in pixels of the image."""
+
+    origin: float
+    """Near edge of the first cell."""
+    weights: Any
+    """(cells, windows) sparse CSR float64."""
+    reach: IntArray
+    """(cells, 2): the windows [start, stop) that cover each cell."""
+
+
+def blend(windows: ScoredWindows, *, strip_rows: int = 256) -> BlendedScores:
+    """Average the windows that cover each cell, the nearer the more.
+
+    A window's weight for a cell is cos²(π dy / window) cos²(π dx / window) by the distance of
+    their centres, zero from half a window on. At a stride of half a window each inner cell gets
+    the score of the window centred on it; finer strides smooth. A cell that is covered, but whose
+    only observed windows have no weight (at the image's edge, or beside a gap), takes their mean.
+    A cell that no observed window covers is not observed; a cell is covered if its centre,
+    moved to the image's edge where it lies outside, is within the window.
+
+    Memory: the cells (as many as windows, 4 bytes each) and some float64 arrays of `strip_rows`
+    rows.
+
+    Args:
+        windows: Raw scores.
+        strip_rows: Rows of cells done at a time; does not change the result.
+    """
+    lattice = windows.lattice
+    rows = _axis(lattice.rows, lattice.shape[0], lattice.window_px, lattice.stride_px)
+    cols = _axis(lattice.cols, lattice.shape[1], lattice.window_px, lattice.stride_px)
+    shape = rows.weights.shape[0], cols.weights.shape[0]
+    out = np.empty(shape, np.float32)
+    for part, strip in _strips(windows.scores, rows, cols, strip_rows):
+        out[part] = strip
+    a = shifted(windows.geobox.affine, rows.origin, cols.origin)
+    s = lattice.stride_px
+    cells = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
+    return BlendedScores(out, GeoBox(shape, cells, windows.geobox.crs))
+
+
+def _strips(
+    scores: ArrayHW, rows: _Axis, cols: _Axis, strip_rows: int
+) -> Iterator[tuple[slice, FloatArray]]:
+    """The weights are a product of a row's and a column's, so two sparse products do it."""
+    across = cols.weights.T.tocsc()
+    for start in range(0, len(rows.reach), strip_rows):
+        part = slice(start, start + strip_rows)
+        near = slice(int(rows.reach[part, 0].min()), int(rows.reach[part, 1].max()))
+        down = rows.weights[part, near]
+        block = scores[near].astype(np.float64)
+        observed = np.isfinite(block)
+        total = (down @ observed.astype(np.float64)) @ across
+        weighted = (down @ np.where(observed, block, 0.0)) @ across
+        yield (
+            part,
+            np.divide(weighted, total, out=np.full_like(total, np.nan), where=total > 0),
+        )
+
+
+def _axis(starts: IntArray, length: int, window: int, stride: int) -> _Axis:
+    # Cells begin half a stride before the first window's centre, and as many strides earlier
+    # as it takes to reach the first pixel.
+    before = -(-(window - stride) // (2 * stride))
+    origin = (window - stride) / 2 - before * stride
+    count = int(np.ceil((length - origin) / stride))
+    cell = origin + stride * (np.arange(count) + 0.5)
+    window_centre = starts + window / 2
+    inside = np.clip(cell, 0, length)
+    first = np.searchsorted(window_centre, inside - window / 2, side="left")
+    stop = np.searchsorted(window_centre, inside + window / 2, side="right")
+    covering = stop - first
+    begin = np.concatenate([[0], np.cumsum(covering)])
+    which = np.arange(begin[-1]) - np.repeat(begin[:-1] - first, covering)
+    distance = np.abs(np.repeat(cell, covering) - window_centre[which])
+    hann = np.cos(np.pi * distance / window) ** 2
+    weight = np.where(distance < window / 2, hann, 0.0) + _FLOOR
+    matrix = sparse.csr_array((weight, which, begin), shape=(count, len(starts)))
+    return _Axis(origin, matrix, np.stack([first, stop], axis=1))

@@ -1,0 +1,134 @@
+"""Ways to get the tiles of a scan done: one after the other, or in several processes."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import pickle
+import signal
+from collections.abc import Generator, Sequence
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
+
+from odc.geo.geobox import GeoBox
+
+from sluice.base.errors import ConfigError, RunFailed
+from sluice.base.protocols import Predictor, TileLoader
+from sluice.scan.predict import TileScores, predict_tile, read_tile, score_or_fail
+from sluice.scan.tiles import TileTask
+
+
+class TileExecutor(Protocol):
+    """Does tiles in any order and yields each result when it is there.
+
+    A tile's own failure is a result; what concerns all tiles is raised, see `predict_tile`.
+    Closing the iterator drops the tiles that have not begun.
+    """
+
+    def __call__(
+        self, tasks: Sequence[TileTask], geobox: GeoBox, loader: TileLoader, predictor: Predictor
+    ) -> Generator[TileScores, None, None]:
+        """Run `predict_tile` on each task."""
+        ...
+
+
+def run_serially(
+    tasks: Sequence[TileTask], geobox: GeoBox, loader: TileLoader, predictor: Predictor
+) -> Generator[TileScores, None, None]:
+    """One tile after the other, in order; the next is read while one is scored.
+
+    Memory: the pixels of two tiles, and what the model takes.
+    """
+    if not tasks:
+        return
+    reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="read-ahead")
+    try:
+        ahead = reader.submit(read_tile, tasks[0], geobox, loader)
+        for task, following in zip(tasks, [*tasks[1:], None], strict=True):
+            # Waiting before asking for the next keeps it at two tiles in memory.
+            wait([ahead])
+            current = ahead
+            if following is not None:
+                ahead = reader.submit(read_tile, following, geobox, loader)
+            yield score_or_fail(task, current.result, predictor)
+    finally:
+        reader.shutdown(wait=True, cancel_futures=True)
+
+
+def run_in_processes(
+    tasks: Sequence[TileTask],
+    geobox: GeoBox,
+    loader: TileLoader,
+    predictor: Predictor,
+    *,
+    workers: int,
+) -> Generator[TileScores, None, None]:
+    """Several tiles at a time, each in a process of its own, in the order they are done.
+
+    Processes are spawned, so this works alike on Linux, macOS and Windows; loader and predictor
+    must pickle, and travel to each process once. Ctrl-C reaches the parent only: it drops what
+    has not begun and waits for the tiles under way.
+
+    Memory: `workers` times the pixels of a tile and what the model takes.
+
+    Args:
+        tasks: The tiles.
+        geobox: Grid of the whole image.
+        loader: Reads the model's inputs.
+        predictor: Scores windows.
+        workers: Processes, at least 1.
+
+    Raises:
+        ConfigError: Loader or predictor cannot be sent to a process.
+        RunFailed: A process died.
+    """
+    if workers < 1:
+        raise ConfigError(f"{workers} worker processes were asked for; use 1 or more")
+    # Once here rather than by the pool, where what does not pickle shows as a broken process.
+    try:
+        luggage = pickle.dumps((geobox, loader, predictor))
+    except (pickle.PicklingError, TypeError, AttributeError) as err:
+        raise ConfigError(f"this model or source runs in one process only ({err})") from err
+    pool = ProcessPoolExecutor(
+        max_workers=min(workers, max(1, len(tasks))),
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+        initargs=(luggage,),
+    )
+    queue = iter(tasks)
+    try:
+        # One more than there are workers, so that none waits, and little is lost on Ctrl-C.
+        running = {pool.submit(_predict_here, t) for t in itertools.islice(queue, workers + 1)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(_predict_here, t) for t in itertools.islice(queue, len(done))}
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as err:
+        raise RunFailed(
+            "a worker process ended unexpectedly, most often for lack of memory; "
+            "use fewer workers or smaller tiles"
+        ) from err
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_luggage: tuple[GeoBox, TileLoader, Predictor] | None = None
+
+
+def _start_worker(luggage: bytes) -> None:
+    global _luggage  # noqa: PLW0603 - a process's own copy, set once before its first task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _luggage = pickle.loads(luggage)  # noqa: S301 - from the parent process, not from a file
+
+
+def _predict_here(task: TileTask) -> TileScores:
+    if _luggage is None:
+        raise RunFailed("a worker process was started without its model")
+    return predict_tile(task, *_luggage)

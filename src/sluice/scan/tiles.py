@@ -1,0 +1,103 @@
+"""The share of a scan that is read and scored in one go."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from sluice.base.arrays import IntArray
+from sluice.base.errors import ConfigError
+from sluice.base.grid import PixelWindow
+from sluice.base.windows import WindowLattice
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """A block of windows, and the pixels that cover them.
+
+    Tiles share no window and overlap in pixels: the overlap is the halo. As each window is
+    scored once and whole, its score does not depend on how the image was tiled.
+    """
+
+    tile_id: str
+    """From its first pixel, `r0000000-c0000976`: sorts, and is a legal file name everywhere."""
+    lattice_rows: tuple[int, int]
+    """[start, stop) among the lattice's rows."""
+    lattice_cols: tuple[int, int]
+    pixels: PixelWindow
+    """All pixels of its windows; beyond the image only where a window is larger than that."""
+    rows: tuple[int, ...]
+    """First rows of its windows, counted from the first row of `pixels`."""
+    cols: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of windows."""
+        return len(self.rows), len(self.cols)
+
+    @property
+    def windows(self) -> int:
+        """Number of windows."""
+        return len(self.rows) * len(self.cols)
+
+    @property
+    def lattice_slices(self) -> tuple[slice, slice]:
+        """Where its scores go among those of the whole lattice."""
+        return slice(*self.lattice_rows), slice(*self.lattice_cols)
+
+
+def plan_tiles(lattice: WindowLattice, tile_px: int) -> list[TileTask]:
+    """Deal the windows of an image out to tiles, row by row.
+
+    Args:
+        lattice: All windows.
+        tile_px: Largest side of a tile in pixels, halo included; memory grows with its square.
+
+    Raises:
+        ConfigError: A tile would not hold one window.
+    """
+    if tile_px < lattice.window_px:
+        raise ConfigError(
+            f"tiles of {tile_px} px cannot hold the model's window of {lattice.window_px} px; "
+            "use larger tiles"
+        )
+    per_side = (tile_px - lattice.window_px) // lattice.stride_px + 1
+    rows, cols = lattice.rows, lattice.cols
+    return [
+        _task(rows, cols, row_range, col_range, lattice.window_px)
+        for row_range in _even_ranges(len(rows), per_side)
+        for col_range in _even_ranges(len(cols), per_side)
+    ]
+
+
+def _even_ranges(count: int, largest: int) -> list[tuple[int, int]]:
+    """Split range(count) into the fewest ranges of at most `largest`, of nearly equal length.
+
+    Equal, because a sliver at the far edge would read a whole halo for a few windows.
+    """
+    parts = math.ceil(count / largest)
+    edges = [count * i // parts for i in range(parts + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def _task(
+    rows: IntArray,
+    cols: IntArray,
+    row_range: tuple[int, int],
+    col_range: tuple[int, int],
+    window_px: int,
+) -> TileTask:
+    own_rows, own_cols = rows[slice(*row_range)], cols[slice(*col_range)]
+    top, left = int(own_rows[0]), int(own_cols[0])
+    height, width = int(np.ptp(own_rows)) + window_px, int(np.ptp(own_cols)) + window_px
+    return TileTask(
+        tile_id=f"r{top:07d}-c{left:07d}",
+        lattice_rows=row_range,
+        lattice_cols=col_range,
+        pixels=PixelWindow(top, left, height, width),
+        rows=tuple((own_rows - top).tolist()),
+        cols=tuple((own_cols - left).tolist()),
+    )

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sluice.base.errors import ConfigError, ShapeMismatch
+from sluice.base.windows import ScoredWindows, WindowLattice
+from sluice.scan.tiles import plan_tiles
+
+
+@st.composite
+def lattices(draw: st.DrawFn) -> WindowLattice:
+    window = draw(st.integers(1, 20))
+    stride = draw(st.integers(1, window))
+    shape = draw(st.tuples(st.integers(1, 60), st.integers(1, 60)))
+    return WindowLattice(shape, window, stride)
+
+
+@settings(deadline=None)
+@given(lattices())
+def test_every_pixel_lies_in_a_window(lattice: WindowLattice) -> None:
+    covered = np.zeros(lattice.shape, dtype=bool)
+    for row in lattice.rows:
+        for col in lattice.cols:
+            covered[row : row + lattice.window_px, col : col + lattice.window_px] = True
+    assert covered.all()
+
+
+@settings(deadline=None)
+@given(lattices())
+def test_windows_are_regular_but_for_one_that_is_flush_with_the_edge(
+    lattice: WindowLattice,
+) -> None:
+    for starts, length in zip((lattice.rows, lattice.cols), lattice.shape, strict=True):
+        assert starts[0] == 0
+        assert (starts[:-1] % lattice.stride_px == 0).all()
+        steps = np.diff(starts)
+        assert (steps[:-1] == lattice.stride_px).all()
+        assert ((steps >= 1) & (steps <= lattice.stride_px)).all()
+        if length >= lattice.window_px:
+            assert starts[-1] + lattice.window_px == length
+        else:
+            assert starts.tolist() == [0]
+
+
+def test_a_48_px_window_at_8_px_on_100_px() -> None:
+    lattice = WindowLattice((100, 48), 48, 8)
+    assert lattice.rows.tolist() == [0, 8, 16, 24, 32, 40, 48, 52]
+    assert lattice.cols.tolist() == [0]
+    assert lattice.size == (8, 1)
+
+
+@settings(deadline=None)
+@given(lattices(), st.integers(0, 30))
+def test_each_window_belongs_to_one_tile_that_covers_it(lattice: WindowLattice, extra: int) -> None:
+    tile_px = lattice.window_px + extra
+    owners = np.zeros(lattice.size, dtype=int)
+    tasks = plan_tiles(lattice, tile_px)
+    for task in tasks:
+        owners[task.lattice_slices] += 1
+        assert task.pixels.height <= tile_px
+        assert task.pixels.width <= tile_px
+        assert owners[task.lattice_slices].shape == task.shape
+        assert task.windows == np.prod(task.shape)
+        # The task's own coordinates lead to the lattice's windows, inside the task's pixels.
+        rows, cols = task.lattice_slices
+        assert (np.array(task.rows) + task.pixels.row == lattice.rows[rows]).all()
+        assert (np.array(task.cols) + task.pixels.col == lattice.cols[cols]).all()
+        assert task.rows[0] == task.cols[0] == 0
+        assert task.rows[-1] + lattice.window_px == task.pixels.height
+        assert task.cols[-1] + lattice.window_px == task.pixels.width
+    assert (owners == 1).all()
+    assert len({t.tile_id for t in tasks}) == len(tasks)
+    assert plan_tiles(lattice, tile_px) == tasks
+
+
+def test_a_default_tile_wastes_little_on_its_halo() -> None:
+    lattice = WindowLattice((20_000, 20_000), 48, 8)
+    tasks = plan_tiles(lattice, 1024)
+    read = sum(t.pixels.height * t.pixels.width for t in tasks)
+    assert read < 1.1 * 20_000**2
+
+
+@pytest.mark.parametrize(("window", "stride"), [(8, 9), (8, 0), (8, -1)])
+def test_a_stride_that_leaves_gaps_is_refused(window: int, stride: int) -> None:
+    with pytest.raises(ConfigError, match="use 1 to 8"):
+        WindowLattice((20, 20), window, stride)
+
+
+def test_an_empty_image_and_a_tile_below_the_window_are_refused() -> None:
+    with pytest.raises(ConfigError, match="empty"):
+        WindowLattice((0, 5), 8, 8)
+    with pytest.raises(ConfigError, match="cannot hold"):
+        plan_tiles(WindowLattice((20, 20), 8, 8), 7)
+
+
+def test_scores_of_another_shape_are_refused(scan_fakes) -> None:
+    lattice = WindowLattice((20, 20), 8, 8)
+    with pytest.raises(ShapeMismatch, match="announced"):
+        ScoredWindows(lattice, np.zeros((2, 2), np.float32), scan_fakes.utm_geobox((20, 20)))
