@@ -1,0 +1,165 @@
+"""The static STAC catalogue of a run: one catalogue, one item, relative links, checksums."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pystac
+import shapely
+from odc.geo.geobox import GeoBox
+from pystac.extensions.file import FileExtension
+from pystac.extensions.projection import ProjectionExtension
+
+from sluice.app.products import layout
+from sluice.app.products.coverage import outline_lonlat
+from sluice.app.products.summary import Summary
+from sluice.base.files import open_raster, sha256_file
+from sluice.base.records import Run, Scene
+
+_PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
+# A multihash: 0x12 means SHA-256, 0x20 its length in bytes.
+_SHA256_MULTIHASH = "1220"
+_GEOPARQUET = "application/vnd.apache.parquet"
+
+# Name in the folder: key, title, media type, roles.
+_ASSETS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    layout.SCORE: ("score", "Score, raw output of the model", pystac.MediaType.COG, ("data",)),
+    layout.PROBABILITY: (
+        "probability",
+        "Probability of a mine at the run's prior",
+        pystac.MediaType.COG,
+        ("data",),
+    ),
+    layout.SITES_GPKG: (
+        "sites",
+        "Likely mine sites, with QGIS style",
+        pystac.MediaType.GEOPACKAGE,
+        ("data",),
+    ),
+    layout.SITES_PARQUET: ("sites-parquet", "Likely mine sites", _GEOPARQUET, ("data",)),
+    layout.SITES_GEOJSON: (
+        "sites-geojson",
+        "Likely mine sites",
+        pystac.MediaType.GEOJSON,
+        ("data",),
+    ),
+    layout.SITES_CSV: ("sites-csv", "Likely mine sites, centres", "text/csv", ("data",)),
+    layout.QUICKLOOK: (
+        "quicklook",
+        "Map of the sites on the image",
+        pystac.MediaType.PNG,
+        ("overview",),
+    ),
+    layout.RUN: (
+        "run",
+        "Inputs, model, parameters and every tile's outcome",
+        pystac.MediaType.JSON,
+        ("metadata",),
+    ),
+}
+
+
+def write_catalogue(
+    folder: Path, files: Mapping[str, Path], *, run: Run, summary: Summary, geobox: GeoBox
+) -> None:
+    """Write `catalog.json` and `item.json`.
+
+    Args:
+        folder: Where to write; links are relative, so that it can be moved.
+        files: Name in the output folder to present path, everything but the catalogue.
+        run: As in `run.json`.
+        summary: Outcome.
+        geobox: Processing grid, for the outline and the CRS.
+
+    Raises:
+        OSError: They cannot be written.
+    """
+    item = _item(run, summary, geobox)
+    for scene in run.scenes:
+        item.add_link(_source_link(scene))
+    catalogue = pystac.Catalog(
+        id=f"sluice-{run.run_id}",
+        title="Sluice run",
+        description=f"{item.properties['description']} {run.disclaimer}",
+        catalog_type=pystac.CatalogType.SELF_CONTAINED,
+    )
+    catalogue.set_self_href(str(folder / layout.CATALOGUE))
+    catalogue.add_item(item)
+    # Beside the catalogue, not in pystac's folder per item; then the assets, whose links are
+    # relative to it.
+    item.set_self_href(str(folder / layout.ITEM))
+    for name, path in files.items():
+        _add_asset(item, name, path)
+    catalogue.save()
+
+
+def _item(run: Run, summary: Summary, geobox: GeoBox) -> pystac.Item:
+    # Corners, and points between only where an edge bends by more than 0.1 m.
+    outline = shapely.transform(outline_lonlat(geobox).simplify(1e-6), lambda xy: xy.round(7))
+    moment, period = _dates(run, summary)
+    found = (
+        f"Likely mine sites found: {summary.sites}. Images: {summary.images}. "
+        f"Model: {summary.model}."
+    )
+    item = pystac.Item(
+        id=run.run_id,
+        geometry=outline.__geo_interface__,
+        bbox=list(outline.bounds),
+        datetime=moment,
+        properties={
+            **period,
+            "title": "Likely mine sites",
+            "description": found
+            if summary.first_date
+            else f"{found} The images carry no date: datetime is that of the run.",
+            "created": pystac.utils.datetime_to_str(run.finished or run.started),
+            "processing:software": {"sluice": run.sluice_version},
+            "processing:lineage": f"{found} {run.disclaimer}",
+        },
+    )
+    item.stac_extensions.append(_PROCESSING)
+    projection = ProjectionExtension.ext(item, add_if_missing=True)
+    if geobox.crs is not None and geobox.crs.epsg is not None:
+        projection.apply(code=f"EPSG:{geobox.crs.epsg}")
+    elif geobox.crs is not None:
+        projection.apply(wkt2=geobox.crs.to_wkt())
+    return item
+
+
+def _dates(run: Run, summary: Summary) -> tuple[dt.datetime | None, dict[str, Any]]:
+    """STAC wants a moment or a period; where no image has a date, the run's start stands in."""
+    if summary.first_date is None or summary.last_date is None:
+        return run.started, {}
+    start = dt.datetime.combine(summary.first_date, dt.time.min, dt.UTC)
+    end = dt.datetime.combine(summary.last_date, dt.time(23, 59, 59), dt.UTC)
+    return None, {
+        "start_datetime": pystac.utils.datetime_to_str(start),
+        "end_datetime": pystac.utils.datetime_to_str(end),
+    }
+
+
+def _add_asset(item: pystac.Item, name: str, path: Path) -> None:
+    key, title, media_type, roles = _ASSETS[name]
+    fields: dict[str, Any] = {}
+    if name in {layout.SCORE, layout.PROBABILITY}:
+        fields["bands"] = [{"name": key}]
+        with open_raster(path) as raster:
+            fields["proj:shape"] = list(raster.shape)
+            fields["proj:transform"] = list(raster.transform)[:6]
+            fields["data_type"] = raster.dtypes[0]
+        fields |= {"nodata": "nan", "unit": "1"}
+    asset = pystac.Asset(f"./{name}", title, None, media_type, list(roles), fields)
+    item.add_asset(key, asset)
+    file = FileExtension.ext(asset, add_if_missing=True)
+    file.apply(checksum=f"{_SHA256_MULTIHASH}{sha256_file(path)}", size=path.stat().st_size)
+
+
+def _source_link(scene: Scene) -> pystac.Link:
+    is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", scene.href) is not None
+    href = scene.href if is_address else Path(scene.href).absolute().as_uri()
+    extra = {"file:checksum": f"{_SHA256_MULTIHASH}{scene.sha256}"} if scene.sha256 else None
+    return pystac.Link(pystac.RelType.DERIVED_FROM, href, title=scene.id, extra_fields=extra)

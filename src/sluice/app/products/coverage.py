@@ -1,0 +1,98 @@
+"""How much of the area was looked at, and how much could not be observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyproj
+import shapely
+from odc.geo.geobox import GeoBox
+from rasterio import Affine
+from rasterio.features import geometry_mask
+from rasterio.windows import Window
+from shapely import Polygon
+from shapely.geometry.base import BaseGeometry
+
+from sluice.base.arrays import BoolHW
+from sluice.base.files import open_raster
+
+_GEOD = pyproj.Geod(ellps="WGS84")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Hectares of the area asked for, and of the part without a score."""
+
+    area_ha: float
+    not_observed_ha: float
+
+    @property
+    def not_observed_percent(self) -> float:
+        """0-100."""
+        return 100 * self.not_observed_ha / self.area_ha if self.area_ha else 0.0
+
+
+def outline_lonlat(geobox: GeoBox) -> Polygon:
+    """Outline of a grid in EPSG:4326, with 50 points a side, as its edges become curves."""
+    outline = shapely.box(*geobox.boundingbox.bbox)
+    longest = max(geobox.boundingbox.span_x, geobox.boundingbox.span_y)
+    dense = gpd.GeoSeries([outline.segmentize(longest / 50)], crs=str(geobox.crs))
+    polygon: Polygon = dense.to_crs("EPSG:4326").iloc[0]
+    return polygon
+
+
+def measure_coverage(
+    score_path: Path, geobox: GeoBox, *, area: BaseGeometry | None = None
+) -> Coverage:
+    """Count the pixels without a score, block by block.
+
+    Args:
+        score_path: Raster in a projected CRS, north up, NaN = not observed.
+        geobox: Processing grid, which the raster covers.
+        area: In EPSG:4326, the part that was asked for; the whole raster if None. What of it
+            lies outside the raster counts as not observed.
+
+    Returns:
+        Geodesic hectares; the share is that of the pixels.
+
+    Raises:
+        AssetReadError: The raster is unreadable.
+    """
+    outline = outline_lonlat(geobox)
+    wanted = outline if area is None else area
+    wanted_ha = abs(_GEOD.geometry_area_perimeter(wanted)[0]) / 1e4
+    inside = wanted if area is None else wanted.intersection(outline)
+    inside_ha = abs(_GEOD.geometry_area_perimeter(inside)[0]) / 1e4
+    with open_raster(score_path) as score:
+        pixels, observed = _count(score, area)
+    # An area smaller than a pixel has no pixel centre in it, and so no share.
+    observed_ha = inside_ha * observed / pixels if pixels else 0.0
+    return Coverage(area_ha=wanted_ha, not_observed_ha=max(0.0, wanted_ha - observed_ha))
+
+
+def _count(score: Any, area: BaseGeometry | None) -> tuple[int, int]:
+    """Pixels inside the area, and those of them that have a score."""
+    shape = (
+        None if area is None else gpd.GeoSeries([area], crs="EPSG:4326").to_crs(score.crs).iloc[0]
+    )
+    pixels = observed = 0
+    for _, window in score.block_windows(1):
+        has_score: BoolHW = np.isfinite(score.read(1, window=window))
+        if shape is None:
+            inside = np.ones_like(has_score)
+        else:
+            inside = geometry_mask([shape], has_score.shape, _moved(score, window), invert=True)
+        pixels += int(inside.sum())
+        observed += int((has_score & inside).sum())
+    return pixels, observed
+
+
+def _moved(score: Any, window: Window) -> Affine:
+    """Transform of a block of a raster that is north up."""
+    a = score.transform
+    left, top = a.c + a.a * window.col_off, a.f + a.e * window.row_off
+    return Affine(a.a, 0.0, left, 0.0, a.e, top)

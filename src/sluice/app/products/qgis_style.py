@@ -1,0 +1,153 @@
+"""The style with which QGIS shows the sites, as QML."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET
+
+import geopandas as gpd
+
+from sluice.app.products.classes import RGB, SureClass, classes_of, sure_column
+
+_ALIASES = {
+    "rank": "Rank by footprint",
+    "score_mean": "Score, mean",
+    "score_peak": "Score, peak",
+    "probability_mean": "Probability at the run's prior, mean",
+    "probability_peak": "Probability at the run's prior, peak",
+    "footprint_ha": "Footprint (ha), larger than the mine",
+    "delineated_ha": "Outlined workings (ha)",
+    "isolated": "Few or no others nearby",
+    "windows": "Cells",
+    "imagery_link": "Recent imagery",
+    "note": "Note",
+}
+# The values are QGIS expressions, filled in when the mouse rests on a site.
+_MAP_TIP = (
+    "<b>Site [% rank %]</b>, footprint [% round(footprint_ha, 1) %] ha<br>"
+    "peak score [% round(score_peak, 2) %]"
+    "[% if(probability_peak is null, '', ', probability ' || round(probability_peak, 3)) %]<br>"
+    '<a href="[% imagery_link %]">recent imagery</a><br><i>[% note %]</i>'
+)
+
+
+def sites_qml(table: gpd.GeoDataFrame) -> str:
+    """Outlines coloured by how sure the model is, dashed where isolated, labelled by rank.
+
+    Args:
+        table: From `sites_table`.
+
+    Returns:
+        A QGIS 3 layer style, XML.
+    """
+    column = sure_column(table)
+    root = ET.Element(
+        "qgis",
+        version="3.28.0",
+        labelsEnabled="1",
+        styleCategories="Symbology|Labeling|Fields|Forms|MapTips",
+    )
+    root.append(_renderer(column, classes_of(column)))
+    root.append(_labels())
+    ET.SubElement(root, "mapTip", enabled="1").text = _MAP_TIP
+    aliases = ET.SubElement(root, "aliases")
+    for field, name in _ALIASES.items():
+        ET.SubElement(aliases, "alias", field=field, name=name)
+    ET.indent(root)
+    doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+    return doctype + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _renderer(column: str, classes: tuple[SureClass, ...]) -> ET.Element:
+    renderer = ET.Element(
+        "renderer-v2",
+        type="graduatedSymbol",
+        attr=column,
+        graduatedMethod="GraduatedColor",
+        symbollevels="0",
+        forceraster="0",
+        enableorderby="0",
+    )
+    ranges = ET.SubElement(renderer, "ranges")
+    symbols = ET.SubElement(renderer, "symbols")
+    lower = 0.0
+    for number, sure in enumerate(classes):
+        ET.SubElement(
+            ranges,
+            "range",
+            lower=f"{lower:.15f}",
+            upper=f"{sure.upper:.15f}",
+            symbol=str(number),
+            label=sure.label,
+            render="true",
+        )
+        symbols.append(_symbol(str(number), sure.colour))
+        lower = sure.upper
+    return renderer
+
+
+def _symbol(name: str, colour: RGB) -> ET.Element:
+    rgb = ",".join(str(part) for part in colour)
+    symbol = ET.Element(
+        "symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0"
+    )
+    layer = ET.SubElement(symbol, "layer", {"class": "SimpleFill"})
+    layer.attrib.update(enabled="1", locked="0", **{"pass": "0"})
+    options = ET.SubElement(layer, "Option", type="Map")
+    for key, value in {
+        "color": f"{rgb},30",
+        "joinstyle": "round",
+        "offset": "0,0",
+        "offset_unit": "MM",
+        "outline_color": f"{rgb},255",
+        "outline_style": "solid",
+        "outline_width": "0.6",
+        "outline_width_unit": "MM",
+        "style": "solid",
+    }.items():
+        ET.SubElement(options, "Option", name=key, type="QString", value=value)
+    layer.append(_dashed_where_isolated())
+    return symbol
+
+
+def _dashed_where_isolated() -> ET.Element:
+    defined = ET.Element("data_defined_properties")
+    whole = ET.SubElement(defined, "Option", type="Map")
+    ET.SubElement(whole, "Option", name="name", type="QString", value="")
+    properties = ET.SubElement(whole, "Option", name="properties", type="Map")
+    style = ET.SubElement(properties, "Option", name="outlineStyle", type="Map")
+    ET.SubElement(style, "Option", name="active", type="bool", value="true")
+    expression = "if(\"isolated\", 'dash', 'solid')"
+    ET.SubElement(style, "Option", name="expression", type="QString", value=expression)
+    ET.SubElement(style, "Option", name="type", type="int", value="3")
+    ET.SubElement(whole, "Option", name="type", type="QString", value="collection")
+    return defined
+
+
+def _labels() -> ET.Element:
+    labelling = ET.Element("labeling", type="simple")
+    settings = ET.SubElement(labelling, "settings", calloutType="simple")
+    text = ET.SubElement(
+        settings,
+        "text-style",
+        fieldName="rank",
+        isExpression="0",
+        fontSize="9",
+        fontSizeUnit="Point",
+        fontWeight="75",
+        namedStyle="Bold",
+        textColor="20,20,20,255",
+        textOpacity="1",
+    )
+    ET.SubElement(
+        text,
+        "text-buffer",
+        bufferDraw="1",
+        bufferSize="0.8",
+        bufferSizeUnits="MM",
+        bufferColor="255,255,255,255",
+        bufferOpacity="1",
+    )
+    # 1: around the centroid, kept near the site; large sites win where labels would collide.
+    ET.SubElement(settings, "placement", placement="1", dist="0", centroidWhole="1")
+    ET.SubElement(settings, "rendering", drawLabels="1", obstacle="1", displayAll="0")
+    return labelling

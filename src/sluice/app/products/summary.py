@@ -1,0 +1,233 @@
+"""What a run found, in numbers and in plain language."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import geopandas as gpd
+
+from sluice.app.products.coverage import Coverage
+from sluice.base.records import Record, Run, TileStatus
+
+_SHOWN = 5
+
+
+class LargestSite(Record):
+    """One of the largest sites."""
+
+    rank: int
+    detection_id: str
+    lat: float
+    lon: float
+    footprint_ha: float
+    score_peak: float
+    probability_peak: float | None
+    isolated: bool
+
+
+class Summary(Record):
+    """The outcome of a run: `summary` in `run.json`, and what `--json` prints."""
+
+    sites: int
+    isolated_sites: int
+    footprint_ha: float
+    """Of all sites; larger than the mines in them."""
+    delineated_ha: float | None
+    """Of the outlined workings; None where a site has no outline."""
+    area_ha: float
+    """Of what was asked for."""
+    not_observed_ha: float
+    not_observed_percent: float
+    tiles: int
+    tiles_failed: int
+    images: int
+    undated_images: int
+    first_date: dt.date | None
+    last_date: dt.date | None
+    model: str
+    window_m: float
+    """Side of the square that the model judges at once."""
+    smallest_site_ha: float
+    """Smaller detections are left out."""
+    prior: float | None
+    """Share of windows that hold a mine, behind every probability."""
+    largest: tuple[LargestSite, ...]
+    disclaimer: str
+
+
+def summarise(
+    table: gpd.GeoDataFrame,
+    run: Run,
+    coverage: Coverage,
+    *,
+    window_m: float,
+    smallest_site_ha: float,
+) -> Summary:
+    """Put the outcome in numbers.
+
+    Args:
+        table: From `sites_table`.
+        run: Gives scenes, tiles, prior and `model["name"]`.
+        coverage: Of the area asked for.
+        window_m: Side of the model's window in metres.
+        smallest_site_ha: Smallest mapping unit of the run in hectares.
+    """
+    dates = [scene.acquired for scene in run.scenes if scene.acquired is not None]
+    outlined = len(table) > 0 and bool(table["delineated_ha"].notna().all())
+    return Summary(
+        sites=len(table),
+        isolated_sites=int(table["isolated"].sum()),
+        footprint_ha=round(float(table["footprint_ha"].sum()), 1),
+        delineated_ha=round(float(table["delineated_ha"].sum()), 1) if outlined else None,
+        area_ha=round(coverage.area_ha, 1),
+        not_observed_ha=round(coverage.not_observed_ha, 1),
+        not_observed_percent=round(coverage.not_observed_percent, 2),
+        tiles=len(run.tiles),
+        tiles_failed=sum(tile.status is TileStatus.FAILED for tile in run.tiles),
+        images=len(run.scenes),
+        undated_images=len(run.scenes) - len(dates),
+        first_date=min(dates, default=None),
+        last_date=max(dates, default=None),
+        model=str(run.model["name"]),
+        window_m=window_m,
+        smallest_site_ha=smallest_site_ha,
+        prior=run.prior,
+        largest=_largest(table),
+        disclaimer=run.disclaimer,
+    )
+
+
+def _largest(table: gpd.GeoDataFrame) -> tuple[LargestSite, ...]:
+    return tuple(
+        LargestSite(
+            rank=row.rank,
+            detection_id=row.detection_id,
+            lat=row.lat,
+            lon=row.lon,
+            footprint_ha=row.footprint_ha,
+            score_peak=row.score_peak,
+            # The only number unequal to itself is NaN: no calibration.
+            probability_peak=row.probability_peak
+            if row.probability_peak == row.probability_peak
+            else None,
+            isolated=row.isolated,
+        )
+        for row in table.drop(columns="geometry").head(_SHOWN).itertuples(index=False)
+    )
+
+
+def summary_text(summary: Summary) -> str:
+    """Say it in plain language, in lines of fewer than 100 characters."""
+    parts = [_found(summary), _observed(summary)]
+    if summary.largest:
+        parts.append(_places(summary))
+    parts += [_limits(summary), summary.disclaimer]
+    return "\n\n".join(parts)
+
+
+def _found(summary: Summary) -> str:
+    if not summary.sites:
+        if summary.not_observed_percent >= 100:
+            return "Nothing could be observed, so this run says nothing about the area."
+        return (
+            "No likely mine site found. Nothing that could be observed looked enough like the\n"
+            "mines that the model learned from. That is no proof that there is no mine."
+        )
+    sites = _count(summary.sites, "likely mine site")
+    lines = [
+        f"{sites} found, with a footprint of {_hectares(summary.footprint_ha)} in all.",
+        f"The model judges squares of {summary.window_m:,.0f} m, so a footprint is larger than",
+        "the mine in it.",
+    ]
+    if summary.delineated_ha is not None:
+        lines.append(f"The outlined workings have {_hectares(summary.delineated_ha)}.")
+    if summary.isolated_sites:
+        stand = "stands" if summary.isolated_sites == 1 else "stand"
+        lines.append(
+            f"{summary.isolated_sites:,} of them {stand} apart, with few or no others nearby."
+        )
+    return "\n".join(lines)
+
+
+def _observed(summary: Summary) -> str:
+    lines = [
+        f"Looked at: {_hectares(summary.area_ha)} in {_count(summary.images, 'image')}, "
+        f"{dates_in_words(summary)}.",
+        f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
+        f"of it, {_hectares(summary.not_observed_ha)}.",
+    ]
+    if summary.not_observed_ha > 0:
+        lines.append("Mines there would not have been found.")
+    if summary.tiles_failed:
+        lines.append(
+            f"{summary.tiles_failed:,} of {summary.tiles:,} parts of the area failed; "
+            "run.json says why."
+        )
+    return "\n".join(lines)
+
+
+def _places(summary: Summary) -> str:
+    heading = "The largest" if summary.sites > len(summary.largest) else "Where"
+    lines = [f"{heading} (latitude, longitude in degrees):"]
+    for site in summary.largest:
+        line = (
+            f"{site.rank:>3}. {site.lat:10.5f}, {site.lon:10.5f}"
+            f" {site.footprint_ha:9,.1f} ha   score {site.score_peak:.2f}"
+        )
+        if site.probability_peak is not None:
+            line += f"   probability {_probability(site.probability_peak)}"
+        lines.append(line)
+    if summary.prior is not None and summary.largest[0].probability_peak is not None:
+        lines.append(
+            f"The probability holds {prior_in_words(summary.prior, summary.window_m)}; where\n"
+            "mines are more common it is higher, where they are rarer it is lower."
+        )
+    return "\n".join(lines)
+
+
+def _limits(summary: Summary) -> str:
+    return (
+        f"What this cannot see: workings under forest or underground, and workings that fill\n"
+        f"little of a {summary.window_m:,.0f} m square. Sites whose footprint is below "
+        f"{summary.smallest_site_ha:g} ha are left out."
+    )
+
+
+def prior_in_words(prior: float, window_m: float) -> str:
+    """`if one square of 480 m in 1,000 holds a mine`."""
+    one_in = 1 / prior
+    if abs(one_in - round(one_in)) <= 0.02 * one_in and round(one_in) > 1:
+        return f"if one square of {window_m:,.0f} m in {round(one_in):,} holds a mine"
+    return f"if {100 * prior:.3g} in 100 squares of {window_m:,.0f} m hold a mine"
+
+
+def dates_in_words(summary: Summary) -> str:
+    """`2024-01-05 to 2024-03-30`, one date, or that no date is known."""
+    if summary.first_date is None or summary.last_date is None:
+        return "of unknown date"
+    if summary.first_date == summary.last_date:
+        text = f"{summary.first_date}"
+    else:
+        text = f"{summary.first_date} to {summary.last_date}"
+    return f"{text} ({summary.undated_images} without a date)" if summary.undated_images else text
+
+
+def percent(value: float) -> str:
+    """`5.2 %`; a little is not written as nothing, nor almost all as all."""
+    if 0 < value < 0.1:
+        return "less than 0.1 %"
+    if 99.9 < value < 100:
+        return "more than 99.9 %"
+    return f"{value:.1f} %" if value % 1 else f"{value:.0f} %"
+
+
+def _probability(value: float) -> str:
+    return "below 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
+
+
+def _hectares(value: float) -> str:
+    return f"{value:,.1f} ha" if value < 1000 else f"{value:,.0f} ha"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

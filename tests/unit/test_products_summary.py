@@ -1,0 +1,156 @@
+"""What a run says about itself, in numbers and in words."""
+
+import datetime as dt
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+import shapely
+from odc.geo.geobox import GeoBox
+
+from sluice.app.products.coverage import Coverage, measure_coverage
+from sluice.app.products.summary import Summary, percent, prior_in_words, summary_text
+
+GRID = GeoBox((400, 640), rasterio.Affine(10, 0, 500_000, 0, -10, 100_000), "EPSG:32630")
+
+
+def write_scores(path: Path, scores: np.ndarray) -> Path:
+    with rasterio.open(
+        path, "w", driver="GTiff", dtype="float32", count=1, height=50, width=80, tiled=True,
+        blockxsize=16, blockysize=16, crs="EPSG:32630", nodata=np.nan,
+        transform=rasterio.Affine(80, 0, 500_000, 0, -80, 100_000),
+    ) as out:  # fmt: skip
+        out.write(scores, 1)
+    return path
+
+
+def to_lonlat(shape: shapely.Geometry) -> shapely.Geometry:
+    return gpd.GeoSeries([shape], crs="EPSG:32630").to_crs("EPSG:4326").iloc[0]
+
+
+def test_coverage_counts_what_has_no_score(tmp_path: Path) -> None:
+    scores = np.zeros((50, 80), dtype=np.float32)  # a score of 0 is a score
+    scores[:, 60:] = np.nan
+    found = measure_coverage(write_scores(tmp_path / "s.tif", scores), GRID)
+    # On the central meridian the projection shrinks lengths to 0.9996.
+    assert found.area_ha == pytest.approx(400 * 640 / 100 / 0.9996**2, rel=1e-4)
+    assert found.not_observed_percent == pytest.approx(25)
+
+
+def test_coverage_counts_only_the_area_asked_for(tmp_path: Path) -> None:
+    scores = np.zeros((50, 80), dtype=np.float32)
+    scores[:, 40:] = np.nan
+    path = write_scores(tmp_path / "s.tif", scores)
+    # 1,600 m wide around the limit of what was observed at x = 503,200.
+    inside = measure_coverage(
+        path, GRID, area=to_lonlat(shapely.box(502_400, 98_400, 504_000, 99_200))
+    )
+    assert inside.not_observed_percent == pytest.approx(50, abs=0.1)
+    assert inside.area_ha == pytest.approx(160 * 80 / 100 / 0.9996**2, rel=1e-3)
+    # Half of it beyond the image, the other half observed.
+    across = to_lonlat(shapely.box(499_200, 98_400, 500_800, 99_200))
+    assert measure_coverage(path, GRID, area=across).not_observed_percent == pytest.approx(
+        50, abs=0.1
+    )
+    tiny = to_lonlat(shapely.box(500_010, 98_410, 500_012, 98_412))
+    assert measure_coverage(path, GRID, area=tiny).not_observed_percent == 100
+
+
+def test_coverage_is_geodesic(tmp_path: Path) -> None:
+    path = write_scores(tmp_path / "s.tif", np.zeros((50, 80), dtype=np.float32))
+    outline = to_lonlat(shapely.box(*GRID.boundingbox.bbox).segmentize(50))
+    truth = abs(pyproj.Geod(ellps="WGS84").geometry_area_perimeter(outline)[0]) / 1e4
+    assert measure_coverage(path, GRID) == Coverage(pytest.approx(truth, rel=1e-7), 0.0)
+
+
+def make_summary(**changes: object) -> Summary:
+    site = {
+        "detection_id": "a",
+        "lat": -3.123456,
+        "lon": -60.5,
+        "footprint_ha": 1234.5,
+        "score_peak": 0.98,
+        "probability_peak": 0.0004,
+        "isolated": True,
+    }
+    fields: dict[str, object] = {
+        "sites": 6,
+        "isolated_sites": 1,
+        "footprint_ha": 2000.0,
+        "delineated_ha": None,
+        "area_ha": 50_000.0,
+        "not_observed_ha": 10.0,
+        "not_observed_percent": 0.02,
+        "tiles": 40,
+        "tiles_failed": 2,
+        "images": 3,
+        "undated_images": 1,
+        "first_date": dt.date(2025, 1, 5),
+        "last_date": dt.date(2025, 3, 1),
+        "model": "default",
+        "window_m": 480,
+        "smallest_site_ha": 1.0,
+        "prior": 0.001,
+        "largest": [{"rank": rank, **site} for rank in range(1, 6)],
+        "disclaimer": "A lead, not proof.",
+    }
+    return Summary.model_validate(fields | changes)
+
+
+def test_text_says_what_was_found_and_what_it_is_worth() -> None:
+    text = summary_text(make_summary())
+    for said in (
+        "6 likely mine sites found, with a footprint of 2,000 ha in all.",
+        "squares of 480 m, so a footprint is larger than",
+        "1 of them stands apart",
+        "50,000 ha in 3 images, 2025-01-05 to 2025-03-01 (1 without a date).",
+        "less than 0.1 % of it, 10.0 ha.",
+        "2 of 40 parts of the area failed",
+        "  1.   -3.12346,  -60.50000   1,234.5 ha   score 0.98   probability below 0.001",
+        "if one square of 480 m in 1,000 holds a mine",
+        "below 1 ha are left out",
+        "A lead, not proof.",
+    ):
+        assert said in text
+    assert max(len(line) for line in text.splitlines()) < 100
+
+
+def test_text_without_a_site_claims_nothing() -> None:
+    none = {"sites": 0, "isolated_sites": 0, "footprint_ha": 0.0, "largest": []}
+    text = summary_text(make_summary(**none))
+    assert text.startswith("No likely mine site found.")
+    assert "no proof that there is no mine" in text
+    assert "probability" not in text
+    blind = make_summary(**none, not_observed_percent=100.0, not_observed_ha=50_000.0)
+    assert summary_text(blind).startswith("Nothing could be observed")
+
+
+def test_text_without_calibration_speaks_of_no_probability() -> None:
+    sites = [{**make_summary().largest[0].model_dump(), "probability_peak": None}]
+    text = summary_text(make_summary(sites=1, isolated_sites=0, largest=sites, prior=None))
+    assert "robability" not in text
+    assert "1 likely mine site found" in text
+
+
+@pytest.mark.parametrize(
+    ("prior", "words"),
+    [
+        (0.001, "if one square of 480 m in 1,000 holds a mine"),
+        (0.02, "if one square of 480 m in 50 holds a mine"),
+        (0.22, "if 22 in 100 squares of 480 m hold a mine"),
+        (0.999, "if 99.9 in 100 squares of 480 m hold a mine"),
+    ],
+)
+def test_prior_in_words(prior: float, words: str) -> None:
+    assert prior_in_words(prior, 480) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0, "0 %"), (0.04, "less than 0.1 %"), (5.25, "5.2 %"), (99.96, "more than 99.9 %")],
+)
+def test_percent_rounds_neither_to_nothing_nor_to_all(value: float, words: str) -> None:
+    assert percent(value) == words
