@@ -1,0 +1,213 @@
+"""Training the chip detector: folds, threshold and calibration, the model package.
+
+The pool of a chip folder is divided into folds by group. A network fitted to each choice of
+folds but one scores the fold left out; those scores, which no network has seen the places of,
+choose the thresholds and fit the calibration. The package's own network is fitted to the whole
+pool with the same settings. Held-out splits are scored by nobody here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import JsonValue
+
+from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.calibration import Calibration
+from sluice.evaluation.calibration import (
+    choose_isolated_threshold,
+    choose_threshold,
+    fit_calibration,
+)
+from sluice.evaluation.report import ChipReport, evaluate_scores, render_report
+from sluice.labels.chips import (
+    CHIP_BANDS,
+    FULL_SCALE_REFLECTANCE,
+    load_chips,
+    read_chip_table,
+)
+from sluice.labels.splits import grouped_folds, pool
+from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
+from sluice.models.package import ModelPackage, weights_sha256, write_package
+from sluice.training.export import export_onnx
+from sluice.training.fit import ChipSet, FitSettings
+from sluice.training.members import Member, chip_set, fit_members
+from sluice.training.network import ChipNetwork, NetworkShape
+
+FOLD_SEED = 7
+_LEVELS = (
+    Level(sensor="s2-l1c", verified=True, note="the labels' own level; see the card's figures"),
+    Level(
+        sensor="s2-l2a",
+        verified=False,
+        note="training removed path radiance at random to resemble it; looked at, not measured",
+    ),
+    Level(sensor="planet-4b", verified=False, note="same bands, other sensor; not tried"),
+    Level(sensor="planet-8b", verified=False, note="same bands, other sensor; not tried"),
+    Level(sensor="nicfi", verified=False, note="same bands, other sensor; not tried"),
+)
+
+
+@dataclass(frozen=True)
+class TrainedDetector:
+    """What training leaves."""
+
+    package: ModelPackage
+    fold_packages: tuple[ModelPackage, ...]
+    """One for each fold: the network that did not see it."""
+    out_of_fold: pd.DataFrame
+    """The pool, with the columns `fold` and `score`."""
+    report: ChipReport
+    """Figures of `out_of_fold`."""
+
+
+def train_chip_detector(
+    folder: Path,
+    out_dir: Path,
+    *,
+    name: str,
+    licence: str,
+    attribution: str,
+    settings: FitSettings,
+    folds: int = 5,
+    seeds: int = 1,
+    workers: int = 1,
+) -> TrainedDetector:
+    """Train a detector on a folder of chips and write its package.
+
+    Args:
+        folder: `chips.csv` and `grids/`, with splits; only the split `pool` is used.
+        out_dir: Gets `<name>/` (the package), `<name>-fold-K/` (networks that did not see fold
+            K), `out_of_fold.csv` and `members/` (finished networks: a second call resumes).
+        name: Of the model.
+        licence: SPDX expression of the weights, following from the data's.
+        attribution: Whom to name for the data.
+        settings: Of each fit; a member's number is added to the seed.
+        folds: At least 2.
+        seeds: Networks in each ensemble, in the package and for each fold alike.
+        workers: Fits side by side.
+
+    Raises:
+        DataError: The chips cannot be divided into folds with both labels.
+        SluiceError: The folder is not of that form.
+    """
+    table = read_chip_table(folder)
+    chosen = pool(table)
+    fold_of = grouped_folds(chosen, folds, FOLD_SEED)
+    index = chosen.index.to_numpy()
+    labels = table["label"].to_numpy()
+    chips = chip_set(load_chips(folder, table), labels, index)
+    fitted = fit_members(
+        chips,
+        _members(index, fold_of.to_numpy(), settings, folds, seeds),
+        out_dir / "members",
+        workers,
+    )
+
+    scores = np.full(len(table), np.nan)
+    for fold in range(folds):
+        held_out = index[fold_of.to_numpy() == fold]
+        scores[held_out] = np.mean([fitted[f"fold-{fold}-{s}"][1] for s in range(seeds)], axis=0)
+    out_of_fold = chosen.assign(fold=fold_of, score=scores[index])
+    fitted_on = f"out-of-fold scores of {len(index)} chips of {folder.name}, split pool"
+    thresholds, calibration = _judge(scores[index], labels[index], fitted_on)
+    report = evaluate_scores(
+        out_of_fold,
+        thresholds.t_main,
+        calibration,
+        model=name,
+        data=f"{folder.name}, split pool, {folds} folds by group, each scored by networks "
+        "that never saw its places",
+    )
+
+    def package(package_name: str, networks: list[ChipNetwork], record: str) -> ModelPackage:
+        weights = export_onnx(networks, len(CHIP_BANDS))
+        manifest = Manifest(
+            name=package_name,
+            title="Chip detector, red-green-blue",
+            summary="Finds alluvial and open-pit artisanal mines in 480 m windows of 10 m imagery "
+            "from red, green and blue alone.",
+            licence=licence,
+            attribution=attribution,
+            created=dt.datetime.now(dt.UTC).date(),
+            architecture=f"ChipNetwork {settings.widths}, {len(networks)} members",
+            framework="pytorch",
+            pretrained=False,
+            inputs=_inputs(chips),
+            levels=_LEVELS,
+            gsd_m=10,
+            window_px=NetworkShape.window_px,
+            dense_stride_px=NetworkShape.stride_px,
+            stride_m=80,
+            output="the 480 m window holds an artisanal or small-scale mine",
+            thresholds=thresholds,
+            calibration=calibration,
+            weights=Weights(sha256=weights_sha256(weights)),
+            training=_record(folder, settings, folds, seeds, record),
+        )
+        card = f"# {package_name}\n\n{attribution}\n\n```\n{render_report(report)}\n```\n"
+        return write_package(out_dir / package_name, manifest, weights, card, replace=True)
+
+    whole = package(name, [fitted[f"pool-{s}"][0] for s in range(seeds)], "the whole pool")
+    fold_packages = tuple(
+        package(
+            f"{name}-fold-{fold}",
+            [fitted[f"fold-{fold}-{s}"][0] for s in range(seeds)],
+            f"the pool without fold {fold}",
+        )
+        for fold in range(folds)
+    )
+    columns = ["grid", "cell", "label", "source", "group", "fold", "score"]
+    out_of_fold[columns].to_csv(out_dir / "out_of_fold.csv", index=False, lineterminator="\n")
+    return TrainedDetector(whole, fold_packages, out_of_fold, report)
+
+
+def _members(
+    index: IntArray, fold_of: IntArray, settings: FitSettings, folds: int, seeds: int
+) -> list[Member]:
+    """Folds first, so that their scores can be looked at while the rest is fitted."""
+    members = []
+    for seed in range(seeds):
+        for fold in range(folds):
+            number = settings.seed + fold + folds * seed
+            members.append(
+                Member(
+                    f"fold-{fold}-{seed}",
+                    settings.model_copy(update={"seed": number}),
+                    index[fold_of != fold],
+                    index[fold_of == fold],
+                )
+            )
+        whole = settings.model_copy(update={"seed": settings.seed + 100 + seed})
+        members.append(Member(f"pool-{seed}", whole, index, index[:1]))
+    return members
+
+
+def _judge(scores: FloatArray, labels: IntArray, fitted_on: str) -> tuple[Thresholds, Calibration]:
+    main = choose_threshold(scores, labels)
+    isolated = choose_isolated_threshold(scores, labels, main)
+    return Thresholds(t_main=main, t_iso=isolated), fit_calibration(scores, labels, fitted_on)
+
+
+def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:
+    return tuple(
+        ScaledInput(band=band, divide=FULL_SCALE_REFLECTANCE, low=0.0, high=1.0, fill=fill)
+        for band, fill in zip(CHIP_BANDS, chips.fill, strict=True)
+    )
+
+
+def _record(
+    folder: Path, settings: FitSettings, folds: int, seeds: int, fitted_to: str
+) -> dict[str, JsonValue]:
+    return {
+        "data": folder.name,
+        "split": "pool",
+        "fitted_to": fitted_to,
+        "folds": folds,
+        "seeds": seeds,
+        "settings": settings.model_dump(mode="json"),
+    }

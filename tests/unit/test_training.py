@@ -1,0 +1,169 @@
+"""Training on tiny chips: equalities that must hold whatever is learned."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
+
+from sluice.base.errors import DataError  # noqa: E402
+from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
+from sluice.models.predictor import WindowPredictor  # noqa: E402
+from sluice.training.augment import augment  # noqa: E402
+from sluice.training.chip_detector import train_chip_detector  # noqa: E402
+from sluice.training.export import export_onnx  # noqa: E402
+from sluice.training.fit import ChipSet, FitSettings, fit_network, score_chips  # noqa: E402
+from sluice.training.members import chip_set  # noqa: E402
+from sluice.training.network import ChipNetwork, NetworkShape  # noqa: E402
+
+TINY = FitSettings(epochs=2, chips_per_epoch=64, batch=16, widths=(8, 8, 8), warmup_steps=2)
+
+
+def striped_chips(n: int, seed: int = 0) -> ChipSet:
+    """Mines are checkered, the rest is plain: any network that learns at all tells them apart."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(60, 90, (n, 3, 48, 48)).astype(np.uint8)
+    labels = np.arange(n) % 2 == 0
+    images[labels, :, ::4, ::4] = 250
+    return ChipSet(images, labels, (0.2, 0.2, 0.2))
+
+
+def random_network(seed: int = 0) -> ChipNetwork:
+    torch.manual_seed(seed)
+    network = ChipNetwork(NetworkShape(widths=(8, 16, 24)))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return network.eval()
+
+
+def test_dense_pass_equals_cut_windows() -> None:
+    network = random_network()
+    image = torch.rand(1, 3, 48 + 5 * 8, 48 + 3 * 8 + 5)
+    with torch.inference_mode():
+        dense = network(image)
+        cut = torch.cat(
+            [
+                network(image[:, :, r * 8 : r * 8 + 48, c * 8 : c * 8 + 48]).flatten()
+                for r in range(6)
+                for c in range(4)
+            ]
+        ).view(1, 1, 6, 4)
+    assert dense.shape == cut.shape
+    assert float((dense - cut).abs().max()) < 1e-5
+
+
+def test_exported_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    members = [random_network(1), random_network(2)]
+    weights = export_onnx(members, 3)
+    image = torch.rand(2, 3, 64, 56)
+    session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"image": image.numpy()})
+    with torch.inference_mode():
+        expected = (torch.sigmoid(members[0](image)) + torch.sigmoid(members[1](image))) / 2
+    assert np.abs(found - expected.numpy()).max() < 1e-5
+
+
+def test_fit_learns_and_repeats() -> None:
+    chips = striped_chips(96)
+    index = np.arange(64)
+    settings = TINY.model_copy(update={"epochs": 6})
+    first = fit_network(chips, index, settings)
+    again = fit_network(chips, index, settings)
+    scores = score_chips(first, chips, np.arange(64, 96))
+    assert np.array_equal(scores, score_chips(again, chips, np.arange(64, 96)))
+    held_out = chips.labels[64:]
+    assert scores[held_out].min() > scores[~held_out].max()
+
+
+def test_fit_needs_both_labels() -> None:
+    chips = striped_chips(32)
+    with pytest.raises(DataError, match="with mines and without"):
+        fit_network(chips, np.arange(0, 32, 2), TINY)
+
+
+def test_augmentation_without_strength_only_moves_pixels() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(16, 3, 48, 48) * 0.9 + 0.05
+    moved = augment(images, torch.zeros(3), 0.0)
+    exact = [
+        i
+        for i in range(16)
+        if torch.allclose(
+            moved[i].flatten(1).sort().values, images[i].flatten(1).sort().values, atol=1e-4
+        )
+    ]
+    # Half of the chips are turned by right angles or mirrored, and so keep every value.
+    assert 2 <= len(exact) <= 14
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_augmentation_stays_in_range(strength: float) -> None:
+    torch.manual_seed(1)
+    images = torch.rand(8, 3, 48, 48)
+    changed = augment(images, torch.tensor([0.2, 0.3, 0.4]), strength)
+    assert changed.shape == images.shape
+    assert bool(torch.isfinite(changed).all())
+    assert float(changed.min()) >= 0
+    assert float(changed.max()) <= 1
+
+
+def test_unobserved_pixels_get_the_training_chips_median() -> None:
+    chips = np.full((3, 48, 48, 3), (10, 20, 30), np.uint8)
+    chips[2] = 200  # not a reference: must not count
+    chips[0, :5] = 0
+    filled = chip_set(chips, np.array([1, 0, 0]), np.array([0, 1]))
+    assert filled.fill == pytest.approx((10 / 255, 20 / 255, 30 / 255))
+    assert (filled.images_bytes[0, :, :5].reshape(3, -1).T == (10, 20, 30)).all()
+
+
+def write_chip_folder(folder: Path, groups: int = 40) -> None:
+    """A folder in the `chips.csv` + `grids/` form, 4 x 10 chips, mines checkered."""
+    chips = striped_chips(groups).images_bytes.transpose(0, 2, 3, 1)
+    sheet = np.zeros((4 * 48, 10 * 48, 3), np.uint8)
+    rows = []
+    for i, chip in enumerate(chips):
+        row, col = divmod(i, 10)
+        sheet[row * 48 : row * 48 + 48, col * 48 : col * 48 + 48] = chip
+        label = int(i % 2 == 0)
+        source = "positives" if label else "random_negatives"
+        split = "test_far" if i >= 36 else "pool"
+        rows.append(("a.png", i, row, col, label, source, 0.75, i, split))
+    (folder / "grids").mkdir(parents=True)
+    Image.fromarray(sheet).save(folder / "grids" / "a.png")
+    columns = ["grid", "cell", "row", "col", "label", "source", "clear_threshold", "group", "split"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "chips.csv", index=False)
+
+
+def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> None:
+    write_chip_folder(tmp_path / "chips")
+    arguments = {
+        "name": "tiny",
+        "licence": "CC-BY-4.0",
+        "attribution": "nobody",
+        "settings": TINY.model_copy(update={"batch": 8}),
+        "folds": 2,
+    }
+    trained = train_chip_detector(tmp_path / "chips", tmp_path / "out", **arguments)
+    manifest = trained.package.manifest
+    assert manifest.window_px == 48
+    assert manifest.calibration is not None
+    assert len(trained.out_of_fold) == 36
+    assert trained.out_of_fold["score"].notna().all()
+
+    # The package of fold 0's complement gives fold 0 the scores it had in training.
+    held_out = trained.out_of_fold[trained.out_of_fold["fold"] == 0]
+    chips = chip_reflectance(load_chips(tmp_path / "chips", held_out)).transpose(0, 3, 1, 2)
+    found = WindowPredictor(trained.fold_packages[0]).score_chips(chips, CHIP_BANDS)
+    assert np.abs(found - held_out["score"].to_numpy()).max() < 1e-4
+
+    members = sorted((tmp_path / "out" / "members").iterdir())
+    times = [path.stat().st_mtime_ns for path in members]
+    again = train_chip_detector(tmp_path / "chips", tmp_path / "out", **arguments)
+    assert [path.stat().st_mtime_ns for path in members] == times, "finished networks are kept"
+    assert again.package.manifest.weights.sha256 == manifest.weights.sha256
