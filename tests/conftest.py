@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from scenes import write_toy_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]

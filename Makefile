@@ -1,0 +1,57 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each makes .venv if it is missing.
+PYTHON ?= python3
+# What `make test` installs beside the program; `make test EXTRAS=dev,train` adds torch, and with
+# it the tests of training, which are skipped otherwise.
+EXTRAS ?= dev
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+comma := ,
+DEV := $(VENV)/installed-$(subst $(comma),-,$(EXTRAS))
+
+.PHONY: help demo test bench proof constraints clean
+help:
+	@echo "make demo   scan a synthetic scene with known mines, and show where the map is"
+	@echo "make test   style, types, layers and tests"
+	@echo "make bench  speed and memory, one table from one run"
+	@echo "make proof  accuracy with intervals, written to docs/"
+
+$(VENV)/made:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25"
+	touch $@
+
+$(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(DEV): $(VENV)/made pyproject.toml constraints.txt
+	$(PIP) -e ".[$(EXTRAS)]"
+	touch $@ $(VENV)/installed
+
+demo: $(VENV)/installed
+	$(BIN)/sluice demo --out demo --overwrite
+
+test: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: $(DEV)
+	$(BIN)/python -m bench
+
+proof: $(DEV)
+	$(BIN)/python -m proof
+
+# Versions that were tested together; no addresses, no local version parts.
+constraints:
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) demo

@@ -1,0 +1,39 @@
+"""How errors reach a person: one line, and an exit code that says whose fault it was."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from sluice.base.errors import RunFailed, SluiceError
+
+USER_MISTAKE = 2
+FAILED_RUN = 1
+INTERRUPTED = 130
+
+
+class Stopped(Exception):
+    """The user pressed Ctrl-C."""
+
+
+def report_error(err: Exception, *, debug: bool) -> int:
+    """Print an error on stderr and return the exit code.
+
+    Args:
+        err: A `SluiceError`, `Stopped`, or anything unforeseen.
+        debug: Print the traceback as well.
+    """
+    if debug:
+        traceback.print_exception(err)
+    if isinstance(err, Stopped):
+        sys.stderr.write("Stopped. Run the same command again to go on where it stopped.\n")
+        return INTERRUPTED
+    if isinstance(err, SluiceError):
+        line = " ".join(str(err).split())
+        sys.stderr.write(f"Error: {line}\n")
+        return FAILED_RUN if isinstance(err, RunFailed) else USER_MISTAKE
+    sys.stderr.write(
+        f"Error: unforeseen {type(err).__name__}: {' '.join(str(err).split())}. This is a fault "
+        "in Sluice: please report it, with what --debug prints\n"
+    )
+    return FAILED_RUN

@@ -1,0 +1,66 @@
+"""`sluice`: a thin layer over functions that take the same arguments."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sluice.app.cli import evaluate, models, scan, train
+from sluice.app.cli.errors import Stopped, report_error
+
+
+class _Commands(TyperGroup):
+    """Hands Ctrl-C on to `main`: typer would end without a word, or with "Aborted!"."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as err:
+            raise Stopped from err
+
+
+app = typer.Typer(
+    name="sluice",
+    cls=_Commands,
+    help="Find and follow artisanal and small-scale mines in satellite images. "
+    "A detection is a lead to verify, not proof.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("scan")(scan.scan)
+app.command("demo")(scan.demo)
+app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(train.app, name="train")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from sluice import __version__
+
+        typer.echo(f"sluice {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Print the traceback of an error."),
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    del debug, version  # `main` looks for --debug itself: it is needed where this was not reached
+
+
+def main() -> None:
+    """Entry point of the command line."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        app()
+    except Exception as err:  # noqa: BLE001 - the last boundary
+        raise SystemExit(report_error(err, debug=debug)) from None

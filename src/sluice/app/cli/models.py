@@ -1,0 +1,67 @@
+"""`sluice models import | list | show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(help="Models: what there is, what one is, and published ones to import.")
+
+
+@app.command("list")
+def list_models(json: bool = typer.Option(False, "--json", help="For machines.")) -> None:
+    """List the models that `--model` takes."""
+    import json as json_module
+
+    from sluice.app.config import models_folder
+    from sluice.models.package import list_packages
+
+    packages = list_packages(models_folder())
+    if json:
+        rows = [{"name": p.name, "sha256": p.sha256, "folder": str(p.folder)} for p in packages]
+        typer.echo(json_module.dumps(rows, indent=2))
+        return
+    for package in packages:
+        manifest = package.manifest
+        bands = f"{len(manifest.inputs)} bands" if len(manifest.inputs) > 1 else "1 band"
+        window = f"{manifest.window_px * manifest.gsd_m:.0f} m window"
+        typer.echo(f"{package.name:24} {bands:9} {window:14} {manifest.title}")
+    typer.echo(f"\nYour own are in {models_folder()}")
+
+
+@app.command("show")
+def show(
+    name: str = typer.Argument(help="A model's name, or its folder."),
+    json: bool = typer.Option(False, "--json", help="The manifest, for machines."),
+) -> None:
+    """Show a model's card, or its manifest."""
+    from sluice.app.config import models_folder
+    from sluice.models.package import load_package
+
+    package = load_package(name, models_folder())
+    if json:
+        typer.echo(package.manifest.to_json())
+        return
+    typer.echo(package.card_path.read_text(encoding="utf-8"))
+    typer.echo(f"Folder: {package.folder}\nSHA-256: {package.sha256}")
+
+
+@app.command("import")
+def import_model(
+    file: Path = typer.Argument(help="A Keras .h5 file."),
+    preset: str = typer.Option(
+        ..., "--preset", help="amw-2021-28px, amw-2021, amw-2021-rgb, amw-2024 or amw-2026."
+    ),
+    name: str = typer.Option(..., "--name", help="What to call it from now on."),
+) -> None:
+    """Turn a published Keras model into a model that `sluice scan --model` takes.
+
+    TensorFlow is not needed, and no code from the file is run.
+    """
+    from sluice.app.config import models_folder
+    from sluice.models.keras_import import import_keras
+
+    package = import_keras(file, preset, name, models_folder())
+    typer.echo(f"Imported {file} as {package.name} in {package.folder}")
+    typer.echo(f"Try it: sluice scan IMAGE --model {package.name} --out results")

@@ -1,0 +1,56 @@
+"""A progress bar with time left, on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sluice.base.records import TileOutcome, TileStatus
+from sluice.scan.run import Progress as TileProgress
+
+
+@contextlib.contextmanager
+def tile_progress(*, shown: bool) -> Iterator[TileProgress]:
+    """A bar over the tiles of a scan; silent where nobody would see it.
+
+    Args:
+        shown: Whether to show it at all.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not shown,
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("Scanning", total=None)
+        failed = 0
+
+        def tell(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
+            nonlocal failed
+            failed += outcome.status is TileStatus.FAILED
+            text = "Scanning" if not failed else f"Scanning ({failed} failed)"
+            if resumed:
+                # Tiles kept from an earlier call take no time, and would spoil the estimate.
+                bar.reset(task, total=total, completed=done, description=text)
+            else:
+                bar.update(task, total=total, completed=done, description=text)
+
+        yield tell

@@ -1,0 +1,86 @@
+"""The demo: plant mines in a synthetic scene, scan it like any image, compare with the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+from odc.geo.geobox import GeoBox
+from pydantic import BaseModel, ConfigDict
+
+from sluice.app.config import ScanConfig
+from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.summary import Summary, summary_text
+from sluice.app.workflows import FinishedScan, scan
+from sluice.base.errors import ConfigError
+from sluice.base.files import open_raster
+from sluice.phantom.compare import TruthComparison, compare_with_truth, observed_area
+from sluice.phantom.scene import PhantomScene, build_scene, demo_scene
+from sluice.phantom.write import write_scene
+from sluice.scan.run import Progress
+
+SCENE_FOLDER = "scene"
+MAP_FOLDER = "map"
+
+
+class DemoOutcome(BaseModel):
+    """What the demo found of what it planted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scene: Path
+    map: Path
+    summary: Summary
+    truth: TruthComparison
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        truth = self.truth.to_text().replace("\n", "\n  ")
+        return (
+            f"{summary_text(self.summary)}\n\n"
+            f"Against the mines that were planted in this synthetic scene:\n  {truth}\n\n"
+            f"Map:             {self.map / 'quicklook.png'}\n"
+            f"Sites for QGIS:  {self.map / 'sites.gpkg'}\n"
+            f"Images and truth: {self.scene}"
+        )
+
+
+def run_demo(
+    out: Path, *, seed: int | None = None, overwrite: bool = False, progress: Progress | None = None
+) -> DemoOutcome:
+    """Write a synthetic scene, scan it with the default model, compare.
+
+    Args:
+        out: Gets `scene/` (images and truth) and `map/` (the run).
+        seed: Of the landscape; None takes the demo's own.
+        overwrite: Replace an earlier demo.
+        progress: Told of each tile.
+
+    Raises:
+        ConfigError: `out` holds something else, or cannot be written.
+        RunFailed: The scan could not be finished.
+    """
+    scene_folder, map_folder = out / SCENE_FOLDER, out / MAP_FOLDER
+    if map_folder.exists() and not overwrite:
+        raise ConfigError(f"{out}: holds an earlier demo; give --overwrite to replace it")
+    scene = demo_scene() if seed is None else build_scene(seed)
+    with telling_disk_errors(out):
+        write_scene(scene, scene_folder)
+    config = ScanConfig(images=(scene_folder,), out=map_folder, overwrite=overwrite)
+    finished = scan(config, progress)
+    return DemoOutcome(
+        scene=scene_folder,
+        map=map_folder,
+        summary=finished.summary,
+        truth=_compare(scene, finished),
+    )
+
+
+def _compare(scene: PhantomScene, finished: FinishedScan) -> TruthComparison:
+    detections = gpd.read_parquet(finished.paths.sites_parquet)
+    with open_raster(finished.paths.score) as score:
+        grid = GeoBox(score.shape, score.transform, score.crs.to_wkt())
+        observed = observed_area(np.isfinite(score.read(1)), grid)
+    return compare_with_truth(detections, scene.mines, scene.confusers, observed)
