@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
 from sluice.base.files import read_vector
 
@@ -28,16 +30,43 @@ def read_area(text: str) -> BaseGeometry:
     box = _as_box(text)
     if box is not None:
         return box
-    frame = read_vector(Path(text)).to_crs("EPSG:4326")
-    polygons = frame.geometry[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    frame = read_vector(Path(text))
+    shapes = frame.geometry.to_crs("EPSG:4326")
+    polygons = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
+    _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
     area = shapely.union_all(shapely.make_valid(polygons.to_numpy()))
     if polygons.empty or area.is_empty or area.area == 0:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
         raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
-    bounds = area.bounds
-    if not all(map(math.isfinite, bounds)):
-        raise ConfigError(f"{text}: its coordinates do not fit its CRS {frame.crs}; correct it")
     return area
+
+
+def _refuse_outside_world(text: str, bounds: FloatArray, crs: str) -> None:
+    # Infinity lies outside too; an empty polygon's bounds are NaN, and do not.
+    if (np.abs(bounds) > (180.001, 90.001, 180.001, 90.001)).any():
+        raise ConfigError(
+            f"{text}: its coordinates do not fit its CRS {crs}; correct the CRS "
+            "(QGIS: Assign projection)"
+        )
+
+
+def widened_box(area: BaseGeometry, margin_m: float) -> BaseGeometry:
+    """The box around an area with a margin, in longitude and latitude.
+
+    Args:
+        area: In longitude and latitude.
+        margin_m: At least this much, in metres.
+    """
+    west, south, east, north = area.bounds
+    # A degree of latitude is never shorter than 110.5 km; of longitude, by its cosine.
+    d_lat = margin_m / 110_500
+    d_lon = d_lat / max(0.01, math.cos(math.radians(min(89.0, max(abs(south), abs(north))))))
+    return shapely.box(
+        max(-180, west - d_lon),
+        max(-90, south - d_lat),
+        min(180, east + d_lon),
+        min(90, north + d_lat),
+    )
 
 
 def _as_box(text: str) -> BaseGeometry | None:

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from sluice import __version__
-from sluice.app.area import read_area
+from sluice.app.area import read_area, widened_box
 from sluice.app.config import ScanConfig, models_folder
 from sluice.app.loading import CompositeLoader
 from sluice.app.products.landing import open_output, telling_disk_errors
@@ -149,6 +149,11 @@ def _prepare(config: ScanConfig) -> _Plan:
     loader.check(package.name)
     stride_px = _stride_px(config, manifest)
     geobox = scan_grid(images, manifest.gsd_m, area)
+    if area is not None:
+        # A window more on each side, where the images have it: a mine at the area's edge is
+        # judged with its surroundings, as one in the middle is.
+        margin_m = manifest.window_px * manifest.gsd_m
+        geobox = scan_grid(images, manifest.gsd_m, widened_box(area, margin_m))
     return _Plan(config, area, images, package, predictor, geobox, loader, stride_px)
 
 

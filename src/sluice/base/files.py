@@ -76,8 +76,8 @@ def open_raster(path: Path | str) -> Any:
     except RasterioError as err:
         allowed = ", ".join(RASTER_DRIVERS)
         raise AssetReadError(
-            f"{path}: not a readable image ({_first_line(err)}); "
-            f"Sluice opens {allowed} files only, and not VRT or other containers of links",
+            f"{path}: not a readable image ({_first_line(err)}); it is cut off or damaged, or of a "
+            f"kind that is not opened: use {allowed}, not VRT or other containers of links",
             href=str(path),
         ) from err
 

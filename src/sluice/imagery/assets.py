@@ -24,6 +24,9 @@ from sluice.base.files import open_raster
 from sluice.base.grid import PixelWindow
 
 _OPEN_AT_MOST = 32
+# GDAL would keep decoded blocks in up to a twentieth of the machine's memory. This holds the
+# strips under one row of tiles: 1,024 lines of 20,000 pixels in three bands are 123 MB.
+_BLOCK_CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Asset:
         masks = []
         try:
             # Inside an environment GDAL's own warnings go to the log, not to the terminal.
-            with rasterio.Env():
+            with rasterio.Env(GDAL_CACHEMAX=_BLOCK_CACHE_BYTES):
                 counts = dataset.read(self.index, window=area)
                 if self.alpha_index is not None:
                     masks.append(dataset.read(self.alpha_index, window=area))

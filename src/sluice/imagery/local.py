@@ -22,7 +22,7 @@ from sluice.imagery.assets import Asset
 from sluice.imagery.members import Members, members_of_file, members_of_folder
 from sluice.imagery.names import SKY_LAYERS, baseline_in_name, sensor_in_name
 from sluice.imagery.radiometry import Stated, settle_radiometry
-from sluice.imagery.warp import ReadPlan, plan_read
+from sluice.imagery.warp import plan_read
 
 # Google Earth Engine's COPERNICUS/S2 catalogue: between these dates QA60 is there and empty.
 _QA60_EMPTY_FROM = dt.date(2022, 1, 25)
@@ -79,12 +79,12 @@ class LocalImages:
                 missing, files.bands, wanted_by="the model", href=scene.href
             )
         data: ArrayBHW = np.empty((len(bands), *geobox.shape.yx), dtype=np.float32)
-        plans: dict[GeoBox, ReadPlan] = {}
+        by_grid: dict[GeoBox, list[int]] = {}
         for k, band in enumerate(bands):
-            asset = files.bands[band]
-            if asset.geobox not in plans:
-                plans[asset.geobox] = plan_read(asset.geobox, geobox)
-            data[k] = plans[asset.geobox].read(asset)
+            by_grid.setdefault(files.bands[band].geobox, []).append(k)
+        for grid, members in by_grid.items():
+            assets = [files.bands[bands[k]] for k in members]
+            data[members] = plan_read(grid, geobox).read_bands(assets)
         return Raster(data, tuple(bands), geobox)
 
     def read_sky(self, scene: Scene, geobox: GeoBox) -> ArrayHW | None:

@@ -19,6 +19,11 @@ from sluice.imagery.local import LocalImages
 from sluice.imagery.warp import aligned_shift, crs_of
 
 _EDGE_PARTS = 32
+_LARGEST_SIDE_M = 1_000_000
+"""A zone is 668 km wide at the equator; much farther out its metres are no metres any more."""
+_SMALL_GRID_PX = 100_000_000
+_LEAST_COVERED = 0.05
+"""Of a grid that is not small: the rest would cost its time and hold nothing."""
 
 
 def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = None) -> GeoBox:
@@ -35,20 +40,23 @@ def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = Non
             whole pixels.
 
     Raises:
-        GridMismatch: No scene meets the area.
+        GridMismatch: No scene meets the area, or the scenes are too far apart for one map.
     """
     own = _common_grid(images, gsd_m)
     outlines = [_outline_lonlat(images.source_grids(scene)[0]) for scene in images.scenes]
     if area is not None:
         _refuse_apart(outlines, area)
-    if own is not None:
-        return own if area is None else _crop(own, _bounds(area, crs_of(own)))
     everything = shapely.union_all(outlines)
+    if own is not None:
+        grid = own if area is None else _crop(own, _bounds(area, crs_of(own)))
+        _refuse_far_apart(grid.boundingbox.bbox, crs_of(own), gsd_m, everything)
+        return grid
     centre = (area if area is not None else everything).envelope.centroid
     crs = utm_crs(centre.x, centre.y)
     box = _bounds(everything, crs)
     if area is not None:
         box = _intersect(box, _bounds(area, crs), at_least=gsd_m)
+    _refuse_far_apart(box, crs, gsd_m, everything)
     return utm_grid(box, crs, gsd_m)
 
 
@@ -155,6 +163,24 @@ def _refuse_apart(outlines: Sequence[BaseGeometry], area: BaseGeometry) -> None:
         f"the images do not meet the area: images lie within {_degrees(images)}, the area within "
         f"{_degrees(area.bounds)} (west, south, east, north in degrees); check that the area is "
         "given as longitude, latitude, or use images of it"
+    )
+
+
+def _refuse_far_apart(box: BBox, crs: CRS, gsd_m: float, images: BaseGeometry) -> None:
+    """Refuse a grid that is mostly the void between images."""
+    sides = box[2] - box[0], box[3] - box[1]
+    # Written so that what cannot be projected fails too.
+    if max(sides) <= _LARGEST_SIDE_M:
+        size_m2 = sides[0] * sides[1]
+        if size_m2 <= _SMALL_GRID_PX * gsd_m**2:
+            return
+        seen = shapely.clip_by_rect(_project(images, CRS("EPSG:4326"), crs), *box)
+        if seen.area >= _LEAST_COVERED * size_m2:
+            return
+    raise GridMismatch(
+        f"the images lie too far apart for one map: within {_degrees(images.bounds)} (west, south, "
+        f"east, north in degrees), and cover less than {_LEAST_COVERED:.0%} of that or reach over "
+        f"{_LARGEST_SIDE_M / 1e3:,.0f} km; scan them one by one, or name a smaller --area"
     )
 
 

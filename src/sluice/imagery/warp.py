@@ -9,6 +9,7 @@ them: any tile gives, to the last bit, the pixels of the whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from affine import Affine
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, FloatArray, IntArray
 from sluice.base.errors import GridMismatch
 from sluice.base.grid import PixelWindow
 from sluice.imagery.assets import Asset
@@ -59,30 +60,36 @@ class ReadPlan:
     nearest: bool
 
     def read(self, asset: Asset) -> ArrayHW:
-        """Read one band.
+        """Read one band; see `read_bands`."""
+        only: ArrayHW = self.read_bands([asset])[0]
+        return only
+
+    def read_bands(self, assets: Sequence[Asset]) -> ArrayBHW:
+        """Read bands.
 
         Args:
-            asset: A band on the plan's source grid.
+            assets: Bands on the plan's source grid.
 
         Returns:
-            (H, W) float32 on the target grid, NaN where there is no value.
+            (bands, H, W) float32 on the target grid, NaN where there is no value.
 
         Raises:
-            AssetReadError: The file is damaged.
+            AssetReadError: A file is damaged.
         """
-        out: ArrayHW = np.full(self.target.shape.yx, np.nan, dtype=np.float32)
+        out: ArrayBHW = np.full((len(assets), *self.target.shape.yx), np.nan, dtype=np.float32)
         if self.window is None:
             return out
-        source = _read_blocks(asset, self.window, self.blocks)
-        if self.corner is not None:
-            row, col = self.corner
-            out[row : row + self.window.height, col : col + self.window.width] = source
-        elif self.samples is not None:
-            if self.nearest:
-                found = source.take(self.samples.closest)
-            else:
-                found = _bilinear(source, self.samples)
-            np.copyto(out, found, where=self.samples.inside)
+        sources = _read_blocks(assets, self.window, self.blocks)
+        for band, source in zip(out, sources, strict=True):
+            if self.corner is not None:
+                row, col = self.corner
+                band[row : row + self.window.height, col : col + self.window.width] = source
+            elif self.samples is not None:
+                if self.nearest:
+                    found = source.take(self.samples.closest)
+                else:
+                    found = _bilinear(source, self.samples)
+                np.copyto(band, found, where=self.samples.inside)
         return out
 
 
@@ -308,23 +315,28 @@ def _weigh(source: ArrayHW, samples: _Samples) -> ArrayHW:
     return found
 
 
-def _read_blocks(asset: Asset, window: PixelWindow, blocks: tuple[int, int]) -> ArrayHW:
-    """Read a window of block pixels: the mean of the values in each, NaN where there is none."""
+def _read_blocks(
+    assets: Sequence[Asset], window: PixelWindow, blocks: tuple[int, int]
+) -> Iterator[ArrayHW]:
+    """Read a window of block pixels of each band: the mean of the values in each block, or NaN."""
     down, across = blocks
     if blocks == (1, 1):
-        return asset.read(window)
-    have_rows, have_cols = asset.geobox.shape.yx
+        yield from (asset.read(window) for asset in assets)
+        return
+    have_rows, have_cols = assets[0].geobox.shape.yx
     left, right = window.col * across, min(have_cols, (window.col + window.width) * across)
-    out: ArrayHW = np.empty((window.height, window.width), dtype=np.float32)
-    # In strips, as a fine image holds many pixels under one coarse tile.
+    out: ArrayBHW = np.empty((len(assets), window.height, window.width), dtype=np.float32)
+    # In strips, as a fine image holds many pixels under one coarse tile; and all bands of a
+    # strip in turn, as a file may interleave them, and GDAL then decodes all to read one.
     strip = max(1, _MAX_SOURCE_PIXELS // ((right - left) * down))
     for start in range(0, window.height, strip):
         count = min(strip, window.height - start)
         top = (window.row + start) * down
         bottom = min(have_rows, top + count * down)
-        values = asset.read(PixelWindow(top, left, bottom - top, right - left))
-        out[start : start + count] = _block_means(values, (count, window.width), blocks)
-    return out
+        for band, asset in zip(out, assets, strict=True):
+            values = asset.read(PixelWindow(top, left, bottom - top, right - left))
+            band[start : start + count] = _block_means(values, (count, window.width), blocks)
+    yield from out
 
 
 def _block_means(values: ArrayHW, shape: tuple[int, int], blocks: tuple[int, int]) -> ArrayHW:
@@ -334,17 +346,23 @@ def _block_means(values: ArrayHW, shape: tuple[int, int], blocks: tuple[int, int
     padded[: values.shape[0], : values.shape[1]] = values
     present = ~np.isnan(padded)
     padded[~present] = 0
-    # Slices are added in a fixed order, so a block's mean is the same in every tile.
-    lines = padded[0::down].copy()
-    for k in range(1, down):
-        lines += padded[k::down]
-    totals = lines[:, 0::across].copy()
-    for k in range(1, across):
-        totals += lines[:, k::across]
-    counted = present.reshape(shape[0], down, shape[1], across).sum(axis=(1, 3))
+    totals = _block_sums(padded, blocks)
+    counted = _block_sums(present.astype(np.float32), blocks)
     # As for a place between pixels: a block has a value where half of it or more was seen.
     seen = 2 * counted >= down * across
     mean: ArrayHW = np.divide(
         totals, counted, out=np.full(shape, np.nan, dtype=np.float32), where=seen
     )
     return mean
+
+
+def _block_sums(values: ArrayHW, blocks: tuple[int, int]) -> ArrayHW:
+    """Sum of each block; slices are added in a fixed order, so it is the same in every tile."""
+    down, across = blocks
+    lines = values[0::down].copy()
+    for k in range(1, down):
+        lines += values[k::down]
+    totals: ArrayHW = lines[:, 0::across].copy()
+    for k in range(1, across):
+        totals += lines[:, k::across]
+    return totals

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from sluice.base.arrays import ArrayHW
@@ -79,13 +79,15 @@ def _write_cog(
         "bigtiff": "if_safer",
     }
     try:
-        # GDAL writes a COG only as the copy of a whole raster.
+        # GDAL writes a COG only as the copy of a whole raster. Both are made in memory, where
+        # the scores lie already: on a full disk its TIFF library would write to the terminal.
         with (
+            rasterio.Env(),
+            MemoryFile(ext=".tif") as plain,
+            MemoryFile(ext=".tif") as cog,
             write_whole(path) as part,
-            tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder,
         ):
-            plain = Path(folder) / "plain.tif"
-            with rasterio.open(plain, "w", **profile) as target:
+            with plain.open(**profile) as target:
                 target.set_band_description(1, description)
                 target.update_tags(**tags)
                 for row in range(0, height, _STRIP_ROWS):
@@ -94,8 +96,8 @@ def _write_cog(
                         strip = belief[0].probability(strip, belief[1])
                     target.write(strip, 1, window=Window(0, row, width, len(strip)))
             rasterio.shutil.copy(
-                plain,
-                part,
+                plain.name,
+                cog.name,
                 driver="COG",
                 COMPRESS="DEFLATE",
                 PREDICTOR="YES",
@@ -103,6 +105,7 @@ def _write_cog(
                 OVERVIEW_RESAMPLING="AVERAGE",
                 BIGTIFF="IF_SAFER",
             )
+            part.write_bytes(cog.getbuffer())
     except (OSError, rasterio.errors.RasterioError) as err:
         raise RunFailed(
             f"{path}: cannot be written ({err}); free some space or choose another output folder"

@@ -24,7 +24,7 @@ def tile_progress(*, shown: bool) -> Iterator[TileProgress]:
     """A bar over the tiles of a scan; silent where nobody would see it.
 
     Args:
-        shown: Whether to show it at all.
+        shown: Whether to show it at all; where stderr is no terminal it never is.
     """
     console = Console(stderr=True)
     bar = Progress(
@@ -36,7 +36,7 @@ def tile_progress(*, shown: bool) -> Iterator[TileProgress]:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=console,
-        disable=not shown,
+        disable=not (shown and console.is_terminal),
         transient=True,
     )
     with bar:

@@ -18,7 +18,15 @@ from sluice.app.products.layout import CATALOGUE, ITEM, ORDER, RUN, WORK_FOLDER
 from sluice.base.errors import ConfigError, RunFailed
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_FORBIDDEN = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    # Parents are made where they are missing: then the place itself takes no folder.
+    errno.ENOENT,
+}
 _NOTHING_LEFT = 1_000_000  # bytes
 # What QGIS leaves beside a file describes the file that was there before.
 _COMPANIONS = ("-wal", "-shm", "-journal", ".aux.xml")

@@ -42,11 +42,9 @@ def hatch(picture: Image.Image, where: BoolHW, *, spacing: int) -> None:
         return
     rows, cols = np.ogrid[: picture.height, : picture.width]
     line = (rows + cols) % spacing < max(2, spacing // 5)
-    pixels = np.asarray(picture).copy()
-    veil = np.array(NO_IMAGE, dtype=np.float32)
-    pixels[where] = (0.35 * pixels[where] + 0.65 * veil).astype(np.uint8)
-    pixels[where & line] = _HATCH
-    picture.paste(Image.fromarray(pixels))
+    veil = Image.new("RGB", picture.size, NO_IMAGE)
+    picture.paste(Image.blend(picture, veil, 0.65), mask=Image.fromarray(where))
+    picture.paste(_HATCH, mask=Image.fromarray(where & line))
 
 
 def draw_ring(

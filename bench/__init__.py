@@ -1,0 +1,1 @@
+"""Speed and memory, one table from one run: `python -m bench`."""

@@ -1,0 +1,149 @@
+"""Measure, print the table, and with `--write` put it into docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.dense import compare_dense
+from bench.images import make_pattern, write_image
+from bench.keras_peer import compare_keras
+from bench.machine import describe_machine
+from bench.table import Row, to_markdown, write_between_markers
+from bench.whole_scan import measure_bf16, measure_memory, measure_speed
+from sluice.app.config import models_folder
+from sluice.base.errors import SluiceError
+from sluice.models.package import ModelPackage, load_package
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    scene_px: int
+    """Side of a phantom scene."""
+    dense_px: int
+    """Side of the image of the dense pass."""
+    dense_rounds: int
+    keras_stride_px: int
+    """Between the windows that Keras scores, on an image of 512 px."""
+    keras_rounds: int
+    speed_px: int
+    """Side of the image of the whole scan."""
+    memory_px: tuple[int, int]
+    bf16_px: int
+
+
+FULL = Sizes(1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400)
+QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the measurements share."""
+
+    package: ModelPackage
+    model: str
+    sizes: Sizes
+    work: Path
+    pattern_bhw: np.ndarray
+
+    def image(self, size_px: int) -> Path:
+        """A phantom image of this side."""
+        path = self.work / f"image-{size_px}.tif"
+        if not path.exists():
+            write_image(path, self.pattern_bhw, size_px)
+        return path
+
+    def dense(self) -> list[Row]:
+        """The dense pass."""
+        sizes = self.sizes
+        return [
+            compare_dense(
+                self.package, self.pattern_bhw, size_px=sizes.dense_px, rounds=sizes.dense_rounds
+            )
+        ]
+
+    def keras(self) -> list[Row]:
+        """The imported ensemble against its peer."""
+        return compare_keras(
+            self.work, stride_px=self.sizes.keras_stride_px, rounds=self.sizes.keras_rounds
+        )
+
+    def scan(self) -> list[Row]:
+        """Speed of whole scans."""
+        return measure_speed(self.image(self.sizes.speed_px), self.work, self.model)
+
+    def bf16(self) -> list[Row]:
+        """What bf16 changes."""
+        return [measure_bf16(self.image(self.sizes.bf16_px), self.work, self.model)]
+
+    def memory(self) -> list[Row]:
+        """Peak memory of whole scans."""
+        images = {side: self.image(side) for side in self.sizes.memory_px}
+        return measure_memory(images, self.work, self.model)
+
+
+MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
+    "dense": Bench.dense,
+    "keras": Bench.keras,
+    "scan": Bench.scan,
+    "bf16": Bench.bf16,
+    "memory": Bench.memory,
+}
+
+
+def main() -> int:
+    """Run what was asked for."""
+    arguments = _parse()
+    try:
+        package = load_package(arguments.model, models_folder())
+    except SluiceError as err:
+        print(f"bench: {err}", file=sys.stderr)
+        return 2
+    machine = describe_machine()
+    sizes = QUICK if arguments.quick else FULL
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="sluice-bench-", dir=arguments.work) as folder:
+        _say("drawing phantom scenes")
+        bench = Bench(package, arguments.model, sizes, Path(folder), make_pattern(sizes.scene_px))
+        for name in arguments.only or MEASUREMENTS:
+            _say(f"measuring {name}")
+            rows += MEASUREMENTS[name](bench)
+    markdown = to_markdown(rows, machine)
+    print(markdown)
+    if arguments.write:
+        write_between_markers(DOCUMENT, markdown)
+        _say(f"written to {DOCUMENT}")
+    return 0
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--model", default="default", help="name or folder of a model package")
+    parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all?")
+    parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, help="some measurements")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/")
+    parser.add_argument(
+        "--work", type=Path, help="folder for temporary files (4 GB); the system's if left out"
+    )
+    arguments = parser.parse_args()
+    if arguments.write and (arguments.quick or arguments.only):
+        parser.error("--write takes a full run: leave out --quick and --only")
+    return arguments
+
+
+def _say(what: str) -> None:
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

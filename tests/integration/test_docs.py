@@ -1,0 +1,102 @@
+"""The commands in README and docs are run as they stand."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+from PIL import Image
+from typer.testing import CliRunner
+
+from sluice.app.cli.main import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)#]+)")
+
+
+def commands(document: Path) -> list[str]:
+    """The `$` lines of a document's console blocks."""
+    blocks = re.findall(r"```console\n(.*?)```", document.read_text(encoding="utf-8"), re.S)
+    return [
+        line[2:].split("  #")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
+
+
+def write_image(path: Path) -> None:
+    """A small scene with named bands, noise and a bright patch, in UTM."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(300, 600, (3, 700, 700)).astype(np.uint16)
+    pixels[:, 200:300, 200:300] = 2500
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=3,
+        height=700,
+        width=700,
+        dtype="uint16",
+        crs="EPSG:32632",
+        transform=rasterio.Affine(10, 0, 510_000, 0, -10, 29_000),
+    ) as image:
+        image.write(pixels)
+        image.descriptions = ("red", "green", "blue")
+        image.scales = (0.0001,) * 3
+
+
+def write_chips(folder: Path) -> None:
+    """Twenty chips in a sheet, each labelled by its brightness."""
+    (folder / "grids").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    sheet = rng.integers(40, 80, (48, 20 * 48, 3)).astype(np.uint8)
+    sheet[:, 10 * 48 :] += 100
+    Image.fromarray(sheet).save(folder / "grids" / "a.png")
+    rows = [("a.png", i, 0, i, int(i >= 10), "some", 0.75, i, "pool") for i in range(20)]
+    names = ["grid", "cell", "row", "col", "label", "source", "clear_threshold", "group", "split"]
+    pd.DataFrame(rows, columns=names).to_csv(folder / "chips.csv", index=False)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_run(
+    document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    lines = [line for line in commands(document) if not line.startswith("make ")]
+    if not lines:
+        pytest.skip("no commands in this document")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLUICE_MODELS", str(tmp_path / "models"))
+    write_image(tmp_path / "IMAGE.tif")
+    write_chips(tmp_path / "CHIPS")
+    if any("ensemble" in line for line in lines):
+        data = request.getfixturevalue("shared_data")
+        (ensemble,) = (data / "amw-models").glob("48px*ensemble*.h5")
+        shutil.copy(ensemble, tmp_path)
+        (scene,) = (data / "s2s1-spain-water").glob("*_S2Hand.tif")
+        shutil.copy(scene, tmp_path / "SENTINEL2_L1C.tif")
+    for line in lines:
+        program, *arguments = shlex.split(line)
+        assert program in {"sluice", ".venv/bin/sluice"}, line
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (document.parent / target).exists(), target
+
+
+def test_make_knows_the_two_commands() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    readme = [line for line in commands(REPOSITORY / "README.md") if line.startswith("make ")]
+    assert [line.split()[1] for line in readme] == ["demo", "test"]
+    for line in readme:
+        assert re.search(rf"^{line.split()[1]}:", makefile, re.M)

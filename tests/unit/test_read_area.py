@@ -1,0 +1,89 @@
+"""The area that a user names."""
+
+import geopandas as gpd
+import pytest
+import shapely
+
+from sluice.app.area import read_area
+from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
+
+SQUARE = shapely.box(-1.5, 6.0, -1.4, 6.1)
+
+
+def write(path, *shapes, crs="EPSG:4326"):
+    gpd.GeoDataFrame(geometry=list(shapes), crs=crs).to_file(path)
+    return str(path)
+
+
+def test_a_box_in_degrees() -> None:
+    assert read_area("-1.5, 6, -1.4,6.1").equals(SQUARE)
+    assert read_area("-180,-90,180,90").area == 360 * 180
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "6,-1.5,5,-1.4",  # latitude first
+        "-1.4,6,-1.5,6.1",  # east first
+        "-1.5,6,-1.5,6.1",  # no width
+        "-1.5,6,-1.4,96",
+        "-190,6,-1.4,6.1",
+        "nan,6,-1.4,6.1",
+        "-1.5,6,inf,6.1",
+    ],
+)
+def test_a_box_that_is_none(text) -> None:
+    with pytest.raises(ConfigError, match="west,south,east,north"):
+        read_area(text)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,4,5", "1"])
+def test_a_box_of_too_few_numbers(text) -> None:
+    with pytest.raises(ConfigError, match=f"four numbers.*got {len(text.split(','))}"):
+        read_area(text)
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])
+def test_a_file_in_any_crs(name, tmp_path) -> None:
+    far = shapely.box(-1.2, 6.3, -1.1, 6.4)
+    crs = "EPSG:4326" if name.endswith("json") else "EPSG:32630"
+    frame = gpd.GeoSeries([SQUARE, far], crs="EPSG:4326").to_crs(crs)
+    area = read_area(write(tmp_path / name, *frame, crs=crs))
+    assert area.geom_type == "MultiPolygon"
+    assert area.hausdorff_distance(shapely.union_all([SQUARE, far])) < 1e-6
+
+
+def test_points_and_lines_beside_polygons_are_left_out(tmp_path) -> None:
+    path = write(tmp_path / "a.geojson", SQUARE, shapely.Point(10, 10))
+    assert read_area(path).equals(SQUARE)
+
+
+def test_a_polygon_that_crosses_itself_is_mended(tmp_path) -> None:
+    bow_tie = shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)])
+    area = read_area(write(tmp_path / "a.geojson", bow_tie))
+    assert area.is_valid
+    assert area.area == pytest.approx(0.5)
+
+
+def test_files_without_an_area(tmp_path) -> None:
+    with pytest.raises(ConfigError, match="no polygon, found LineString, Point"):
+        read_area(
+            write(tmp_path / "a.gpkg", shapely.Point(0, 0), shapely.LineString([(0, 0), (1, 1)]))
+        )
+    flat = shapely.Polygon([(0, 0), (1, 1), (0, 0)])
+    with pytest.raises(ConfigError, match="holds no polygon"):
+        read_area(write(tmp_path / "flat.geojson", flat))
+    with pytest.raises(ItemNotFound, match="no such file"):
+        read_area(str(tmp_path / "none.gpkg"))
+    (tmp_path / "a.txt").write_text("-1,6,-1,7")
+    with pytest.raises(AssetReadError, match=r"a\.txt: files of this kind"):
+        read_area(str(tmp_path / "a.txt"))
+
+
+def test_coordinates_that_do_not_fit_their_crs(tmp_path) -> None:
+    metres = shapely.box(600_000, 690_000, 610_000, 700_000)
+    with pytest.raises(ConfigError, match=r"a\.gpkg: its coordinates do not fit"):
+        read_area(write(tmp_path / "a.gpkg", metres, crs="EPSG:4326"))
+    beyond = shapely.box(1e12, 1e12, 2e12, 2e12)
+    with pytest.raises(ConfigError, match=r"b\.gpkg: its coordinates do not fit"):
+        read_area(write(tmp_path / "b.gpkg", beyond, crs="EPSG:32630"))
