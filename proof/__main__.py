@@ -1,0 +1,93 @@
+"""Measure, print the tables, and with `--write` put them into docs/accuracy.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from proof.chips import prove_chips
+from proof.markdown import write_section
+from proof.mosaics import prove_mosaics
+from proof.parity import prove_parity
+from proof.phantom import prove_phantom
+from proof.real_input import prove_real_input
+from proof.setup import REPOSITORY, Setup, default_data_folder
+from sluice.base.errors import SluiceError
+
+DOCUMENT = REPOSITORY / "docs" / "accuracy.md"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the proof."""
+
+    prove: Callable[[Setup], str]
+    needs_data: bool = True
+
+
+SECTIONS = {
+    "chips": Section(prove_chips),
+    "mosaics": Section(prove_mosaics),
+    "phantom": Section(prove_phantom, needs_data=False),
+    "real-input": Section(prove_real_input),
+    "parity": Section(prove_parity),
+}
+
+
+def main() -> int:
+    """Run what was asked for; 2 if something of it could not be run."""
+    arguments = _parse()
+    left_out = []
+    with tempfile.TemporaryDirectory(prefix="sluice-proof-") as work:
+        setup = Setup(
+            data=default_data_folder(),
+            model=arguments.default,
+            fold_models=arguments.models,
+            out_of_fold=arguments.out_of_fold,
+            pictures=arguments.pictures,
+            work=Path(work),
+        )
+        for name in arguments.only or SECTIONS:
+            if SECTIONS[name].needs_data and not setup.has_data:
+                left_out.append(name)
+                continue
+            started = time.monotonic()
+            try:
+                markdown = SECTIONS[name].prove(setup)
+            except (SluiceError, FileNotFoundError) as err:
+                print(f"proof: {name}: {err}", file=sys.stderr)
+                return 2
+            print(f"\n## {name}\n\n{markdown}", flush=True)
+            if arguments.write:
+                write_section(DOCUMENT, name, markdown)
+            print(f"proof: {name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    if left_out:
+        print(
+            f"proof: left out: {', '.join(left_out)}. They need the shared data, which are not at "
+            f"{setup.data}; SLUICE_SHARED_DATA says where they are",
+            file=sys.stderr,
+        )
+    return 2 if left_out else 0
+
+
+def _parse() -> argparse.Namespace:
+    here = Path(__file__).resolve().parent
+    parser = argparse.ArgumentParser(prog="python -m proof", description=__doc__)
+    parser.add_argument("--default", default="default", help="name or folder of the model")
+    parser.add_argument(
+        "--models", type=Path, default=here / "models", help="folder of <model>-fold-K packages"
+    )
+    parser.add_argument("--out-of-fold", type=Path, default=here / "out_of_fold.csv")
+    parser.add_argument("--pictures", type=Path, default=REPOSITORY / "proof-out")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="some sections")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
