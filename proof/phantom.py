@@ -15,13 +15,13 @@ from proof.markdown import spell, to_table
 from proof.setup import Setup
 from sluice.app.config import ScanConfig
 from sluice.app.workflows import scan
+from sluice.base.atmosphere import to_top_of_atmosphere
 from sluice.base.files import open_raster
 from sluice.base.raster import Raster
 from sluice.base.sensors import SENSORS
 from sluice.evaluation import metrics
 from sluice.evaluation.bootstrap import Estimate, bootstrap_estimates
 from sluice.models.predictor import WindowPredictor
-from sluice.phantom.atmosphere import to_top_of_atmosphere
 from sluice.phantom.compare import TruthComparison, compare_with_truth, observed_area
 from sluice.phantom.scene import PhantomScene, build_scene
 from sluice.phantom.windows import window_labels

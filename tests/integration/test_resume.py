@@ -105,7 +105,7 @@ def test_a_scan_that_was_stopped_twice_gives_the_same_map(image, slow_model, tmp
 
 
 def test_ctrl_c_ends_several_processes_without_a_traceback(image, slow_model, tmp_path) -> None:
-    process = start(image, slow_model, tmp_path / "out", "--workers", "2")
+    process = start(image, slow_model, tmp_path / "out", "--workers", "2", "--processes")
     told = stop_midway(process, tmp_path / "out", signal.SIGINT, above=0)
     assert process.returncode == 130
     assert told == "Stopped. Run the same command again to go on where it stopped.\n"

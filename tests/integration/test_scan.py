@@ -205,8 +205,11 @@ def test_the_same_scan_twice_gives_the_same_sites(finished, image, toy_model, tm
     np.testing.assert_array_equal(read_map(finished.paths.score), read_map(again.paths.score))
 
 
-@pytest.mark.parametrize("settings", [{"tile_px": 100}, {"tile_px": 250}, {"workers": 2}])
-def test_tiles_and_processes_leave_no_trace(settings, finished, image, toy_model, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"tile_px": 100}, {"workers": 1}, {"workers": 3}, {"workers": 2, "processes": True}],
+)
+def test_tiles_and_workers_leave_no_trace(settings, finished, image, toy_model, tmp_path) -> None:
     other = run(toy_model, tmp_path / "out", image, **{"tile_px": 300, **settings})
     assert other.summary.tiles > 1
     expected = read_map(finished.paths.score)

@@ -87,6 +87,18 @@ def test_the_median_of_the_clear_looks(tmp_path) -> None:
     np.testing.assert_allclose(loaded.data_bhw, 0.2, atol=1e-6)
 
 
+def test_scenes_of_a_sensor_are_brought_to_the_models_level(two_dates) -> None:
+    """One date is of the sensor that the manifest adapts, and so are both."""
+    sensor = two_dates.scenes[0].sensor
+    assert sensor == "s2-l2a"
+    plain = CompositeLoader(two_dates, INPUTS)(GEOBOX)
+    adapted = CompositeLoader(two_dates, INPUTS, adapt={sensor: ((0.9, 0.02), (1.0, 0.0))})(GEOBOX)
+    np.testing.assert_allclose(adapted.band("red"), plain.band("red") * 0.9 + 0.02, atol=1e-6)
+    np.testing.assert_array_equal(adapted.band("green"), plain.band("green"))
+    other = CompositeLoader(two_dates, INPUTS, adapt={"nicfi": ((0.9, 0.02), (1.0, 0.0))})(GEOBOX)
+    np.testing.assert_array_equal(other.data_bhw, plain.data_bhw)
+
+
 def test_bands_come_in_the_order_of_the_model(two_dates) -> None:
     turned = CompositeLoader(two_dates, INPUTS[::-1])(GEOBOX)
     assert turned.bands == ("green", "red")

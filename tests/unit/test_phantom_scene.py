@@ -10,9 +10,9 @@ from rasterio import features
 from scipy import ndimage
 from shapely.geometry import LineString
 
+from sluice.base.atmosphere import to_top_of_atmosphere
 from sluice.base.errors import BandNotFound, ConfigError, ShapeMismatch
 from sluice.base.grid import PixelWindow
-from sluice.phantom.atmosphere import to_top_of_atmosphere
 from sluice.phantom.canvas import FINE, Canvas, NoPlace, block_mean, outline_of, share_of
 from sluice.phantom.fields import correlated_noise, meander, through
 from sluice.phantom.landscape import paint_forest

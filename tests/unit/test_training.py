@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs torch: make test EXT
 from sluice.base.errors import DataError  # noqa: E402
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
-from sluice.training.augment import augment  # noqa: E402
+from sluice.training.augment import Augmentation, augment  # noqa: E402
 from sluice.training.chip_detector import train_chip_detector  # noqa: E402
 from sluice.training.export import export_onnx  # noqa: E402
 from sluice.training.fit import ChipSet, FitSettings, fit_network, score_chips  # noqa: E402
@@ -90,7 +90,7 @@ def test_fit_needs_both_labels() -> None:
 def test_augmentation_without_strength_only_moves_pixels() -> None:
     torch.manual_seed(0)
     images = torch.rand(16, 3, 48, 48) * 0.9 + 0.05
-    moved = augment(images, torch.zeros(3), 0.0)
+    moved = augment(images, torch.zeros(3), Augmentation(shape=0, light=0, gaps=0))
     exact = [
         i
         for i in range(16)
@@ -106,7 +106,8 @@ def test_augmentation_without_strength_only_moves_pixels() -> None:
 def test_augmentation_stays_in_range(strength: float) -> None:
     torch.manual_seed(1)
     images = torch.rand(8, 3, 48, 48)
-    changed = augment(images, torch.tensor([0.2, 0.3, 0.4]), strength)
+    settings = Augmentation(shape=strength, light=strength, gaps=strength)
+    changed = augment(images, torch.tensor([0.2, 0.3, 0.4]), settings)
     assert changed.shape == images.shape
     assert bool(torch.isfinite(changed).all())
     assert float(changed.min()) >= 0

@@ -48,8 +48,10 @@ class ScanConfig(BaseModel):
     cloud_margin_px: int = Field(default=2, ge=0, le=50)
     engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
     precision: Literal["f32", "bf16"] = "f32"
-    workers: int = Field(default=1, ge=1, le=256)
-    """Processes; 1 scans in this one and leaves the cores to the engine."""
+    workers: int | None = Field(default=None, ge=1, le=256)
+    """Tiles at a time; None takes one for each core, up to 8."""
+    processes: bool = False
+    """Work on tiles in processes of their own instead of threads."""
     tile_px: int = Field(default=1024, ge=64, le=16384)
     failure_budget: float = Field(default=0.1, ge=0, lt=1)
     any_level: bool = False

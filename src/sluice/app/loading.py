@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from sluice.base.arrays import ArrayBHW
 from sluice.base.errors import BandNotFound, ConfigError
 from sluice.base.protocols import ImagerySource
 from sluice.base.raster import Raster
-from sluice.base.records import ModelInput
+from sluice.base.records import ModelInput, Scene
 from sluice.composite.clear import clear_sky
 from sluice.composite.reduce import median_of_clear
 
@@ -26,6 +28,8 @@ class CompositeLoader:
     inputs: tuple[ModelInput, ...]
     cloud_margin_px: int = 2
     """Pixels around cloud and shadow that are not trusted either."""
+    adapt: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """By sensor: (gain, offset) for each input, from the model's manifest."""
 
     def check(self, model_name: str) -> None:
         """Fail early where every tile would fail.
@@ -63,7 +67,15 @@ class CompositeLoader:
                 grown = clear_sky(scene.sky_layer, sky, grow_px=margin)
                 inner = slice(margin, -margin) if margin else slice(None)
                 seen = image.valid & grown[inner, inner]
-            stack.append(image.data_bhw)
+            stack.append(self._adapted(image.data_bhw, scene))
             clear.append(seen)
         median, _ = median_of_clear(np.stack(stack), np.stack(clear))
         return Raster(median, tuple(i.key for i in self.inputs), geobox)
+
+    def _adapted(self, image_bhw: ArrayBHW, scene: Scene) -> ArrayBHW:
+        lines = self.adapt.get(scene.sensor or "")
+        if not lines:
+            return image_bhw
+        gain, offset = np.asarray(lines, np.float32).T[:, :, None, None]
+        adapted: ArrayBHW = image_bhw * gain + offset
+        return adapted

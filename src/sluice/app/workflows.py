@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+import os
 from dataclasses import dataclass
 
 import geopandas as gpd
@@ -24,12 +25,12 @@ from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene
 from sluice.base.windows import ScoredWindows
 from sluice.imagery.local import LocalImages, open_local
 from sluice.imagery.target_grid import scan_grid
-from sluice.models.manifest import Manifest
+from sluice.models.manifest import Adaptation, Manifest
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.predictor import WindowPredictor
 from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
-from sluice.scan.executors import run_in_processes, run_serially
+from sluice.scan.executors import run_in_processes, run_in_threads
 from sluice.scan.mosaic import write_probability_map, write_score_map
 from sluice.scan.run import Progress, ScanResult, scan_windows
 from sluice.sites.vectorise import vectorise
@@ -55,6 +56,7 @@ class _Plan:
     geobox: GeoBox
     loader: CompositeLoader
     stride_px: int
+    workers: int
 
     @property
     def manifest(self) -> Manifest:
@@ -80,18 +82,14 @@ def scan(config: ScanConfig, progress: Progress | None = None) -> FinishedScan:
     started = dt.datetime.now(dt.UTC)
     plan = _prepare(config)
     work = open_output(config.out, overwrite=config.overwrite)
-    execute = (
-        run_serially
-        if config.workers == 1
-        else functools.partial(run_in_processes, workers=config.workers)
-    )
+    executor = run_in_processes if config.processes else run_in_threads
     result = scan_windows(
         plan.geobox,
         plan.loader,
         plan.predictor,
         stride_px=plan.stride_px,
         tile_px=config.tile_px,
-        execute=execute,
+        execute=functools.partial(executor, workers=plan.workers),
         checkpoint=Checkpoint(work / "tiles", _fingerprint(plan)),
         progress=progress,
         failure_budget=config.failure_budget,
@@ -128,12 +126,14 @@ def _prepare(config: ScanConfig) -> _Plan:
     area = read_area(config.area) if config.area is not None else None
     package = load_package(config.model, models_folder())
     manifest = package.manifest
-    # With several workers each gets its share of the cores through its own process.
+    cores = _cores()
+    workers = config.workers or min(8, cores)
     predictor = WindowPredictor(
         package,
         engine=config.engine,
         precision=config.precision,
-        threads=1 if config.workers > 1 else None,
+        threads=max(1, cores // workers),
+        calls=1 if config.processes else workers,
     )
     images = open_local(
         config.images,
@@ -145,7 +145,9 @@ def _prepare(config: ScanConfig) -> _Plan:
     )
     for scene in images.scenes:
         _check_level(scene, manifest, any_level=config.any_level)
-    loader = CompositeLoader(images, predictor.inputs, config.cloud_margin_px)
+    loader = CompositeLoader(
+        images, predictor.inputs, config.cloud_margin_px, _adaptations(manifest)
+    )
     loader.check(package.name)
     stride_px = _stride_px(config, manifest)
     geobox = scan_grid(images, manifest.gsd_m, area)
@@ -154,7 +156,14 @@ def _prepare(config: ScanConfig) -> _Plan:
         # judged with its surroundings, as one in the middle is.
         margin_m = manifest.window_px * manifest.gsd_m
         geobox = scan_grid(images, manifest.gsd_m, widened_box(area, margin_m))
-    return _Plan(config, area, images, package, predictor, geobox, loader, stride_px)
+    return _Plan(config, area, images, package, predictor, geobox, loader, stride_px, workers)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
@@ -167,6 +176,19 @@ def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
         "use such imagery or another model, or give --any-level to try it all the same",
         href=scene.href,
     )
+
+
+def _adaptations(manifest: Manifest) -> dict[str, tuple[tuple[float, float], ...]]:
+    as_it_is = Adaptation(gain=1, offset=0)
+    chosen = {
+        level.sensor: [level.adapt.get(key, as_it_is) for key in manifest.bands]
+        for level in manifest.levels
+        if level.adapt
+    }
+    return {
+        sensor: tuple((line.gain, line.offset) for line in lines)
+        for sensor, lines in chosen.items()
+    }
 
 
 def _stride_px(config: ScanConfig, manifest: Manifest) -> int:
@@ -254,6 +276,7 @@ def _record(plan: _Plan, result: ScanResult, started: dt.datetime) -> Run:
             "sha256": plan.package.sha256,
             "weights_sha256": manifest.weights.sha256,
             "window_px": manifest.window_px,
+            "levels": [level.model_dump(mode="json") for level in manifest.levels],
             "inputs": [i.model_dump(mode="json") for i in manifest.inputs],
             "thresholds": manifest.thresholds.model_dump(mode="json"),
             "calibration": (

@@ -73,6 +73,16 @@ class ScaledInput(ModelInput):
         return self
 
 
+class Adaptation(Record):
+    """Brings a band of one kind of imagery to what the weights were fitted to.
+
+    ``value = offset + gain * value``, before the input's own scaling.
+    """
+
+    gain: float = Field(gt=0)
+    offset: float
+
+
 class Level(Record):
     """A kind of imagery that the model accepts."""
 
@@ -82,6 +92,8 @@ class Level(Record):
     """True: its figures were measured on this kind of imagery."""
     note: str = ""
     """In words: on what it was verified, or why it should work."""
+    adapt: dict[str, Adaptation] = Field(default_factory=dict)
+    """By input key; inputs that are not named are taken as they are."""
 
     @field_validator("sensor")
     @classmethod
@@ -183,6 +195,10 @@ class Manifest(Record):
         sensors = [level.sensor for level in self.levels]
         if len(set(sensors)) < len(sensors):
             raise ValueError(f"a level is named twice: {', '.join(sensors)}")
+        for level in self.levels:
+            unknown = sorted(set(level.adapt) - set(keys))
+            if unknown:
+                raise ValueError(f"level {level.sensor} adapts {unknown[0]}, which is no input")
         if self.dense_stride_px is not None and self.dense_stride_px > self.window_px:
             raise ValueError(
                 f"dense_stride_px {self.dense_stride_px} exceeds window_px {self.window_px}"

@@ -66,7 +66,8 @@ class WindowPredictor(Predictor):
         package: From `load_package`.
         engine: `auto`, `onnxruntime` or `openvino`.
         precision: `f32`, or `bf16` where engine and processor have it.
-        threads: Of the engine; None leaves it all cores.
+        threads: Of the engine for each call; None leaves it all cores.
+        calls: How many threads will score at the same time.
         cut_windows: Score window by window even where the weights take a larger image in one
             pass: the slow reference for tests and benchmarks.
 
@@ -81,14 +82,16 @@ class WindowPredictor(Predictor):
         engine: Engine = "auto",
         precision: Precision = "f32",
         threads: int | None = None,
+        calls: int = 1,
         cut_windows: bool = False,
     ) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads must be 1 or more, got {threads}")
+        if calls < 1 or (threads is not None and threads < 1):
+            raise ConfigError(f"threads and calls must be 1 or more, got {threads} and {calls}")
         self.package = package
         self.engine = choose_engine(engine, precision)
         self.precision = precision
         self.threads = threads
+        self.calls = calls
         self.cut_windows = cut_windows
 
     @property
@@ -257,7 +260,7 @@ class WindowPredictor(Predictor):
         """Run the weights; (N, height, width) scores, checked."""
         if len(image_nchw) == 0:
             return np.empty((0, height, width), np.float32)
-        session = open_session(self.package, self.engine, self.precision, self.threads)
+        session = open_session(self.package, self.engine, self.precision, self.threads, self.calls)
         result = session(image_nchw)
         if result.size != len(image_nchw) * height * width:
             raise WeightsError(

@@ -81,6 +81,7 @@ def open_session(
     engine: Literal["onnxruntime", "openvino"],
     precision: Precision,
     threads: int | None,
+    calls: int = 1,
 ) -> Session:
     """Load a package's weights into an engine, once in each process.
 
@@ -88,14 +89,15 @@ def open_session(
         package: The hash of its weights is verified again: a worker reads them anew.
         engine: From `choose_engine`.
         precision: Likewise.
-        threads: Of the engine; None leaves it all cores.
+        threads: Of the engine for each call; None leaves it all cores.
+        calls: Calls that threads of this process make at the same time.
 
     Raises:
         WeightsError: The engine refuses the weights.
     """
     weights = package.read_weights()
     if engine == "openvino":
-        return _OpenVinoSession(weights, precision, threads, href=str(package.weights_path))
+        return _OpenVinoSession(weights, precision, threads, calls, href=str(package.weights_path))
     return _OnnxRuntimeSession(weights, threads, href=str(package.weights_path))
 
 
@@ -117,6 +119,8 @@ _ONNX_ERRORS = (
 class _OnnxRuntimeSession:
     def __init__(self, weights: bytes, threads: int | None, *, href: str) -> None:
         options = ort.SessionOptions()
+        # Threads that wait by spinning take the cores from those that read the next tile.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if threads is not None:
             options.intra_op_num_threads = threads
             options.inter_op_num_threads = 1
@@ -139,33 +143,33 @@ class _OnnxRuntimeSession:
 
 class _OpenVinoSession:
     def __init__(
-        self, weights: bytes, precision: Precision, threads: int | None, *, href: str
+        self, weights: bytes, precision: Precision, threads: int | None, calls: int, *, href: str
     ) -> None:
         # Left alone, OpenVINO takes bf16 wherever the processor has it.
         options: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": precision,
             "EXECUTION_MODE_HINT": "ACCURACY" if precision == "f32" else "PERFORMANCE",
-            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": calls,
         }
         if threads is not None:
-            options["INFERENCE_NUM_THREADS"] = threads
+            options["INFERENCE_NUM_THREADS"] = threads * calls
         core = _openvino_core()
         try:
-            compiled = core.compile_model(core.read_model(weights), "CPU", options)
+            self._compiled = core.compile_model(core.read_model(weights), "CPU", options)
         except RuntimeError as err:
             raise _refused("OpenVINO", href, err) from err
         self._href = href
-        self._request = compiled.create_infer_request()
-        # A request holds its own buffers, and threads of one process share this session.
-        self._lock = threading.Lock()
+        # A request holds its own buffers: each thread has one.
+        self._own = threading.local()
 
     def __call__(self, image_nchw: ArrayNCHW) -> npt.NDArray[np.float32]:
-        with self._lock:
-            try:
-                result = self._request.infer([image_nchw], share_inputs=True, share_outputs=False)
-            except RuntimeError as err:
-                raise _refused("OpenVINO", self._href, err) from err
-            score: npt.NDArray[np.float32] = result[0]
+        if not hasattr(self._own, "request"):
+            self._own.request = self._compiled.create_infer_request()
+        try:
+            result = self._own.request.infer([image_nchw], share_inputs=True, share_outputs=False)
+        except RuntimeError as err:
+            raise _refused("OpenVINO", self._href, err) from err
+        score: npt.NDArray[np.float32] = result[0]
         return score
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from rasterio import features
 from scipy import ndimage
 
-from sluice.phantom.atmosphere import to_top_of_atmosphere
+from sluice.base.atmosphere import to_top_of_atmosphere
 from sluice.phantom.scene import PhantomScene
 from sluice.phantom.spectra import BANDS
 

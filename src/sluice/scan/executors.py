@@ -6,9 +6,10 @@ import itertools
 import multiprocessing
 import pickle
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
+    Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     wait,
@@ -61,6 +62,56 @@ def run_serially(
         reader.shutdown(wait=True, cancel_futures=True)
 
 
+def run_in_threads(
+    tasks: Sequence[TileTask],
+    geobox: GeoBox,
+    loader: TileLoader,
+    predictor: Predictor,
+    *,
+    workers: int,
+) -> Generator[TileScores, None, None]:
+    """Several tiles at a time in threads of this process, in the order they are done.
+
+    Readers and engines work outside Python's lock, so that reading, scoring and the arithmetic
+    between them overlap. Give the predictor one engine thread for each call: an engine that
+    divides one small tile among many threads mostly waits.
+
+    Memory: `workers` times the pixels of a tile and what the model takes; one copy of the model.
+
+    Args:
+        tasks: The tiles.
+        geobox: Grid of the whole image.
+        loader: Reads the model's inputs; called from several threads.
+        predictor: Scores windows; called from several threads.
+        workers: Threads, at least 1.
+    """
+    if workers < 1:
+        raise ConfigError(f"{workers} worker threads were asked for; use 1 or more")
+    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tile")
+    try:
+        yield from _as_done(
+            lambda task: pool.submit(predict_tile, task, geobox, loader, predictor), tasks, workers
+        )
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _as_done(
+    submit: Callable[[TileTask], Future[TileScores]], tasks: Sequence[TileTask], workers: int
+) -> Generator[TileScores, None, None]:
+    """Results as they come, with one more task waiting than there are workers.
+
+    So none is idle, and little is lost when the caller stops.
+    """
+    queue = iter(tasks)
+    running = {submit(task) for task in itertools.islice(queue, workers + 1)}
+    while running:
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        running |= {submit(task) for task in itertools.islice(queue, len(done))}
+        for future in done:
+            yield future.result()
+
+
 def run_in_processes(
     tasks: Sequence[TileTask],
     geobox: GeoBox,
@@ -101,15 +152,8 @@ def run_in_processes(
         initializer=_start_worker,
         initargs=(luggage,),
     )
-    queue = iter(tasks)
     try:
-        # One more than there are workers, so that none waits, and little is lost on Ctrl-C.
-        running = {pool.submit(_predict_here, t) for t in itertools.islice(queue, workers + 1)}
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(_predict_here, t) for t in itertools.islice(queue, len(done))}
-            for future in done:
-                yield future.result()
+        yield from _as_done(lambda task: pool.submit(_predict_here, task), tasks, workers)
     except BrokenProcessPool as err:
         raise RunFailed(
             "a worker process ended unexpectedly, most often for lack of memory; "

@@ -11,6 +11,7 @@ import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 # What a clear tropical atmosphere adds to red, green and blue reflectance, as a share of the
@@ -19,23 +20,40 @@ _PATH_RADIANCE = (0.06, 0.09, 0.17)
 _HAZE_COLOUR = (0.55, 0.60, 0.65)
 
 
+class Augmentation(BaseModel):
+    """How strongly chips are changed, 0 to 1 for each kind of change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: float = Field(default=0.45, ge=0, le=1)
+    """Zoom and shift; turning and mirroring are always on."""
+    light: float = Field(default=0.1, ge=0, le=1)
+    """Gain, path radiance, haze, contrast, noise, blur."""
+    gaps: float = Field(default=0.1, ge=0, le=1)
+    """Parts not observed."""
+
+
 def augment(
-    images: Tensor, fill: Tensor, strength: float, generator: torch.Generator | None = None
+    images: Tensor,
+    fill: Tensor,
+    strength: Augmentation,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Change each image of a batch in its own way.
 
     Args:
         images: (N, 3, H, W) red, green, blue float32 in 0-1.
         fill: (3,) value that stands for pixels that were not observed.
-        strength: 0 turns and mirrors only, 1 is strong.
+        strength: Of each kind of change.
         generator: Of random numbers; None takes torch's own.
 
     Returns:
         Same shape, in 0-1.
     """
-    images = _move(images, strength, generator)
-    images = _relight(images, strength, generator)
-    return _hide(images, fill, strength, generator)
+    images = _move(images, strength.shape, generator)
+    if strength.light:
+        images = _relight(images, strength.light, generator)
+    return _hide(images, fill, strength.gaps, generator) if strength.gaps else images
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator | None) -> Tensor:

@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
 from sluice.evaluation.calibration import (
     choose_isolated_threshold,
@@ -31,7 +32,7 @@ from sluice.labels.chips import (
     read_chip_table,
 )
 from sluice.labels.splits import grouped_folds, pool
-from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
+from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import ModelPackage, weights_sha256, write_package
 from sluice.training.export import export_onnx
 from sluice.training.fit import ChipSet, FitSettings
@@ -39,16 +40,29 @@ from sluice.training.members import Member, chip_set, fit_members
 from sluice.training.network import ChipNetwork, NetworkShape
 
 FOLD_SEED = 7
+_BAND_OF = {"red": "B04", "green": "B03", "blue": "B02"}
+# The chips are top-of-atmosphere reflectance; a clear sky is put over surface reflectance.
+_UNDER_CLEAR_SKY = {
+    band: Adaptation(gain=CLEAR_SKY[_BAND_OF[band]][1], offset=CLEAR_SKY[_BAND_OF[band]][0])
+    for band in CHIP_BANDS
+}
 _LEVELS = (
     Level(sensor="s2-l1c", verified=True, note="the labels' own level; see the card's figures"),
     Level(
         sensor="s2-l2a",
         verified=False,
-        note="training removed path radiance at random to resemble it; looked at, not measured",
+        note="brought to L1C with a standard clear sky; looked at, not measured",
+        adapt=_UNDER_CLEAR_SKY,
     ),
-    Level(sensor="planet-4b", verified=False, note="same bands, other sensor; not tried"),
-    Level(sensor="planet-8b", verified=False, note="same bands, other sensor; not tried"),
-    Level(sensor="nicfi", verified=False, note="same bands, other sensor; not tried"),
+    *(
+        Level(
+            sensor=sensor,
+            verified=False,
+            note="same bands, other sensor, taken as surface reflectance; not tried",
+            adapt=_UNDER_CLEAR_SKY,
+        )
+        for sensor in ("planet-4b", "planet-8b", "nicfi")
+    ),
 )
 
 

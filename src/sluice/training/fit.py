@@ -19,7 +19,7 @@ from torch import Tensor
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import DataError
 from sluice.base.files import write_whole
-from sluice.training.augment import augment
+from sluice.training.augment import Augmentation, augment
 from sluice.training.network import ChipNetwork, NetworkShape
 
 
@@ -28,16 +28,16 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=80, ge=1)
+    epochs: int = Field(default=60, ge=1)
     chips_per_epoch: int = Field(default=5000, ge=64)
     """All mines, and other chips in proportion to how hard they have been."""
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=4e-3, gt=0)
     warmup_steps: int = Field(default=200, ge=1)
     weight_decay: float = Field(default=0.02, ge=0)
-    dropout: float = Field(default=0.3, ge=0, lt=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
     label_smoothing: float = Field(default=0.04, ge=0, lt=0.5)
-    augmentation: float = Field(default=0.45, ge=0, le=1)
+    augmentation: Augmentation = Augmentation()
     widths: tuple[int, int, int] = (32, 64, 128)
     seed: int = 0
 

@@ -26,7 +26,7 @@ from sluice.base.raster import Raster
 from sluice.base.records import TileStatus
 from sluice.base.windows import WindowLattice
 from sluice.scan.checkpoint import Checkpoint
-from sluice.scan.executors import run_in_processes, run_serially
+from sluice.scan.executors import run_in_processes, run_in_threads, run_serially
 from sluice.scan.run import scan_windows
 from sluice.scan.tiles import plan_tiles
 
@@ -331,6 +331,19 @@ def test_processes_give_what_one_process_gives(scan_fakes) -> None:
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_give_what_one_thread_gives(workers, scan_fakes) -> None:
+    image = image_with_gaps((44, 44))
+    geobox = scan_fakes.utm_geobox(image.shape)
+    loader = scan_fakes.MemoryLoader(image, geobox, frozenset([(12, 0)]))
+    options = {"loader": loader, "failure_budget": 0.5}
+    serial = scan(scan_fakes, image, **options)
+    execute = functools.partial(run_in_threads, workers=workers)
+    many = scan(scan_fakes, image, execute=execute, **options)
+    np.testing.assert_array_equal(many.windows.scores, serial.windows.scores)
+    assert many.outcomes == serial.outcomes
+
+
 def test_errors_of_all_tiles_come_back_from_processes(scan_fakes) -> None:
     with pytest.raises(ManifestMismatch, match="import the model again"):
         scan(
@@ -394,12 +407,12 @@ def test_ctrl_c_leaves_whole_tiles_and_no_process(scan_fakes, tmp_path) -> None:
     process = subprocess.Popen(
         [sys.executable, str(script)], start_new_session=True, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(list(tmp_path.rglob("r*.npz"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     # As a terminal does: to the workers too.
     os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert stderr == ""
     kept = list(tmp_path.rglob("r*.npz"))

@@ -44,7 +44,12 @@ def scan(
     ),
     engine: str = typer.Option("auto", "--engine", help="auto, onnxruntime or openvino."),
     precision: str = typer.Option("f32", "--precision", help="f32 or bf16; kept in the record."),
-    workers: int = typer.Option(1, "--workers", help="Processes; 1 is best on small machines."),
+    workers: int | None = typer.Option(
+        None, "--workers", help="Tiles at a time; one for each core if left out."
+    ),
+    processes: bool = typer.Option(
+        False, "--processes", help="Use processes instead of threads, for machines of many cores."
+    ),
     any_level: bool = typer.Option(
         False, "--any-level", help="Use imagery that the model was not made for; kept on record."
     ),
@@ -78,6 +83,7 @@ def scan(
         engine=engine,
         precision=precision,
         workers=workers,
+        processes=processes,
         any_level=any_level,
         overwrite=overwrite,
     )

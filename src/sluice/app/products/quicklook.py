@@ -103,7 +103,7 @@ def draw_quicklook(
         colours=colours,
         numbered=min(_NUMBERED, len(table)),
     )
-    compose(sheet, run, summary).save(path, format="PNG", optimize=True)
+    compose(sheet, run, summary).save(path, format="PNG", compress_level=4)
 
 
 def pick_bands(raster: Raster) -> tuple[ArrayBHW, str]:

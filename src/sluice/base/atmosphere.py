@@ -12,7 +12,7 @@ from sluice.base.errors import BandNotFound, ShapeMismatch
 # Path reflectance and two-way transmission of a clear humid tropical sky, sun 35 degrees from
 # the zenith: rounded so that dense forest at the surface becomes dense forest as Sentinel-2 L1C
 # shows it there.
-_CLEAR_SKY: dict[str, tuple[float, float]] = {
+CLEAR_SKY: dict[str, tuple[float, float]] = {
     "B01": (0.098, 0.74),
     "B02": (0.067, 0.82),
     "B03": (0.037, 0.87),
@@ -26,6 +26,7 @@ _CLEAR_SKY: dict[str, tuple[float, float]] = {
     "B11": (0.001, 0.96),
     "B12": (0.001, 0.94),
 }
+"""By Sentinel-2 band: path reflectance, and two-way transmission."""
 _HAZE_EXPONENT = 1.2
 _HAZE_AT_550_NM = 0.030
 _WAVELENGTH_NM = {
@@ -69,14 +70,14 @@ def to_top_of_atmosphere(
         Form of the equation: Vermote et al. 1997, doi:10.1109/36.581987, without the
         spherical albedo term.
     """
-    unknown = [name for name in bands if name not in _CLEAR_SKY]
+    unknown = [name for name in bands if name not in CLEAR_SKY]
     if unknown:
         raise BandNotFound.from_missing_and_available(
-            unknown, tuple(_CLEAR_SKY), wanted_by="the simulated atmosphere"
+            unknown, tuple(CLEAR_SKY), wanted_by="the simulated atmosphere"
         )
     if len(bands) != surface_bhw.shape[0]:
         raise ShapeMismatch(f"{len(bands)} bands named, array of {surface_bhw.shape[0]} given")
-    clear = np.array([_CLEAR_SKY[name] for name in bands])
+    clear = np.array([CLEAR_SKY[name] for name in bands])
     wavelength = np.array([_WAVELENGTH_NM[name] for name in bands])
     haze_path = haze * _HAZE_AT_550_NM * (wavelength / 550) ** -_HAZE_EXPONENT
     path = clear[:, 0] + haze_path
