@@ -27,7 +27,8 @@ def describe_machine() -> dict[str, str]:
         "memory": f"{memory_gb:.0f} GB; other load when it began: {load()}",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "software": f"sluice {__version__}, {_versions()}, GDAL {rasterio.__gdal_version__}",
-        "settings": "engines use all cores, f32 unless a row says otherwise",
+        "settings": "a whole scan divides the cores among its tiles, other rows give them all to "
+        "one engine; f32 unless a row says otherwise",
     }
 
 

@@ -21,22 +21,26 @@ import psutil
 
 from sluice.app import workflows
 from sluice.app.config import make_config
-from sluice.scan import executors
+from sluice.scan import predict
 
 STAGES = {
     "open": (workflows, ("load_package", "open_local")),
-    # In a thread of its own, beside the prediction of the tile before.
-    "read": (executors, ("read_tile",)),
-    "predict": (executors, ("score_or_fail",)),
+    # These two in several threads: their seconds are sums over the threads.
+    "read": (predict, ("read_tile",)),
+    "predict": (predict, ("score_tile",)),
     "sites": (workflows, ("blend", "vectorise")),
     "write": (workflows, ("write_score_map", "write_probability_map", "write_products")),
 }
 
 
 @contextlib.contextmanager
-def timed_stages() -> Iterator[dict[str, float]]:
-    """Give seconds by stage, measured around the functions of `STAGES` as the scan calls them."""
-    seconds: dict[str, float] = defaultdict(float)
+def timed_stages() -> Iterator[dict[str, dict[int, float]]]:
+    """Give seconds by stage and thread, taken around the functions of `STAGES` as they are called.
+
+    Raises:
+        RuntimeError: The scan called no function of a stage: `STAGES` names others than it uses.
+    """
+    seconds: dict[str, dict[int, float]] = {stage: defaultdict(float) for stage in STAGES}
     lock = threading.Lock()
 
     def timed(stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +51,7 @@ def timed_stages() -> Iterator[dict[str, float]]:
                 return function(*args, **kwargs)
             finally:
                 with lock:
-                    seconds[stage] += time.perf_counter() - began
+                    seconds[stage][threading.get_ident()] += time.perf_counter() - began
 
         return run
 
@@ -57,6 +61,11 @@ def timed_stages() -> Iterator[dict[str, float]]:
                 wrapped = timed(stage, getattr(module, name))
                 patches.enter_context(mock.patch.object(module, name, wrapped))
         yield seconds
+    absent = [stage for stage, by_thread in seconds.items() if not by_thread]
+    if absent:
+        raise RuntimeError(
+            f"the scan called nothing of the stage {absent[0]}; correct STAGES in {__file__}"
+        )
 
 
 def peak_bytes() -> int:
@@ -82,7 +91,8 @@ def main() -> None:
     figures = {
         "wall_s": time.perf_counter() - began,
         "cpu_s": time.process_time() - cpu_began,
-        "stages_s": stages,
+        "stages_s": {stage: sum(by_thread.values()) for stage, by_thread in stages.items()},
+        "threads": {stage: len(by_thread) for stage, by_thread in stages.items()},
         "peak_bytes": peak_bytes(),
         "area_km2": finished.summary.area_ha / 100,
         "sites": finished.summary.sites,

@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from proof.markdown import spell, to_table
 from proof.setup import Setup
 from sluice.app.config import ScanConfig
+from sluice.app.loading import adapt_bands
 from sluice.app.workflows import scan
 from sluice.base.atmosphere import to_top_of_atmosphere
 from sluice.base.files import open_raster
@@ -29,7 +30,9 @@ from sluice.phantom.write import write_scene
 
 SEEDS = (101, 102, 103, 104, 105)
 """Not the demo's."""
-LEVELS = {"l2a": "surface (L2A)", "l1c": "top of atmosphere (L1C)"}
+LEVELS = {"l2a": "surface (L2A), as a scan adapts it", "l1c": "hazy top of atmosphere (L1C)"}
+HAZE = 0.5
+"""Of the L1C column: half way to a visibly hazy sky."""
 STRIDE_PX = 24
 _BLOCK_PX = 240
 """Side of the squares that the bootstrap draws: windows overlap, and a mine fills several."""
@@ -72,7 +75,14 @@ def _score_windows(scene: PhantomScene, predictor: WindowPredictor) -> pd.DataFr
     names = tuple(i.band for i in predictor.inputs)
     surface = np.stack([scene.raster.band(name) for name in names])
     codes = [SENSORS["s2-l2a"].band(name).name for name in names]
-    for level, image in (("l2a", surface), ("l1c", to_top_of_atmosphere(surface, codes))):
+    lines = predictor.package.manifest.adaptation_for("s2-l2a")
+    images = {
+        # As a scan brings it to the model.
+        "l2a": adapt_bands(surface, lines) if lines else surface,
+        # Hazy, as a clear sky is what the adaptation assumes.
+        "l1c": to_top_of_atmosphere(surface, codes, haze=HAZE),
+    }
+    for level, image in images.items():
         raster = Raster(image, names, scene.raster.geobox)
         table[level] = predictor.score_windows(raster, rows, cols)[at]
     block = table["row"] // _BLOCK_PX * 1000 + table["col"] // _BLOCK_PX

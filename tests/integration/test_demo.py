@@ -8,6 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from sluice.app.cli.main import app
+from sluice.app.demo import run_demo
+from sluice.base.errors import ConfigError
+from sluice.phantom.scene import build_scene
+
+SMALL_PX = 240
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +46,40 @@ def test_everything_says_it_is_a_lead(demo) -> None:
     assert "not proof" in (out / "map" / "sites.csv").read_text(encoding="utf-8")
 
 
-def test_it_does_not_replace_an_earlier_demo_unasked(demo, capsys) -> None:
-    from sluice.base.errors import ConfigError
-
+def test_it_does_not_replace_an_earlier_demo_unasked(demo) -> None:
     out, _ = demo
-    with pytest.raises(ConfigError, match="--overwrite"):
+    with pytest.raises(ConfigError, match="holds an earlier demo; give --overwrite"):
         CliRunner().invoke(app, ["demo", "--out", str(out)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_it_leaves_other_peoples_files_alone(tmp_path, overwrite) -> None:
+    (tmp_path / "scene").mkdir()
+    theirs = tmp_path / "scene" / "B04.tif"
+    theirs.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"not a demo's \(scene, 1 in all\)"):
+        run_demo(tmp_path, overwrite=overwrite)
+    assert theirs.read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["scene"]
+    with pytest.raises(ConfigError, match="is a file"):
+        run_demo(theirs)
+
+
+def test_a_demo_that_was_stopped_goes_on_with_the_same_command(tmp_path, monkeypatch) -> None:
+    small = build_scene(7, size_px=SMALL_PX)
+    monkeypatch.setattr("sluice.app.demo.demo_scene", lambda: small)
+
+    def stop(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    for cut_off in ("write_scene", "scan"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"sluice.app.demo.{cut_off}", stop)
+            with pytest.raises(KeyboardInterrupt):
+                run_demo(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path, progress=stop)
+    assert not (tmp_path / "map" / "run.json").exists()
+    assert run_demo(tmp_path).summary.tiles > 0
+    with pytest.raises(ConfigError, match="holds an earlier demo"):
+        run_demo(tmp_path)

@@ -15,6 +15,7 @@ from shapely.geometry import Point
 
 from sluice.base.raster import Raster
 from sluice.base.records import ModelInput
+from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.run import scan_windows
 from sluice.sites.vectorise import vectorise
@@ -67,7 +68,7 @@ def scan(image: np.ndarray, stride_px: int, tile_px: int) -> tuple[BlendedScores
         return Raster(data[np.newaxis], ("red",), part)
 
     result = scan_windows(whole, load, MeanModel(), stride_px=stride_px, tile_px=tile_px)
-    blended = blend(result.windows)
+    blended = blend(result.windows, result.seen)
     return blended, vectorise(blended.scores, blended.geobox, result.windows, Rule())
 
 
@@ -112,6 +113,64 @@ def test_a_gap_is_not_observed_whatever_is_beside_it(image) -> None:
     core = (y > 422) & (y < 449) & (x < 39)
     assert gap[core].all()
     assert not gap[(y < 399) | (y > 471) | (x > 61)].any()
+
+
+def cell_pixels(blended: BlendedScores, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The row and the column of the cell that each pixel's centre lies in."""
+    a = blended.geobox.affine
+    row = (a.f - 700_000 + 10 * (np.arange(shape[0]) + 0.5)) // -a.e
+    col = (600_000 - a.c + 10 * (np.arange(shape[1]) + 0.5)) // a.a
+    return row.astype(int)[:, np.newaxis], col.astype(int)[np.newaxis]
+
+
+def observed_px(blended: BlendedScores, shape: tuple[int, int]) -> np.ndarray:
+    return np.isfinite(blended.scores)[cell_pixels(blended, shape)]
+
+
+@pytest.mark.parametrize("stride_px", [8, 24])
+def test_a_cloud_is_not_observed_though_windows_around_it_are(stride_px: int) -> None:
+    shape = (317, 283)
+    missing = []
+    for shift in range(0, stride_px, 3):
+        image = np.full(shape, 0.1, np.float32)
+        cloud = np.zeros(shape, dtype=bool)
+        cloud[100 + shift : 140 + shift, 121 + shift : 161 + shift] = True
+        image[cloud] = np.nan
+        blended, _ = scan(image, stride_px, 150)
+        of_cell = np.broadcast_arrays(*cell_pixels(blended, shape))
+        valid, pixels = np.zeros((2, *blended.scores.shape))
+        np.add.at(valid, (of_cell[0], of_cell[1]), ~cloud)
+        np.add.at(pixels, (of_cell[0], of_cell[1]), 1)
+        np.testing.assert_array_equal(np.isfinite(blended.scores), valid >= pixels / 2)
+        missing.append((~observed_px(blended, shape)).sum())
+    assert np.mean(missing) == pytest.approx(40 * 40, rel=0.3)
+
+
+@pytest.mark.parametrize("stride_px", [8, 24])
+@pytest.mark.parametrize(
+    "corner", [(slice(0, 40), slice(0, 40)), (slice(277, 317), slice(243, 283))]
+)
+def test_a_cloud_in_a_corner_is_not_observed(stride_px: int, corner: tuple[slice, slice]) -> None:
+    image = np.full((317, 283), 0.1, np.float32)
+    image[corner] = np.nan
+    observed = observed_px(scan(image, stride_px, 150)[0], image.shape)
+    assert not observed[corner][13:27, 13:27].any()
+    assert not observed[0 if corner[0].start == 0 else -1, corner[1]][13:27].any()
+    assert (~observed).sum() == pytest.approx(40 * 40, rel=0.5)
+    assert scan(np.full((317, 283), 0.1, np.float32), stride_px, 150)[0].scores.min() > 0
+
+
+@pytest.mark.parametrize(("stride_px", "side"), [(8, 1), (8, 2), (8, 3), (24, 1)])
+def test_a_mine_that_few_windows_see_is_listed(stride_px: int, side: int) -> None:
+    lattice = WindowLattice((960, 960), 48, stride_px)
+    scores = np.full(lattice.size, 0.01, np.float32)
+    scores[20 : 20 + side, 18 : 18 + side] = 0.95
+    windows = ScoredWindows(lattice, scores, grid((960, 960)))
+    blended = blend(windows)
+    sites = vectorise(blended.scores, blended.geobox, windows, Rule())
+    assert sites["windows"].tolist() == [side * side]
+    assert sites["score_peak"].tolist() == [pytest.approx(0.95)]
+    assert holds(sites, 20 * stride_px + 24.5, 18 * stride_px + 24.5)
 
 
 def test_an_image_smaller_than_a_window() -> None:

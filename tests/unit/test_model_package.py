@@ -20,7 +20,14 @@ from sluice.models.manifest import (
     is_legal_name,
     parse_manifest,
 )
-from sluice.models.package import builtin_folder, list_packages, load_package, write_package
+from sluice.models.package import (
+    DamagedPackage,
+    ModelPackage,
+    builtin_folder,
+    list_packages,
+    load_package,
+    write_package,
+)
 
 
 def tiny_weights(channels=2, side=8, columns=1, name="image"):
@@ -237,7 +244,24 @@ def test_a_failed_replacement_leaves_the_old_package(package, monkeypatch):
     assert [p.name for p in package.folder.parent.iterdir()] == ["tiny"]
 
 
+def test_a_damaged_package_is_listed_with_its_reason(package, tmp_path):
+    weights = tiny_weights()
+    write_package(tmp_path / "whole", tiny_manifest(weights, name="whole"), weights, "")
+    package.weights_path.write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "manifest.json").write_bytes(b"")
+    empty, tiny, whole = list_packages(tmp_path)[-3:]
+    assert isinstance(empty, DamagedPackage)
+    assert isinstance(tiny, DamagedPackage)
+    assert (empty.name, tiny.name, whole.name) == ("empty", "tiny", "whole")
+    assert "SHA-256" in tiny.reason
+    assert "\n" not in empty.reason + tiny.reason
+    assert whole == load_package("whole", tmp_path)
+
+
 def test_builtin_packages_load():
     """However many there are."""
     expected = sorted(p.parent.name for p in builtin_folder().glob("*/manifest.json"))
-    assert [p.name for p in list_packages(None)] == expected
+    found = list_packages(None)
+    assert [p.name for p in found] == expected
+    assert all(isinstance(p, ModelPackage) for p in found)

@@ -3,6 +3,8 @@
 import hashlib
 import math
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ from sluice.base.errors import (
 from sluice.base.raster import Raster
 from sluice.models import predictor as predictor_module
 from sluice.models import runtime
-from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
+from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import write_package
 from sluice.models.predictor import WindowPredictor
 
@@ -284,8 +286,38 @@ def test_a_predictor_pickles_small_and_works_on(packages):
     before = predictor.score_windows(raster, [20], [20, 25])
     frozen = pickle.dumps(predictor)
     assert len(frozen) < 5000
-    runtime.open_session.cache_clear()
+    runtime._load_session.cache_clear()
     assert np.array_equal(pickle.loads(frozen).score_windows(raster, [20], [20, 25]), before)  # noqa: S301
+
+
+def test_an_adaptation_names_every_input_in_the_order_of_the_weights(packages):
+    adapted = Level(
+        sensor="s2-l2a", verified=False, adapt={"nir@-1": Adaptation(gain=0.9, offset=0.02)}
+    )
+    plain = Level(sensor="s2-l1c", verified=True)
+    manifest = packages["dense"].manifest.model_copy(update={"levels": (plain, adapted)})
+    assert manifest.bands == ("red", "nir@-1")
+    assert manifest.adaptation_for("s2-l2a") == ((1, 0), (0.9, 0.02))
+    assert manifest.adaptation_for("s2-l1c") is None
+    assert manifest.adaptation_for("nicfi") is None
+
+
+def test_threads_that_begin_together_load_weights_once(packages, monkeypatch):
+    loads = []
+
+    class SlowSession:
+        def __init__(self, *args, **kwargs):
+            loads.append(args)
+            time.sleep(0.05)
+
+    monkeypatch.setattr(runtime, "_OnnxRuntimeSession", SlowSession)
+    runtime._load_session.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        asked = [(packages["dense"], "onnxruntime", "f32", 1)] * 4
+        sessions = list(pool.map(lambda given: runtime.open_session(*given), asked))
+    runtime._load_session.cache_clear()
+    assert len(loads) == 1
+    assert all(session is sessions[0] for session in sessions)
 
 
 def test_a_process_loads_weights_once(packages):
@@ -298,7 +330,7 @@ def test_a_worker_refuses_weights_that_were_exchanged(tmp_path):
     package = make_package(tmp_path, "dense", dense=True)
     predictor = WindowPredictor(package, threads=1)
     package.weights_path.write_bytes(conv_weights(dense=True, gain=2.0)[0])
-    runtime.open_session.cache_clear()
+    runtime._load_session.cache_clear()
     with pytest.raises(WeightsError, match="SHA-256"):
         predictor.score_windows(make_raster(40, 40), [20], [20])
 
@@ -309,7 +341,7 @@ def test_a_worker_refuses_weights_that_were_exchanged(tmp_path):
         ({"engine": "tensorrt"}, "engine 'tensorrt' is not known"),
         ({"precision": "f16"}, "precision 'f16' is not known"),
         ({"engine": "onnxruntime", "precision": "bf16"}, "bf16 needs the engine openvino"),
-        ({"threads": 0}, "threads must be 1 or more"),
+        ({"threads": 0}, "threads and calls must be 1 or more"),
     ],
 )
 def test_impossible_requests_say_what_works(packages, arguments, message):
@@ -351,11 +383,11 @@ def test_bf16_is_refused_where_the_processor_only_imitates_it(monkeypatch):
 def test_openvino_computes_in_the_precision_that_was_asked_for(packages):
     weights = packages["dense"].read_weights()
     for precision, expected in (("f32", {"f32"}), ("bf16", {"bf16", "f32"})):
-        session = runtime._OpenVinoSession(weights, precision, 1, href="")
-        operations = session._request.get_compiled_model().get_runtime_model().get_ops()
+        session = runtime._OpenVinoSession(weights, precision, 1, 1, href="")
+        operations = session._compiled.get_runtime_model().get_ops()
         used = {op.get_rt_info()["runtimePrecision"].value for op in operations}
         assert used <= expected
-        hint = session._request.get_compiled_model().get_property("INFERENCE_PRECISION_HINT")
+        hint = session._compiled.get_property("INFERENCE_PRECISION_HINT")
         assert hint.to_string() == precision
 
 

@@ -12,7 +12,14 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from sluice.app.products.coverage import Coverage, measure_coverage
-from sluice.app.products.summary import Summary, percent, prior_in_words, summary_text
+from sluice.app.products.summary import (
+    Summary,
+    percent,
+    prior_in_words,
+    summarise,
+    summary_text,
+)
+from sluice.base.records import Run, Scene
 
 GRID = GeoBox((400, 640), rasterio.Affine(10, 0, 500_000, 0, -10, 100_000), "EPSG:32630")
 
@@ -154,3 +161,39 @@ def test_prior_in_words(prior: float, words: str) -> None:
 )
 def test_percent_rounds_neither_to_nothing_nor_to_all(value: float, words: str) -> None:
     assert percent(value) == words
+
+
+def test_text_says_what_imagery_of_unknown_level_was_taken_as() -> None:
+    assert "level unknown" not in summary_text(make_summary())
+    text = summary_text(make_summary(assumed_level="s2-l1c"))
+    assert (
+        "Imagery level unknown: read as top-of-atmosphere (L1C);\n"
+        "for surface reflectance say --sensor s2-l2a." in text
+    )
+    assert max(len(line) for line in text.splitlines()) < 100
+
+
+L1C, L2A = {"sensor": "s2-l1c", "adapt": {}}, {"sensor": "s2-l2a", "adapt": {"red": {"gain": 0.9}}}
+
+
+@pytest.mark.parametrize(
+    ("sensors", "levels", "assumed"),
+    [
+        ((None,), [L1C, L2A], "s2-l1c"),
+        (("s2-l2a", None), [L1C, L2A], "s2-l1c"),
+        (("s2-l2a",), [L1C, L2A], None),
+        ((None,), [L1C], None),  # taken alike, whatever it is
+    ],
+)
+def test_a_level_is_assumed_only_where_it_matters(sensors, levels, assumed) -> None:
+    now = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
+    run = Run(
+        run_id="r", sluice_version="0", started=now, finished=now, status="complete",
+        scenes=tuple(Scene(id=f"s{n}", href="s", sensor=s) for n, s in enumerate(sensors)),
+        model={"name": "toy", "levels": levels}, engine="e", precision="f32", prior=None,
+        parameters={}, grid={}, tiles=(), summary={}, disclaimer="d",
+    )  # fmt: skip
+    columns = ["footprint_ha", "delineated_ha", "isolated"]
+    table = gpd.GeoDataFrame({name: [] for name in columns}, geometry=[], crs="EPSG:4326")
+    found = summarise(table, run, Coverage(1.0, 0.0), window_m=480, smallest_site_ha=1)
+    assert found.assumed_level == assumed

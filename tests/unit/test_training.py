@@ -9,7 +9,7 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
 
-from sluice.base.errors import DataError  # noqa: E402
+from sluice.base.errors import DataError, WeightsError  # noqa: E402
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
 from sluice.training.augment import Augmentation, augment  # noqa: E402
@@ -85,6 +85,21 @@ def test_fit_needs_both_labels() -> None:
     chips = striped_chips(32)
     with pytest.raises(DataError, match="with mines and without"):
         fit_network(chips, np.arange(0, 32, 2), TINY)
+
+
+def test_a_fit_that_breaks_down_is_no_model() -> None:
+    wild = TINY.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(DataError, match="broke down in epoch 1: the loss is"):
+        fit_network(striped_chips(96), np.arange(64), wild)
+
+
+def test_a_network_of_nan_is_not_exported() -> None:
+    network = random_network()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(WeightsError, match="differs"):
+        export_onnx([network], 3)
 
 
 def test_augmentation_without_strength_only_moves_pixels() -> None:

@@ -61,7 +61,7 @@ def test_polygons_hold_exactly_their_group_of_cells(seed: int, share: float) -> 
     raw[rng.random(raw.shape) < 0.1] = np.nan
     scores, cells, windows = scan_of(raw)
     probability = scores**2
-    found = vectorise(scores, cells, windows, CROWD, probability=probability)
+    found = vectorise(scores, cells, windows, CROWD, to_probability=np.square)
     labels, count = ndimage.label(scores >= 0.5, np.ones((3, 3)))
     if count == 1 and (labels > 0).sum() == 1:
         # A single cell has no neighbour at any distance.
@@ -105,6 +105,47 @@ def test_a_lone_group_needs_the_higher_threshold() -> None:
     found = vectorise(scores, cells, windows, Rule())
     assert found["score_peak"].round(2).tolist() == [0.81, 0.6]
     assert found["isolated"].tolist() == [True, False]
+
+
+def test_a_mine_that_blending_lowered_is_found_by_its_windows() -> None:
+    raw = np.full(CELLS, 0.1)
+    scores, cells, windows = scan_of(raw)
+    scores = scores.copy()
+    windows.scores[10:12, 20:22] = 0.6, 0.95
+    scores[10:12, 20:22] = 0.36
+    found = vectorise(scores, cells, windows, CROWD, to_probability=np.square).iloc[0]
+    assert found["windows"] == 4
+    assert found["score_mean"] == pytest.approx(0.36)
+    assert found["score_peak"] == pytest.approx(0.95)
+    assert found["probability_mean"] == pytest.approx(0.36**2)
+    assert found["probability_peak"] == pytest.approx(0.95**2)
+    # The best cell is that of the best window.
+    assert to_cells(vectorise(scores, cells, windows, CROWD), cells)[0][10:12, 20:22].all()
+    x, _ = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32630", always_xy=True).transform(
+        found["lon"], found["lat"]
+    )
+    assert x == pytest.approx(600_120 + 21.5 * 240, abs=1e-3)
+
+
+def test_a_window_does_not_speak_for_a_cell_that_was_not_observed() -> None:
+    scores, cells, windows = scan_of(np.full(CELLS, 0.1))
+    scores = scores.copy()
+    windows.scores[10, 20:22] = 0.95
+    scores[10, 20] = np.nan
+    assert vectorise(scores, cells, windows, CROWD)["windows"].tolist() == [1]
+    scores[10, 21] = np.nan
+    assert vectorise(scores, cells, windows, CROWD).empty
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000))
+def test_no_detection_is_listed_below_the_threshold_that_kept_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, cells, windows = scan_of(rng.random(CELLS) ** 12)
+    lowered = scores * rng.uniform(0.3, 1, CELLS).astype(np.float32)
+    found = vectorise(lowered, cells, windows, Rule())
+    assert (found["score_peak"] >= np.where(found["isolated"], 0.8, 0.5)).all()
+    assert (found["score_peak"] >= found["score_mean"]).all()
 
 
 def test_a_lone_group_that_blending_lowered_is_judged_by_its_window() -> None:
@@ -194,7 +235,7 @@ def test_all_that_a_lone_threshold_drops_leaves_the_empty_table() -> None:
 
 
 def test_rows_are_detections() -> None:
-    row = vectorise(*scan_of(np.ones(CELLS)), CROWD, probability=np.ones(CELLS, np.float32))
+    row = vectorise(*scan_of(np.ones(CELLS)), CROWD, to_probability=np.sqrt)
     fields = row.drop(columns="geometry").iloc[0].to_dict()
     assert Detection(**{**fields, "delineated_ha": None}).windows == 40 * 60
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import geopandas as gpd
@@ -9,12 +10,14 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict
 
+from sluice import __version__
 from sluice.app.config import ScanConfig
 from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.layout import RUN
 from sluice.app.products.summary import Summary, summary_text
 from sluice.app.workflows import FinishedScan, scan
 from sluice.base.errors import ConfigError
-from sluice.base.files import open_raster
+from sluice.base.files import open_raster, write_whole
 from sluice.phantom.compare import TruthComparison, compare_with_truth, observed_area
 from sluice.phantom.scene import PhantomScene, build_scene, demo_scene
 from sluice.phantom.write import write_scene
@@ -22,6 +25,8 @@ from sluice.scan.run import Progress
 
 SCENE_FOLDER = "scene"
 MAP_FOLDER = "map"
+MARKER = "demo.json"
+"""Says that the folder is a demo's; written before anything else."""
 
 
 class DemoOutcome(BaseModel):
@@ -52,6 +57,8 @@ def run_demo(
 ) -> DemoOutcome:
     """Write a synthetic scene, scan it with the default model, compare.
 
+    A demo that was cut off goes on when it is called again.
+
     Args:
         out: Gets `scene/` (images and truth) and `map/` (the run).
         seed: Of the landscape; None takes the demo's own.
@@ -63,8 +70,8 @@ def run_demo(
         RunFailed: The scan could not be finished.
     """
     scene_folder, map_folder = out / SCENE_FOLDER, out / MAP_FOLDER
-    if map_folder.exists() and not overwrite:
-        raise ConfigError(f"{out}: holds an earlier demo; give --overwrite to replace it")
+    with telling_disk_errors(out):
+        _take_folder(out, overwrite=overwrite)
     scene = demo_scene() if seed is None else build_scene(seed)
     with telling_disk_errors(out):
         write_scene(scene, scene_folder)
@@ -76,6 +83,28 @@ def run_demo(
         summary=finished.summary,
         truth=_compare(scene, finished),
     )
+
+
+def _take_folder(out: Path, *, overwrite: bool) -> None:
+    """Mark a new folder as ours, or see that it is.
+
+    Raises:
+        ConfigError: It holds a finished demo that is to stay, or other people's files.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out}: is a file; give --out a folder", href=str(out))
+    if (out / MAP_FOLDER / RUN).exists() and (out / MARKER).is_file() and not overwrite:
+        raise ConfigError(f"{out}: holds an earlier demo; give --overwrite to replace it")
+    if out.is_dir() and not (out / MARKER).is_file():
+        foreign = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
+        if foreign:
+            raise ConfigError(
+                f"{out}: holds files that are not a demo's ({foreign[0]}, {len(foreign)} in "
+                "all); give --out a new or an empty folder",
+                href=str(out),
+            )
+    with write_whole(out / MARKER) as part:
+        part.write_text(json.dumps({"sluice_version": __version__}) + "\n", encoding="utf-8")
 
 
 def _compare(scene: PhantomScene, finished: FinishedScan) -> TruthComparison:

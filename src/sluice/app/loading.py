@@ -12,7 +12,7 @@ from sluice.base.arrays import ArrayBHW
 from sluice.base.errors import BandNotFound, ConfigError
 from sluice.base.protocols import ImagerySource
 from sluice.base.raster import Raster
-from sluice.base.records import ModelInput, Scene
+from sluice.base.records import ModelInput
 from sluice.composite.clear import clear_sky
 from sluice.composite.reduce import median_of_clear
 
@@ -28,7 +28,7 @@ class CompositeLoader:
     inputs: tuple[ModelInput, ...]
     cloud_margin_px: int = 2
     """Pixels around cloud and shadow that are not trusted either."""
-    adapt: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    adapt: Mapping[str, Sequence[tuple[float, float]] | None] = field(default_factory=dict)
     """By sensor: (gain, offset) for each input, from the model's manifest."""
 
     def check(self, model_name: str) -> None:
@@ -67,15 +67,23 @@ class CompositeLoader:
                 grown = clear_sky(scene.sky_layer, sky, grow_px=margin)
                 inner = slice(margin, -margin) if margin else slice(None)
                 seen = image.valid & grown[inner, inner]
-            stack.append(self._adapted(image.data_bhw, scene))
+            lines = self.adapt.get(scene.sensor or "")
+            stack.append(adapt_bands(image.data_bhw, lines) if lines else image.data_bhw)
             clear.append(seen)
         median, _ = median_of_clear(np.stack(stack), np.stack(clear))
         return Raster(median, tuple(i.key for i in self.inputs), geobox)
 
-    def _adapted(self, image_bhw: ArrayBHW, scene: Scene) -> ArrayBHW:
-        lines = self.adapt.get(scene.sensor or "")
-        if not lines:
-            return image_bhw
-        gain, offset = np.asarray(lines, np.float32).T[:, :, None, None]
-        adapted: ArrayBHW = image_bhw * gain + offset
-        return adapted
+
+def adapt_bands(image_bhw: ArrayBHW, lines: Sequence[tuple[float, float]]) -> ArrayBHW:
+    """Bring imagery to what a model was fitted to.
+
+    Args:
+        image_bhw: (B, H, W) values, NaN kept.
+        lines: (gain, offset) for each band, see `Manifest.adaptation_for`.
+
+    Returns:
+        (B, H, W) float32.
+    """
+    gain, offset = np.asarray(lines, np.float32).T[:, :, None, None]
+    adapted: ArrayBHW = image_bhw * gain + offset
+    return adapted

@@ -22,10 +22,10 @@ from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
 from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData
 from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene
-from sluice.base.windows import ScoredWindows
+from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.imagery.local import LocalImages, open_local
 from sluice.imagery.target_grid import scan_grid
-from sluice.models.manifest import Adaptation, Manifest
+from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.predictor import WindowPredictor
 from sluice.scan.blend import BlendedScores, blend
@@ -33,6 +33,7 @@ from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_processes, run_in_threads
 from sluice.scan.mosaic import write_probability_map, write_score_map
 from sluice.scan.run import Progress, ScanResult, scan_windows
+from sluice.scan.tiles import plan_tiles
 from sluice.sites.vectorise import vectorise
 
 
@@ -95,7 +96,7 @@ def scan(config: ScanConfig, progress: Progress | None = None) -> FinishedScan:
         failure_budget=config.failure_budget,
     )
     _refuse_nothing_seen(plan, result)
-    blended = blend(result.windows)
+    blended = blend(result.windows, result.seen)
     detections = _find_sites(plan, result.windows, blended)
     run = _record(plan, result, started)
     score_path, probability_path = work / "score.tif", None
@@ -126,15 +127,6 @@ def _prepare(config: ScanConfig) -> _Plan:
     area = read_area(config.area) if config.area is not None else None
     package = load_package(config.model, models_folder())
     manifest = package.manifest
-    cores = _cores()
-    workers = config.workers or min(8, cores)
-    predictor = WindowPredictor(
-        package,
-        engine=config.engine,
-        precision=config.precision,
-        threads=max(1, cores // workers),
-        calls=1 if config.processes else workers,
-    )
     images = open_local(
         config.images,
         sensor=config.sensor,
@@ -145,10 +137,6 @@ def _prepare(config: ScanConfig) -> _Plan:
     )
     for scene in images.scenes:
         _check_level(scene, manifest, any_level=config.any_level)
-    loader = CompositeLoader(
-        images, predictor.inputs, config.cloud_margin_px, _adaptations(manifest)
-    )
-    loader.check(package.name)
     stride_px = _stride_px(config, manifest)
     geobox = scan_grid(images, manifest.gsd_m, area)
     if area is not None:
@@ -156,6 +144,20 @@ def _prepare(config: ScanConfig) -> _Plan:
         # judged with its surroundings, as one in the middle is.
         margin_m = manifest.window_px * manifest.gsd_m
         geobox = scan_grid(images, manifest.gsd_m, widened_box(area, margin_m))
+    lattice = WindowLattice(geobox.shape.yx, manifest.window_px, stride_px)
+    cores = _cores()
+    workers = min(config.workers or min(8, cores), len(plan_tiles(lattice, config.tile_px)))
+    predictor = WindowPredictor(
+        package,
+        engine=config.engine,
+        precision=config.precision,
+        # Fewer tiles than cores: the engine gets the cores that are left.
+        threads=max(1, cores // workers),
+        calls=1 if config.processes else workers,
+    )
+    adapt = {s.sensor: manifest.adaptation_for(s.sensor) for s in manifest.levels}
+    loader = CompositeLoader(images, predictor.inputs, config.cloud_margin_px, adapt)
+    loader.check(package.name)
     return _Plan(config, area, images, package, predictor, geobox, loader, stride_px, workers)
 
 
@@ -176,19 +178,6 @@ def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
         "use such imagery or another model, or give --any-level to try it all the same",
         href=scene.href,
     )
-
-
-def _adaptations(manifest: Manifest) -> dict[str, tuple[tuple[float, float], ...]]:
-    as_it_is = Adaptation(gain=1, offset=0)
-    chosen = {
-        level.sensor: [level.adapt.get(key, as_it_is) for key in manifest.bands]
-        for level in manifest.levels
-        if level.adapt
-    }
-    return {
-        sensor: tuple((line.gain, line.offset) for line in lines)
-        for sensor, lines in chosen.items()
-    }
 
 
 def _stride_px(config: ScanConfig, manifest: Manifest) -> int:
@@ -242,8 +231,10 @@ def _find_sites(plan: _Plan, windows: ScoredWindows, blended: BlendedScores) -> 
         blended.geobox,
         windows,
         plan.manifest.thresholds,
-        probability=(
-            calibration.probability(blended.scores, plan.config.prior) if calibration else None
+        to_probability=(
+            functools.partial(calibration.probability, prior=plan.config.prior)
+            if calibration
+            else None
         ),
         area=plan.area,
         min_footprint_ha=plan.config.min_footprint_ha,

@@ -17,11 +17,12 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
+from sluice.base.vector_content import KINDS, UnexpectedContent, safe_source
 
 # A VRT, and any driver that takes addresses or other files' names from inside a file, can make
 # GDAL read what the user never named. So only these are tried.
 RASTER_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG")
-VECTOR_DRIVERS = ("GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML", "LIBKML", "Parquet")
+VECTOR_DRIVERS = ("GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML", "LIBKML")
 
 
 @contextlib.contextmanager
@@ -112,27 +113,30 @@ def _read_geoparquet(path: Path) -> gpd.GeoDataFrame:
 
 
 def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
-    try:
-        driver = pyogrio.detect_write_driver(str(path))
-    except ValueError:
-        driver = "unknown"
-    if driver not in VECTOR_DRIVERS:
+    kind = KINDS.get(path.suffix.lower())
+    if kind is None:
         raise AssetReadError(
-            f"{path}: files of this kind ({driver}) are not opened; "
+            f"{path}: files of this kind are not opened; "
             "use GeoPackage, GeoJSON, Shapefile, FlatGeobuf, KML or GeoParquet",
             href=str(path),
         )
     try:
-        found = pyogrio.read_info(path, layer=layer)["driver"]
+        source = safe_source(path)
+        found = pyogrio.read_info(source, layer=layer)["driver"]
         if found not in VECTOR_DRIVERS:
             raise AssetReadError(
                 f"{path}: is a {found} file inside, and such files may read others; convert it",
                 href=str(path),
             )
-        return gpd.read_file(path, layer=layer, engine="pyogrio")
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as err:
+        return pyogrio.read_dataframe(source, layer=layer)
+    except (
+        UnexpectedContent,
+        OSError,
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+    ) as err:
         raise AssetReadError(
-            f"{path}: cannot be read as {driver} ({_first_line(err)}); "
+            f"{path}: cannot be read as {kind} ({_first_line(err)}); "
             "open and save it again in QGIS, or use another format",
             href=str(path),
         ) from err

@@ -24,8 +24,10 @@ from sluice.base.files import open_raster
 from sluice.base.grid import PixelWindow
 
 _OPEN_AT_MOST = 32
-# GDAL would keep decoded blocks in up to a twentieth of the machine's memory. This holds the
-# strips under one row of tiles: 1,024 lines of 20,000 pixels in three bands are 123 MB.
+# GDAL would keep decoded blocks in up to a twentieth of the machine's memory. This is one cache
+# for the process, yet each thread's dataset keeps blocks of its own. For one thread it holds the
+# strips under a row of tiles (1,024 lines of 20,000 pixels in three uint16 bands are 123 MB);
+# several threads in a wide striped file decode some strips again.
 _BLOCK_CACHE_BYTES = 256 * 2**20
 
 

@@ -45,7 +45,8 @@ def settle_radiometry(
 ) -> Radiometry:
     """Set scale, offset and nodata of each band.
 
-    The user's flags come first, then the product's metadata, then the file's tags.
+    The user's flags come first, each for its own number, then the product's metadata, then the
+    file's tags.
     Floating-point values that look like reflectance, and backscatter, are taken as they are.
 
     Args:
@@ -84,18 +85,23 @@ def _nodata(asset: Asset, stated: Stated, safe: SafeMetadata | None) -> float | 
 def _settle_band(
     name: str, asset: Asset, stated: Stated, safe: SafeMetadata | None, where: str
 ) -> tuple[float, float, str]:
-    if stated.scale is not None:
-        return stated.scale, stated.offset or 0.0, "flags"
+    if stated.scale is not None and stated.offset is not None:
+        return stated.scale, stated.offset, "flags"
     if safe is not None and not asset.has_scale_tags:
         scale, offset, source = safe.scale, safe.offsets.get(name, 0.0), safe.path.name
     elif asset.has_scale_tags:
         scale, offset, source = asset.scale, asset.offset, "file tags"
+    elif stated.scale is not None:
+        return stated.scale, 0.0, "flags"
     elif name in _BACKSCATTER:
         _check_decibel(name, asset, where)
         scale, offset, source = 1.0, 0.0, "backscatter in dB, as stored"
     else:
         _check_reflectance(name, asset, where)
         scale, offset, source = 1.0, 0.0, "reflectance, as stored"
+    # One flag mends one number; what is known of the other still holds.
+    if stated.scale is not None:
+        return stated.scale, offset, f"{source}, scale by flag"
     if stated.offset is not None:
         return scale, stated.offset, f"{source}, offset by flag"
     return scale, offset, source

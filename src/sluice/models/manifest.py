@@ -219,6 +219,19 @@ class Manifest(Record):
         """What the manifest says of a sensor, None where it does not name it."""
         return next((level for level in self.levels if level.sensor == sensor), None)
 
+    def adaptation_for(self, sensor: str) -> tuple[tuple[float, float], ...] | None:
+        """(gain, offset) for each input in the weights' order; None where values stay as they are.
+
+        Args:
+            sensor: `Sensor.id`; one that the manifest does not name is not adapted.
+        """
+        level = self.find_level(sensor)
+        if level is None or not level.adapt:
+            return None
+        as_it_is = Adaptation(gain=1, offset=0)
+        lines = (level.adapt.get(key, as_it_is) for key in self.bands)
+        return tuple((line.gain, line.offset) for line in lines)
+
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         return self.model_dump_json(indent=2) + "\n"

@@ -16,7 +16,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from sluice.base.errors import ConfigError, ManifestMismatch, WeightsError
+from sluice.base.errors import ConfigError, ManifestMismatch, ModelError, WeightsError
 from sluice.base.files import write_whole
 from sluice.models.manifest import MANIFEST_FILE, Manifest, is_legal_name, read_manifest
 
@@ -77,19 +77,30 @@ def builtin_folder() -> Path:
     return Path(str(resources.files("sluice.models"))) / "builtin"
 
 
-def list_packages(models_dir: Path | None) -> list[ModelPackage]:
-    """All packages by name, those that come with Sluice first.
+@dataclass(frozen=True)
+class DamagedPackage:
+    """A folder that should be a model and cannot be loaded."""
 
-    Raises:
-        ManifestMismatch: A folder has a manifest that cannot be read.
-        WeightsError: Its weights are missing or damaged.
-    """
+    name: str
+    folder: Path
+    reason: str
+
+
+def list_packages(models_dir: Path | None) -> list[ModelPackage | DamagedPackage]:
+    """All packages by name, those that come with Sluice first, damaged ones with the reason."""
     folders = [builtin_folder()] + ([models_dir] if models_dir is not None else [])
     return [
-        _load_folder(manifest.parent)
+        _load_or_tell(manifest.parent)
         for folder in folders
         for manifest in sorted(folder.glob(f"[!.]*/{MANIFEST_FILE}"))
     ]
+
+
+def _load_or_tell(folder: Path) -> ModelPackage | DamagedPackage:
+    try:
+        return _load_folder(folder)
+    except ModelError as err:
+        return DamagedPackage(folder.name, folder.absolute(), " ".join(str(err).split()))
 
 
 def load_package(name_or_path: str | Path, models_dir: Path | None) -> ModelPackage:

@@ -75,7 +75,10 @@ def _require_bf16(engine: str, *, has_openvino: bool) -> None:
         )
 
 
-@functools.lru_cache(maxsize=4)
+# `lru_cache` lets concurrent first calls each load the weights: memory for nothing.
+_loading = threading.Lock()
+
+
 def open_session(
     package: ModelPackage,
     engine: Literal["onnxruntime", "openvino"],
@@ -95,6 +98,18 @@ def open_session(
     Raises:
         WeightsError: The engine refuses the weights.
     """
+    with _loading:
+        return _load_session(package, engine, precision, threads, calls)
+
+
+@functools.lru_cache(maxsize=4)
+def _load_session(
+    package: ModelPackage,
+    engine: Literal["onnxruntime", "openvino"],
+    precision: Precision,
+    threads: int | None,
+    calls: int,
+) -> Session:
     weights = package.read_weights()
     if engine == "openvino":
         return _OpenVinoSession(weights, precision, threads, calls, href=str(package.weights_path))

@@ -11,9 +11,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy import sparse
 
-from sluice.base.arrays import ArrayHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
+from sluice.base.errors import ShapeMismatch
 from sluice.base.grid import shifted
 from sluice.base.windows import ScoredWindows
+from sluice.scan.cells import CellAxis
 
 # Far below any weight that counts, its square far above zero: it decides only where nothing
 # else has a say.
@@ -36,39 +38,50 @@ class BlendedScores:
 class _Axis:
     """Windows and cells along rows or columns, in pixels of the image."""
 
-    origin: float
-    """Near edge of the first cell."""
+    cells: CellAxis
     weights: Any
     """(cells, windows) sparse CSR float64."""
     reach: IntArray
     """(cells, 2): the windows [start, stop) that cover each cell."""
 
 
-def blend(windows: ScoredWindows, *, strip_rows: int = 256) -> BlendedScores:
+def blend(
+    windows: ScoredWindows, seen: BoolHW | None = None, *, strip_rows: int = 256
+) -> BlendedScores:
     """Average the windows that cover each cell, the nearer the more.
 
     A window's weight for a cell is cos²(π dy / window) cos²(π dx / window) by the distance of
     their centres, zero from half a window on. At a stride of half a window each inner cell gets
     the score of the window centred on it; finer strides smooth. A cell that is covered, but whose
     only observed windows have no weight (at the image's edge, or beside a gap), takes their mean.
-    A cell that no observed window covers is not observed; a cell is covered if its centre,
-    moved to the image's edge where it lies outside, is within the window.
+    A cell is covered if its centre, moved to the image's edge where it lies outside, is within
+    the window.
+
+    A cell is not observed if no observed window covers it, or if its own pixels were not `seen`:
+    a window that is clear for the most part says nothing about the cloud in its corner.
 
     Memory: the cells (as many as windows, 4 bytes each) and some float64 arrays of `strip_rows`
     rows.
 
     Args:
         windows: Raw scores.
+        seen: (rows, columns) of cells, False where too few of a cell's pixels are valid; None
+            where all are.
         strip_rows: Rows of cells done at a time; does not change the result.
+
+    Raises:
+        ShapeMismatch: `seen` is of other cells.
     """
     lattice = windows.lattice
     rows = _axis(lattice.rows, lattice.shape[0], lattice.window_px, lattice.stride_px)
     cols = _axis(lattice.cols, lattice.shape[1], lattice.window_px, lattice.stride_px)
-    shape = rows.weights.shape[0], cols.weights.shape[0]
+    shape = rows.cells.count, cols.cells.count
+    if seen is not None and seen.shape != shape:
+        raise ShapeMismatch(f"the windows make {shape} cells, seen or not is told of {seen.shape}")
     out = np.empty(shape, np.float32)
     for part, strip in _strips(windows.scores, rows, cols, strip_rows):
-        out[part] = strip
-    a = shifted(windows.geobox.affine, rows.origin, cols.origin)
+        out[part] = strip if seen is None else np.where(seen[part], strip, np.nan)
+    a = shifted(windows.geobox.affine, rows.cells.origin, cols.cells.origin)
     s = lattice.stride_px
     cells = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
     return BlendedScores(out, GeoBox(shape, cells, windows.geobox.crs))
@@ -94,12 +107,8 @@ def _strips(
 
 
 def _axis(starts: IntArray, length: int, window: int, stride: int) -> _Axis:
-    # Cells begin half a stride before the first window's centre, and as many strides earlier
-    # as it takes to reach the first pixel.
-    before = -(-(window - stride) // (2 * stride))
-    origin = (window - stride) / 2 - before * stride
-    count = int(np.ceil((length - origin) / stride))
-    cell = origin + stride * (np.arange(count) + 0.5)
+    cells = CellAxis(length, window, stride)
+    cell = cells.centres
     window_centre = starts + window / 2
     inside = np.clip(cell, 0, length)
     first = np.searchsorted(window_centre, inside - window / 2, side="left")
@@ -110,5 +119,5 @@ def _axis(starts: IntArray, length: int, window: int, stride: int) -> _Axis:
     distance = np.abs(np.repeat(cell, covering) - window_centre[which])
     hann = np.cos(np.pi * distance / window) ** 2
     weight = np.where(distance < window / 2, hann, 0.0) + _FLOOR
-    matrix = sparse.csr_array((weight, which, begin), shape=(count, len(starts)))
-    return _Axis(origin, matrix, np.stack([first, stop], axis=1))
+    matrix = sparse.csr_array((weight, which, begin), shape=(cells.count, len(starts)))
+    return _Axis(cells, matrix, np.stack([first, stop], axis=1))

@@ -61,6 +61,7 @@ class Checkpoint:
                 np.savez(
                     stream,
                     scores=tile.scores,
+                    seen=tile.seen,
                     identity=np.array(self._identity(tile.task)),
                     outcome=np.array(tile.outcome.model_dump_json()),
                 )
@@ -80,13 +81,15 @@ class Checkpoint:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 if str(stored["identity"]) != self._identity(task):
                     return None
-                scores = stored["scores"]
+                scores, seen = stored["scores"], stored["seen"]
                 outcome = TileOutcome.model_validate_json(str(stored["outcome"]))
         except _DAMAGED:
             return None
         if scores.shape != task.shape or scores.dtype != np.float32:
             return None
-        return TileScores(task, scores, outcome)
+        if seen.shape != task.cell_shape or seen.dtype != np.bool_:
+            return None
+        return TileScores(task, scores, seen, outcome)
 
     def clear(self) -> None:
         """Remove this run's folder, and the one above if nothing else is in it."""

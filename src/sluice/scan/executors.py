@@ -1,4 +1,4 @@
-"""Ways to get the tiles of a scan done: one after the other, or in several processes."""
+"""Ways to get the tiles of a scan done: in turn, in several threads, or in several processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -23,6 +24,11 @@ from sluice.base.errors import ConfigError, RunFailed
 from sluice.base.protocols import Predictor, TileLoader
 from sluice.scan.predict import TileScores, predict_tile, read_tile, score_or_fail
 from sluice.scan.tiles import TileTask
+
+# On Windows, Ctrl-C does not end a wait that has no time limit.
+_WAKE_S = 0.5
+# The most handles that Windows waits for at once, less those that the pool needs itself.
+_MOST_PROCESSES_ON_WINDOWS = 61
 
 
 class TileExecutor(Protocol):
@@ -73,8 +79,8 @@ def run_in_threads(
     """Several tiles at a time in threads of this process, in the order they are done.
 
     Readers and engines work outside Python's lock, so that reading, scoring and the arithmetic
-    between them overlap. Give the predictor one engine thread for each call: an engine that
-    divides one small tile among many threads mostly waits.
+    between them overlap. Give the predictor one engine thread for each call where there are tiles
+    enough: an engine that divides one small tile among many threads mostly waits.
 
     Memory: `workers` times the pixels of a tile and what the model takes; one copy of the model.
 
@@ -101,15 +107,29 @@ def _as_done(
 ) -> Generator[TileScores, None, None]:
     """Results as they come, with one more task waiting than there are workers.
 
-    So none is idle, and little is lost when the caller stops.
+    So none is idle, and little is lost when the caller stops. Ctrl-C begins no more tiles, yields
+    those under way, whose results would be lost otherwise, and is then raised.
     """
     queue = iter(tasks)
     running = {submit(task) for task in itertools.islice(queue, workers + 1)}
-    while running:
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        running |= {submit(task) for task in itertools.islice(queue, len(done))}
+    try:
+        while running:
+            done, running = wait(running, timeout=_WAKE_S, return_when=FIRST_COMPLETED)
+            running |= {submit(task) for task in itertools.islice(queue, len(done))}
+            for future in done:
+                yield future.result()
+    except KeyboardInterrupt:
+        yield from _under_way(running)
+        raise
+
+
+def _under_way(running: set[Future[TileScores]]) -> Generator[TileScores, None, None]:
+    begun = {future for future in running if not future.cancel()}
+    while begun:
+        done, begun = wait(begun, timeout=_WAKE_S, return_when=FIRST_COMPLETED)
         for future in done:
-            yield future.result()
+            if future.exception() is None:
+                yield future.result()
 
 
 def run_in_processes(
@@ -133,7 +153,7 @@ def run_in_processes(
         geobox: Grid of the whole image.
         loader: Reads the model's inputs.
         predictor: Scores windows.
-        workers: Processes, at least 1.
+        workers: Processes, at least 1; Windows allows no more than 61.
 
     Raises:
         ConfigError: Loader or predictor cannot be sent to a process.
@@ -146,6 +166,8 @@ def run_in_processes(
         luggage = pickle.dumps((geobox, loader, predictor))
     except (pickle.PicklingError, TypeError, AttributeError) as err:
         raise ConfigError(f"this model or source runs in one process only ({err})") from err
+    if sys.platform == "win32":
+        workers = min(workers, _MOST_PROCESSES_ON_WINDOWS)
     pool = ProcessPoolExecutor(
         max_workers=min(workers, max(1, len(tasks))),
         mp_context=multiprocessing.get_context("spawn"),

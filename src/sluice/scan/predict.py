@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayHW
+from sluice.base.arrays import ArrayHW, BoolHW
 from sluice.base.errors import (
     AuthError,
     BandNotFound,
@@ -36,6 +36,8 @@ class TileScores:
     task: TileTask
     scores: ArrayHW
     """`task.shape` float32, NaN = not observed."""
+    seen: BoolHW
+    """`task.cell_shape`, True where at least half of a cell's own pixels are valid."""
     outcome: TileOutcome
 
 
@@ -63,15 +65,18 @@ def score_tile(task: TileTask, raster: Raster, predictor: Predictor) -> TileScor
             f"the loader gave {raster.data_bhw.shape[1:]}",
             tile_id=task.tile_id,
         )
-    if not raster.valid.any():
-        return _result(task, np.full(task.shape, np.nan, np.float32))
+    valid = raster.valid
+    seen = _cells_seen(valid, task)
+    if not valid.any():
+        return _result(task, np.full(task.shape, np.nan, np.float32), seen)
+    del valid
     scores = predictor.score_windows(raster, task.rows, task.cols)
     if scores.shape != task.shape:
         raise ShapeMismatch(
             f"tile {task.tile_id} has {task.shape} windows, the model gave {scores.shape} scores",
             tile_id=task.tile_id,
         )
-    return _result(task, scores.astype(np.float32, copy=False))
+    return _result(task, scores.astype(np.float32, copy=False), seen)
 
 
 def predict_tile(
@@ -114,6 +119,7 @@ def score_or_fail(task: TileTask, read: Callable[[], Raster], predictor: Predict
         return TileScores(
             task,
             np.full(task.shape, np.nan, np.float32),
+            np.zeros(task.cell_shape, dtype=bool),
             TileOutcome(
                 tile_id=task.tile_id,
                 status=TileStatus.FAILED,
@@ -124,11 +130,21 @@ def score_or_fail(task: TileTask, read: Callable[[], Raster], predictor: Predict
         )
 
 
-def _result(task: TileTask, scores: ArrayHW) -> TileScores:
+def _cells_seen(valid: BoolHW, task: TileTask) -> BoolHW:
+    rows, cols = np.array(task.row_edges), np.array(task.col_edges)
+    # Where a cell has no pixel of its own, `reduceat` takes the one at its edge (`CellAxis.edges`).
+    down = np.add.reduceat(valid[: rows[-1], : cols[-1]], rows[:-1], axis=0, dtype=np.int32)
+    count = np.add.reduceat(down, cols[:-1], axis=1)
+    pixels = np.outer(np.maximum(np.diff(rows), 1), np.maximum(np.diff(cols), 1))
+    return np.asarray(2 * count >= pixels)
+
+
+def _result(task: TileTask, scores: ArrayHW, seen: BoolHW) -> TileScores:
     observed = int(np.isfinite(scores).sum())
     return TileScores(
         task,
         scores,
+        seen,
         TileOutcome(
             tile_id=task.tile_id,
             status=TileStatus.DONE if observed else TileStatus.NOT_OBSERVED,

@@ -11,10 +11,12 @@ from typing import Protocol
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from sluice.base.arrays import BoolHW
 from sluice.base.errors import ConfigError, GridMismatch, RunFailed
 from sluice.base.protocols import Predictor, TileLoader
 from sluice.base.records import TileOutcome, TileStatus
 from sluice.base.windows import ScoredWindows, WindowLattice
+from sluice.scan.cells import CellAxis
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import TileExecutor, run_serially
 from sluice.scan.predict import TileScores
@@ -41,6 +43,9 @@ class ScanResult:
     """All windows, and what became of each tile."""
 
     windows: ScoredWindows
+    seen: BoolHW
+    """(rows, columns) of the cells of `blend`, True where at least half of a cell's own pixels
+    are valid; the cells of a failed tile are not seen."""
     outcomes: tuple[TileOutcome, ...]
     """One for each tile, in the order of `plan_tiles`."""
 
@@ -59,8 +64,8 @@ def scan_windows(
 ) -> ScanResult:
     """Score every window of an image, tile by tile.
 
-    Memory: what the executor holds (two tiles of pixels, whatever the image's size) and four
-    bytes for each window: at a stride of 8 px, 25 MB for 20,000 x 20,000 px.
+    Memory: what the executor holds (one or two tiles of pixels for each worker, whatever the
+    image's size) and five bytes for each window: at a stride of 8 px, 31 MB for 20,000 x 20,000 px.
 
     Args:
         geobox: Grid of the image, at the model's pixel size.
@@ -82,12 +87,14 @@ def scan_windows(
     lattice = WindowLattice(geobox.shape.yx, predictor.window_px, stride_px)
     tasks = plan_tiles(lattice, tile_px)
     scores = np.full(lattice.size, np.nan, np.float32)
+    seen = np.zeros([CellAxis(n, lattice.window_px, stride_px).count for n in lattice.shape], bool)
     outcomes: dict[str, TileOutcome] = {}
     failed: list[TileOutcome] = []
     run = functools.partial(execute, geobox=geobox, loader=loader, predictor=predictor)
     with contextlib.closing(_finish(tasks, run, checkpoint)) as finished:
         for tile, resumed in finished:
             scores[tile.task.lattice_slices] = tile.scores
+            seen[tile.task.cell_slices] = tile.seen
             outcomes[tile.task.tile_id] = tile.outcome
             if tile.outcome.status is TileStatus.FAILED:
                 failed.append(tile.outcome)
@@ -96,7 +103,7 @@ def scan_windows(
             if len(failed) > failure_budget * len(tasks):
                 raise _over_budget(failed, len(tasks), failure_budget)
     return ScanResult(
-        ScoredWindows(lattice, scores, geobox), tuple(outcomes[t.tile_id] for t in tasks)
+        ScoredWindows(lattice, scores, geobox), seen, tuple(outcomes[t.tile_id] for t in tasks)
     )
 
 

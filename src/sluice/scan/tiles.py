@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sluice.base.arrays import IntArray
 from sluice.base.errors import ConfigError
 from sluice.base.grid import PixelWindow
 from sluice.base.windows import WindowLattice
+from sluice.scan.cells import CellAxis
 
 
 @dataclass(frozen=True)
 class TileTask:
     """A block of windows, and the pixels that cover them.
 
-    Tiles share no window and overlap in pixels: the overlap is the halo. As each window is
-    scored once and whole, its score does not depend on how the image was tiled.
+    Tiles share no window and no cell, and overlap in pixels: the overlap is the halo. As each
+    window is scored once and whole, its score does not depend on how the image was tiled.
     """
 
     tile_id: str
@@ -32,6 +32,12 @@ class TileTask:
     rows: tuple[int, ...]
     """First rows of its windows, counted from the first row of `pixels`."""
     cols: tuple[int, ...]
+    cell_rows: tuple[int, int]
+    """[start, stop) among the rows of the score map's cells (`CellAxis.of_windows`)."""
+    cell_cols: tuple[int, int]
+    row_edges: tuple[int, ...]
+    """First rows of its cells and the end of the last, counted from the first row of `pixels`."""
+    col_edges: tuple[int, ...]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,6 +53,16 @@ class TileTask:
     def lattice_slices(self) -> tuple[slice, slice]:
         """Where its scores go among those of the whole lattice."""
         return slice(*self.lattice_rows), slice(*self.lattice_cols)
+
+    @property
+    def cell_shape(self) -> tuple[int, int]:
+        """(rows, columns) of cells."""
+        return len(self.row_edges) - 1, len(self.col_edges) - 1
+
+    @property
+    def cell_slices(self) -> tuple[slice, slice]:
+        """Where its cells are among those of the whole map."""
+        return slice(*self.cell_rows), slice(*self.cell_cols)
 
 
 def plan_tiles(lattice: WindowLattice, tile_px: int) -> list[TileTask]:
@@ -65,11 +81,10 @@ def plan_tiles(lattice: WindowLattice, tile_px: int) -> list[TileTask]:
             "use larger tiles"
         )
     per_side = (tile_px - lattice.window_px) // lattice.stride_px + 1
-    rows, cols = lattice.rows, lattice.cols
     return [
-        _task(rows, cols, row_range, col_range, lattice.window_px)
-        for row_range in _even_ranges(len(rows), per_side)
-        for col_range in _even_ranges(len(cols), per_side)
+        _task(lattice, row_range, col_range)
+        for row_range in _even_ranges(lattice.size[0], per_side)
+        for col_range in _even_ranges(lattice.size[1], per_side)
     ]
 
 
@@ -84,15 +99,15 @@ def _even_ranges(count: int, largest: int) -> list[tuple[int, int]]:
 
 
 def _task(
-    rows: IntArray,
-    cols: IntArray,
-    row_range: tuple[int, int],
-    col_range: tuple[int, int],
-    window_px: int,
+    lattice: WindowLattice, row_range: tuple[int, int], col_range: tuple[int, int]
 ) -> TileTask:
-    own_rows, own_cols = rows[slice(*row_range)], cols[slice(*col_range)]
+    own_rows, own_cols = lattice.rows[slice(*row_range)], lattice.cols[slice(*col_range)]
     top, left = int(own_rows[0]), int(own_cols[0])
-    height, width = int(np.ptp(own_rows)) + window_px, int(np.ptp(own_cols)) + window_px
+    height = int(np.ptp(own_rows)) + lattice.window_px
+    width = int(np.ptp(own_cols)) + lattice.window_px
+    down, across = (CellAxis(n, lattice.window_px, lattice.stride_px) for n in lattice.shape)
+    cell_rows = down.of_windows(*row_range, lattice.size[0])
+    cell_cols = across.of_windows(*col_range, lattice.size[1])
     return TileTask(
         tile_id=f"r{top:07d}-c{left:07d}",
         lattice_rows=row_range,
@@ -100,4 +115,8 @@ def _task(
         pixels=PixelWindow(top, left, height, width),
         rows=tuple((own_rows - top).tolist()),
         cols=tuple((own_cols - left).tolist()),
+        cell_rows=cell_rows,
+        cell_cols=cell_cols,
+        row_edges=tuple((down.edges(*cell_rows) - top).tolist()),
+        col_edges=tuple((across.edges(*cell_cols) - left).tolist()),
     )

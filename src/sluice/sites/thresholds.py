@@ -17,7 +17,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from sluice.base.arrays import ArrayHW, FloatArray, IntArray
-from sluice.base.errors import GridMismatch, ShapeMismatch
+from sluice.base.errors import GridMismatch
 from sluice.base.grid import is_metric_north_up
 from sluice.base.windows import ScoredWindows
 
@@ -152,29 +152,26 @@ def isolated_components(
     return alone[1:]
 
 
-def peak_windows(
-    labels: npt.NDArray[np.int32], geobox: GeoBox, windows: ScoredWindows
-) -> npt.NDArray[np.float32]:
-    """The highest raw score among the windows centred in each group of cells, as float32.
+def centred_windows(geobox: GeoBox, windows: ScoredWindows) -> ArrayHW:
+    """The raw score of the window centred in each cell.
 
-    Blending lowers a narrow peak; an isolated group is judged by the windows that saw it, as it
-    is when windows are not blended.
+    Args:
+        geobox: Grid of the cells: a stride wide, a cell centred on each regular window.
+        windows: Raw scores.
 
     Returns:
-        (number of groups,) for label 1, 2, …; -inf where no observed window is centred in it.
-
-    Raises:
-        ShapeMismatch: `labels` is not on `geobox`.
+        (rows, columns) of cells float32; the highest where a flush window shares the cell, NaN
+        where no observed window is centred in it, as in the cells along the image's edges.
     """
-    if labels.shape != geobox.shape.yx:
-        raise ShapeMismatch(f"cells of {labels.shape} on a grid of {tuple(geobox.shape.yx)}")
-    rows = _index(windows.y, geobox.affine.f, geobox.affine.e, labels.shape[0])
-    cols = _index(windows.x, geobox.affine.c, geobox.affine.a, labels.shape[1])
-    group = labels[np.ix_(rows, cols)]
-    counts = (group > 0) & np.isfinite(windows.scores)
-    peaks = np.full(int(labels.max(initial=0)) + 1, -np.inf, np.float32)
-    np.maximum.at(peaks, group[counts], windows.scores[counts])
-    return peaks[1:]
+    rows = _index(windows.y, geobox.affine.f, geobox.affine.e, geobox.shape.y)
+    cols = _index(windows.x, geobox.affine.c, geobox.affine.a, geobox.shape.x)
+    rows, first_row = np.unique(rows, return_index=True)
+    cols, first_col = np.unique(cols, return_index=True)
+    # `fmax` takes the number where the other is NaN.
+    merged = np.fmax.reduceat(windows.scores, first_row, axis=0)
+    on_cells = np.full(geobox.shape.yx, np.nan, np.float32)
+    on_cells[np.ix_(rows, cols)] = np.fmax.reduceat(merged, first_col, axis=1)
+    return on_cells
 
 
 def _index(coordinate: FloatArray, origin: float, step: float, count: int) -> IntArray:

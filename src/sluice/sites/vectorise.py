@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import geopandas as gpd
@@ -21,7 +22,7 @@ from sluice.base.grid import is_metric_north_up
 from sluice.base.records import Detection
 from sluice.base.windows import ScoredWindows
 from sluice.sites.area import geodesic_areas_ha
-from sluice.sites.thresholds import DualThreshold, isolated_components, peak_windows
+from sluice.sites.thresholds import DualThreshold, centred_windows, isolated_components
 
 _COLUMNS = {
     "detection_id": "str",
@@ -46,32 +47,38 @@ def vectorise(
     windows: ScoredWindows,
     rule: DualThreshold,
     *,
-    probability: ArrayHW | None = None,
+    to_probability: Callable[[ArrayHW], ArrayHW] | None = None,
     area: BaseGeometry | None = None,
     min_footprint_ha: float = 0.0,
 ) -> gpd.GeoDataFrame:
     """Outline the detections of a scan.
 
-    A detection is a group of cells at or above `t_main` that touch, at corners too. A group that
-    stands alone (`isolated_components`) is kept only if its best cell or its best window
-    (`peak_windows`) reaches `t_iso`. Groups are found on the whole grid at once, so none is cut
-    at the border of a tile or strip.
+    A detection is a group of observed cells that touch, at corners too, each at or above `t_main`
+    by its blended score or by the raw score of the window centred in it (`centred_windows`).
+    Thresholds are fitted on windows, and blending lowers a narrow peak: the few windows that see
+    a small mine would be lost without the second. A group that stands alone
+    (`isolated_components`) is kept only if the higher of the two reaches `t_iso` in one of its
+    cells. Groups are found on the whole grid at once, so none is cut at the border of a tile or
+    strip.
 
-    Memory: about 20 bytes for each cell, and the polygons.
+    Memory: about 28 bytes for each cell, and the polygons.
 
     Args:
         scores: (rows, columns) of cells, blended, NaN = not observed.
         geobox: Grid of the cells, in UTM.
-        windows: Raw scores, for the isolation rule.
+        windows: Raw scores.
         rule: Thresholds.
-        probability: Of the cells, where the model is calibrated.
+        to_probability: From scores to probabilities, element by element, where the model is
+            calibrated.
         area: Area of interest in longitude and latitude; cells whose centre is outside are
             dropped.
         min_footprint_ha: Smallest mapping unit; smaller groups are dropped.
 
     Returns:
         One row for each detection with the columns of `Detection` and a valid multipolygon in
-        EPSG:4326; the highest peak score first, then the largest. NaN stands for None: the
+        EPSG:4326; the highest peak score first, then the largest. `score_mean` is of the blended
+        scores and may be below `t_main`; `score_peak` is the highest score of a cell, blended or
+        of its window, and `probability_peak` what that is worth. NaN stands for None: the
         probabilities without a calibration, and `delineated_ha`, which is measured elsewhere.
         `lon` and `lat` are the centre of the best cell. `detection_id` is `d-` and that point's
         geohash: the same place has the same id in every run on the same grid. Without detections:
@@ -82,10 +89,13 @@ def vectorise(
         ShapeMismatch: Arrays and grid differ in shape.
     """
     crs = _grid_crs(geobox)
-    for array in (scores, probability):
-        if array is not None and array.shape != geobox.shape.yx:
-            raise ShapeMismatch(f"cells of {array.shape} on a grid of {tuple(geobox.shape.yx)}")
-    above = scores >= rule.t_main
+    if scores.shape != geobox.shape.yx:
+        raise ShapeMismatch(f"cells of {scores.shape} on a grid of {tuple(geobox.shape.yx)}")
+    # In float32, as the scores are: 0.7 is then at least 0.7.
+    highest = np.fmax(scores, centred_windows(geobox, windows))
+    # A window that saw enough around a cell says nothing about one that was not observed.
+    highest[np.isnan(scores)] = np.nan
+    above = highest >= rule.t_main
     if area is not None:
         above &= cells_inside(area, geobox)
     labels, count = ndimage.label(above, structure=_TOUCHING, output=np.int32)
@@ -93,18 +103,18 @@ def vectorise(
     if count == 0:
         return _frame({}, [])
     cell, group = _cells_by_group(labels)
-    best = _best_cells(cell, group, scores.ravel()[cell])
+    highest = highest.ravel()[cell]
+    best = _best_cells(group, highest)
     isolated = isolated_components(labels, geobox, windows, rule)
-    # In float32, as the scores are: 0.7 is then at least 0.7.
-    peak = np.maximum(scores.ravel()[best], peak_windows(labels, geobox, windows))
-    kept = ~isolated | (peak >= rule.t_iso)
+    kept = ~isolated | (highest[best] >= rule.t_iso)
     labels *= np.concatenate([[False], kept])[labels]
     outlines = _outlines(labels, geobox)
     # Groups that went have no outline; the rest keep their numbers.
     footprint = np.full(count, np.nan)
     footprint[np.array([*outlines], dtype=int) - 1] = geodesic_areas_ha([*outlines.values()], crs)
     numbers = np.flatnonzero(kept & (footprint >= min_footprint_ha))
-    columns = _figures(cell, group, best, scores=scores, probability=probability, geobox=geobox)
+    columns = _places(cell[best], geobox)
+    columns |= _figures(group, scores.ravel()[cell], highest[best], to_probability)
     columns |= {"footprint_ha": footprint, "isolated": isolated}
     chosen = {name: values[numbers] for name, values in columns.items()}
     order = np.lexsort((chosen["detection_id"], -chosen["footprint_ha"], -chosen["score_peak"]))
@@ -159,46 +169,42 @@ def _cells_by_group(labels: npt.NDArray[np.int32]) -> tuple[IntArray, IntArray]:
     return cell, labels.ravel()[cell].astype(np.int64) - 1
 
 
-def _best_cells(cell: IntArray, group: IntArray, score: ArrayHW) -> IntArray:
-    """The flat index of the best cell of each group, the first of equals."""
-    order = np.lexsort((cell, -score, group))
+def _best_cells(group: IntArray, score: ArrayHW) -> IntArray:
+    """The position of the best cell of each group, the first of equals."""
+    order = np.lexsort((-score, group))
     _, first = np.unique(group[order], return_index=True)
-    return cell[order][first]
+    return order[first]
 
 
-def _figures(
-    cell: IntArray,
-    group: IntArray,
-    best: IntArray,
-    *,
-    scores: ArrayHW,
-    probability: ArrayHW | None,
-    geobox: GeoBox,
-) -> dict[str, Any]:
-    """Columns that come from the cells, one entry for each group."""
-    size = np.bincount(group)
-
-    def mean(values: ArrayHW) -> FloatArray:
-        return np.asarray(np.bincount(group, weights=values.ravel()[cell]) / size)
-
-    row, col = np.unravel_index(best, scores.shape)
+def _places(best: IntArray, geobox: GeoBox) -> dict[str, Any]:
+    """Columns that come from the place of each group's best cell, given as a flat index."""
+    row, col = np.unravel_index(best, geobox.shape.yx)
     affine = geobox.affine
     x, y = affine.c + affine.a * (col + 0.5), affine.f + affine.e * (row + 0.5)
     to_lonlat = pyproj.Transformer.from_crs(_grid_crs(geobox), "EPSG:4326", always_xy=True)
     lon, lat = to_lonlat.transform(x, y)
+    ids = [f"d-{geohash(*place)}" for place in zip(lon, lat, strict=True)]
+    return {"detection_id": np.array(ids, dtype=object), "lon": lon, "lat": lat}
+
+
+def _figures(
+    group: IntArray,
+    score: ArrayHW,
+    peak: ArrayHW,
+    to_probability: Callable[[ArrayHW], ArrayHW] | None,
+) -> dict[str, Any]:
+    """Columns that come from scores: the blended ones of the cells, and each group's peak."""
+    size = np.bincount(group)
+
+    def mean(values: ArrayHW) -> FloatArray:
+        return np.asarray(np.bincount(group, weights=values) / size)
+
     nothing = np.full(len(size), np.nan)
     return {
-        "detection_id": np.array(
-            [f"d-{geohash(*place)}" for place in zip(lon, lat, strict=True)], dtype=object
-        ),
-        "lon": lon,
-        "lat": lat,
-        "score_mean": mean(scores),
-        "score_peak": scores.ravel()[best].astype(np.float64),
-        "probability_mean": nothing if probability is None else mean(probability),
-        "probability_peak": nothing
-        if probability is None
-        else probability.ravel()[best].astype(np.float64),
+        "score_mean": mean(score),
+        "score_peak": peak.astype(np.float64),
+        "probability_mean": mean(to_probability(score)) if to_probability else nothing,
+        "probability_peak": to_probability(peak).astype(np.float64) if to_probability else nothing,
         "delineated_ha": nothing,
         "windows": size,
     }

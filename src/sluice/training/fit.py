@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def fit_network(
         The network in evaluation mode.
 
     Raises:
-        DataError: One label is missing.
+        DataError: One label is missing, or the loss is no finite number any more.
     """
     labels = chips.labels[index]
     if labels.all() or not labels.any():
@@ -128,9 +129,14 @@ def fit_network(
             average.update_parameters(network)
             sampler.learn(batch, losses.detach().numpy())
             total += float(losses.detach().mean())
+        mean_loss = total / sampler.batches
+        if not math.isfinite(mean_loss):
+            raise DataError(
+                f"training broke down in epoch {epoch + 1}: the loss is {mean_loss}; "
+                f"use a lower learning rate than {settings.learning_rate:g}, and check the chips"
+            )
         if on_epoch:
             seconds = time.monotonic() - started
-            mean_loss = total / sampler.batches
             on_epoch(EpochReport(epoch + 1, settings.epochs, mean_loss, seconds))
     network.load_state_dict(average.module.state_dict())
     network.eval()

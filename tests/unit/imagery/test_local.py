@@ -259,8 +259,11 @@ def test_flags_come_before_tags_and_say_so(tmp_path: Path, write_tif: WriteTif) 
     assert (tagged.scenes[0].scale, tagged.scenes[0].offset) == (1e-4, -0.1)
     np.testing.assert_allclose(read_own(tagged, "red")[0], COUNTS[0] * 1e-4 - 0.1, atol=1e-6)
     flagged = open_local([path], scale=2e-4)
-    assert flagged.scenes[0].radiometry_from == "flags"
-    np.testing.assert_allclose(read_own(flagged, "red")[0], COUNTS[0] * 2e-4, atol=1e-6)
+    assert flagged.scenes[0].radiometry_from == "file tags, scale by flag"
+    np.testing.assert_allclose(read_own(flagged, "red")[0], COUNTS[0] * 2e-4 - 0.1, atol=1e-6)
+    both = open_local([path], scale=2e-4, offset=0)
+    assert both.scenes[0].radiometry_from == "flags"
+    np.testing.assert_allclose(read_own(both, "red")[0], COUNTS[0] * 2e-4, atol=1e-6)
     mended = open_local([path], offset=0)
     assert mended.scenes[0].radiometry_from == "file tags, offset by flag"
     np.testing.assert_allclose(read_own(mended, "red")[0], COUNTS[0] * 1e-4, atol=1e-6)

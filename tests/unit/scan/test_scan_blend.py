@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.base.errors import ShapeMismatch
 from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.scan.blend import blend
 
@@ -129,6 +130,19 @@ def test_a_gap_stays_not_observed_and_its_edge_keeps_the_windows_beside_it(scan_
     assert np.isnan(blended[8:10, 8:10]).all()
     assert np.isnan(blended).sum() == 4
     np.testing.assert_allclose(blended[np.isfinite(blended)], 0.5, rtol=1e-6)
+
+
+def test_cells_that_were_not_seen_are_not_observed(scan_fakes) -> None:
+    lattice = WindowLattice((240, 192), 48, 24)
+    windows = ScoredWindows(
+        lattice, np.full(lattice.size, 0.5, np.float32), scan_fakes.utm_geobox((240, 192))
+    )
+    seen = np.random.default_rng(2).random((11, 9)) < 0.7
+    scores = blend(windows, seen, strip_rows=4).scores
+    np.testing.assert_array_equal(np.isfinite(scores), seen)
+    np.testing.assert_allclose(scores[seen], 0.5, rtol=1e-6)
+    with pytest.raises(ShapeMismatch, match=r"make \(11, 9\) cells"):
+        blend(windows, seen[1:])
 
 
 def test_a_large_lattice_is_blended_in_little_memory(scan_fakes) -> None:

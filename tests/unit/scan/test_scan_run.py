@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 import tracemalloc
+from concurrent import futures
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from sluice.base.errors import (
 from sluice.base.raster import Raster
 from sluice.base.records import TileStatus
 from sluice.base.windows import WindowLattice
+from sluice.scan import executors
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_processes, run_in_threads, run_serially
 from sluice.scan.run import scan_windows
@@ -38,6 +40,23 @@ def image_with_gaps(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
     image[row : row + 9, col : col + 14] = np.nan
     image[rng.random(shape) < 0.02] = np.nan
     return image
+
+
+def plainly_seen(image: np.ndarray, window: int, stride: int) -> np.ndarray:
+    """Cell by cell: whether half of the pixels whose centre lies in it are valid."""
+    origin = (window - stride) / 2
+    while origin > 0:
+        origin -= stride
+    axes = []
+    for length in image.shape:
+        centre = np.arange(length) + 0.5
+        starts = [origin + stride * i for i in range(99) if origin + stride * i < length]
+        owned = [np.flatnonzero((centre >= s) & (centre < s + stride)) for s in starts]
+        # Half a pixel of the image, and no pixel's centre: the pixel it cuts.
+        axes.append([pixels if len(pixels) else np.array([0]) for pixels in owned])
+    return np.array(
+        [[np.isfinite(image[np.ix_(r, c)]).mean() >= 0.5 for c in axes[1]] for r in axes[0]]
+    )
 
 
 def scan(fakes, image, *, loader=None, predictor=None, **options):
@@ -66,6 +85,7 @@ def test_scores_equal_the_plain_reference_whatever_the_tile_size(
     padded = np.pad(image, [(0, max(0, 8 - n)) for n in shape], constant_values=np.float32(np.nan))
     expected = scan_fakes.score_means(padded, 8, lattice.rows, lattice.cols)
     np.testing.assert_array_equal(result.windows.scores, expected)
+    np.testing.assert_array_equal(result.seen, plainly_seen(image, 8, stride))
     assert sum(o.windows for o in result.outcomes) == expected.size
     assert sum(o.observed for o in result.outcomes) == np.isfinite(expected).sum()
 
@@ -101,6 +121,12 @@ def test_a_failed_tile_is_not_observed_and_is_counted_apart(scan_fakes) -> None:
         ("r0000012-c0000000", "AssetReadError: block at 12, 0 is damaged", 0)
     ]
     assert np.isnan(result.windows.scores).sum() == failed[0].windows
+    (task,) = (
+        t for t in plan_tiles(result.windows.lattice, 20) if t.tile_id == "r0000012-c0000000"
+    )
+    assert (
+        (~result.seen).sum() == (~result.seen[task.cell_slices]).sum() == np.prod(task.cell_shape)
+    )
     assert [c["done"] for _, c in told] == list(range(1, len(result.outcomes) + 1))
     assert {c["total"] for _, c in told} == {len(result.outcomes)}
 
@@ -185,6 +211,7 @@ def test_a_scan_resumes_with_the_missing_tiles_only(scan_fakes, tmp_path) -> Non
     assert len(second.calls) == 5
     assert told == [True] * 4 + [False] * 5
     np.testing.assert_array_equal(result.windows.scores, whole.windows.scores)
+    np.testing.assert_array_equal(result.seen, whole.seen)
     assert result.outcomes == whole.outcomes
 
 
@@ -327,6 +354,7 @@ def test_processes_give_what_one_process_gives(scan_fakes) -> None:
         scan_fakes, image, execute=functools.partial(run_in_processes, workers=2), **options
     )
     np.testing.assert_array_equal(many.windows.scores, serial.windows.scores)
+    np.testing.assert_array_equal(many.seen, serial.seen)
     assert many.outcomes == serial.outcomes
     assert multiprocessing.active_children() == []
 
@@ -341,7 +369,32 @@ def test_threads_give_what_one_thread_gives(workers, scan_fakes) -> None:
     execute = functools.partial(run_in_threads, workers=workers)
     many = scan(scan_fakes, image, execute=execute, **options)
     np.testing.assert_array_equal(many.windows.scores, serial.windows.scores)
+    np.testing.assert_array_equal(many.seen, serial.seen)
     assert many.outcomes == serial.outcomes
+
+
+def test_ctrl_c_in_threads_keeps_the_tiles_under_way(scan_fakes, monkeypatch) -> None:
+    image = np.ones((44, 44), np.float32)
+    geobox = scan_fakes.utm_geobox(image.shape)
+    tasks = plan_tiles(WindowLattice(image.shape, 8, 4), 20)
+    interrupts = iter([True])
+
+    def wait(running, **options):
+        if next(interrupts, False):
+            while sum(future.running() for future in running) < 2:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        return futures.wait(running, **options)
+
+    monkeypatch.setattr(executors, "wait", wait)
+    # Slow, so that two tiles are under way and one waits when the interrupt comes.
+    loader, predictor = scan_fakes.SlowLoader(image, geobox), scan_fakes.MeanPredictor()
+    results = run_in_threads(tasks, geobox, loader, predictor, workers=2)
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        kept.extend(iter(lambda: next(results), None))
+    assert len(kept) == 2 < len(tasks)
+    assert {tile.outcome.status for tile in kept} == {TileStatus.DONE}
 
 
 def test_errors_of_all_tiles_come_back_from_processes(scan_fakes) -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.windows import ScoredWindows, WindowLattice
+from sluice.scan.cells import CellAxis
 from sluice.scan.tiles import plan_tiles
 
 
@@ -52,9 +53,13 @@ def test_a_48_px_window_at_8_px_on_100_px() -> None:
 
 @settings(deadline=None)
 @given(lattices(), st.integers(0, 30))
-def test_each_window_belongs_to_one_tile_that_covers_it(lattice: WindowLattice, extra: int) -> None:
+def test_each_window_and_cell_belongs_to_one_tile_that_covers_it(
+    lattice: WindowLattice, extra: int
+) -> None:
     tile_px = lattice.window_px + extra
     owners = np.zeros(lattice.size, dtype=int)
+    down, across = (CellAxis(n, lattice.window_px, lattice.stride_px) for n in lattice.shape)
+    cells = np.zeros((down.count, across.count), dtype=int)
     tasks = plan_tiles(lattice, tile_px)
     for task in tasks:
         owners[task.lattice_slices] += 1
@@ -62,6 +67,14 @@ def test_each_window_belongs_to_one_tile_that_covers_it(lattice: WindowLattice, 
         assert task.pixels.width <= tile_px
         assert owners[task.lattice_slices].shape == task.shape
         assert task.windows == np.prod(task.shape)
+        cells[task.cell_slices] += 1
+        assert cells[task.cell_slices].shape == task.cell_shape
+        for edges, size in (
+            (task.row_edges, task.pixels.height),
+            (task.col_edges, task.pixels.width),
+        ):
+            assert 0 <= edges[0] <= edges[-1] <= size
+            assert (np.diff(edges) >= 0).all()
         # The task's own coordinates lead to the lattice's windows, inside the task's pixels.
         rows, cols = task.lattice_slices
         assert (np.array(task.rows) + task.pixels.row == lattice.rows[rows]).all()
@@ -70,6 +83,7 @@ def test_each_window_belongs_to_one_tile_that_covers_it(lattice: WindowLattice, 
         assert task.rows[-1] + lattice.window_px == task.pixels.height
         assert task.cols[-1] + lattice.window_px == task.pixels.width
     assert (owners == 1).all()
+    assert (cells == 1).all()
     assert len({t.tile_id for t in tasks}) == len(tasks)
     assert plan_tiles(lattice, tile_px) == tasks
 

@@ -13,7 +13,15 @@ INTERRUPTED = 130
 
 
 class Stopped(Exception):
-    """The user pressed Ctrl-C."""
+    """The user pressed Ctrl-C.
+
+    Args:
+        resumable: Whether the same command goes on where it stopped.
+    """
+
+    def __init__(self, *, resumable: bool) -> None:
+        super().__init__()
+        self.resumable = resumable
 
 
 def report_error(err: Exception, *, debug: bool) -> int:
@@ -26,7 +34,8 @@ def report_error(err: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(err)
     if isinstance(err, Stopped):
-        sys.stderr.write("Stopped. Run the same command again to go on where it stopped.\n")
+        go_on = " Run the same command again to go on where it stopped." if err.resumable else ""
+        sys.stderr.write(f"Stopped.{go_on}\n")
         return INTERRUPTED
     if isinstance(err, SluiceError):
         line = " ".join(str(err).split())

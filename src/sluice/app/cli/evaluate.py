@@ -24,10 +24,12 @@ def chips(
 ) -> None:
     """Score labelled chips and print figures with intervals."""
     from sluice.app.judging import evaluate_chips
+    from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.report import render_report
     from sluice.labels.chips import write_scores
 
     report, table = evaluate_chips(folder, model, split)
     if scores is not None:
-        write_scores(table, scores)
+        with telling_disk_errors(scores.parent):
+            write_scores(table, scores)
     typer.echo(report.model_dump_json(indent=2) if json else render_report(report))

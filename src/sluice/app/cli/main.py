@@ -11,6 +11,8 @@ from typer.core import TyperGroup
 from sluice.app.cli import evaluate, models, scan, train
 from sluice.app.cli.errors import Stopped, report_error
 
+_RESUMABLE = {"scan", "demo", "train"}
+
 
 class _Commands(TyperGroup):
     """Hands Ctrl-C on to `main`: typer would end without a word, or with "Aborted!"."""
@@ -20,7 +22,7 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as err:
-            raise Stopped from err
+            raise Stopped(resumable=ctx.invoked_subcommand in _RESUMABLE) from err
 
 
 app = typer.Typer(

@@ -15,14 +15,21 @@ def list_models(json: bool = typer.Option(False, "--json", help="For machines.")
     import json as json_module
 
     from sluice.app.config import models_folder
-    from sluice.models.package import list_packages
+    from sluice.models.package import DamagedPackage, list_packages
 
     packages = list_packages(models_folder())
     if json:
-        rows = [{"name": p.name, "sha256": p.sha256, "folder": str(p.folder)} for p in packages]
+        rows = [
+            {"name": p.name, "folder": str(p.folder)}
+            | ({"damaged": p.reason} if isinstance(p, DamagedPackage) else {"sha256": p.sha256})
+            for p in packages
+        ]
         typer.echo(json_module.dumps(rows, indent=2))
         return
     for package in packages:
+        if isinstance(package, DamagedPackage):
+            typer.echo(f"{package.name:24} damaged: {package.reason}")
+            continue
         manifest = package.manifest
         bands = f"{len(manifest.inputs)} bands" if len(manifest.inputs) > 1 else "1 band"
         window = f"{manifest.window_px * manifest.gsd_m:.0f} m window"
@@ -60,8 +67,11 @@ def import_model(
     TensorFlow is not needed, and no code from the file is run.
     """
     from sluice.app.config import models_folder
+    from sluice.app.products.landing import telling_disk_errors
     from sluice.models.keras_import import import_keras
 
-    package = import_keras(file, preset, name, models_folder())
+    folder = models_folder()
+    with telling_disk_errors(folder):
+        package = import_keras(file, preset, name, folder)
     typer.echo(f"Imported {file} as {package.name} in {package.folder}")
     typer.echo(f"Try it: sluice scan IMAGE --model {package.name} --out results")

@@ -33,20 +33,22 @@ def chip_detector(
 
     if importlib.util.find_spec("torch") is None:
         raise ConfigError("training needs PyTorch; install it with: pip install 'sluice[train]'")
+    from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.report import render_report
     from sluice.training.chip_detector import train_chip_detector
     from sluice.training.fit import FitSettings
 
-    trained = train_chip_detector(
-        data,
-        out,
-        name=name,
-        licence=licence,
-        attribution=attribution,
-        settings=FitSettings(epochs=epochs, seed=seed),
-        folds=folds,
-        seeds=seeds,
-        workers=workers,
-    )
+    with telling_disk_errors(out):
+        trained = train_chip_detector(
+            data,
+            out,
+            name=name,
+            licence=licence,
+            attribution=attribution,
+            settings=FitSettings(epochs=epochs, seed=seed),
+            folds=folds,
+            seeds=seeds,
+            workers=workers,
+        )
     typer.echo(render_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")

@@ -133,7 +133,7 @@ def telling_disk_errors(folder: Path) -> Iterator[None]:
             concerned = err.filename or folder
             raise ConfigError(
                 f"{concerned}: cannot be written ({err.strerror}); "
-                "close it in other programs, or give another --out folder",
+                "close it in other programs, or choose another folder",
                 href=str(folder),
             ) from err
         raise _failed(folder, err, full=err.errno in _FULL) from err

@@ -10,6 +10,7 @@ from sluice.app.products.coverage import Coverage
 from sluice.base.records import Record, Run, TileStatus
 
 _SHOWN = 5
+_LEVEL_NAMES = {"s2-l1c": "top-of-atmosphere (L1C)"}
 
 
 class LargestSite(Record):
@@ -45,6 +46,9 @@ class Summary(Record):
     first_date: dt.date | None
     last_date: dt.date | None
     model: str
+    assumed_level: str | None = None
+    """The level that images of unknown sensor were taken as, where the model treats levels
+    differently; None where nothing was assumed."""
     window_m: float
     """Side of the square that the model judges at once."""
     smallest_site_ha: float
@@ -89,12 +93,20 @@ def summarise(
         first_date=min(dates, default=None),
         last_date=max(dates, default=None),
         model=str(run.model["name"]),
+        assumed_level=_assumed_level(run),
         window_m=window_m,
         smallest_site_ha=smallest_site_ha,
         prior=run.prior,
         largest=_largest(table),
         disclaimer=run.disclaimer,
     )
+
+
+def _assumed_level(run: Run) -> str | None:
+    levels = run.model.get("levels", [])
+    if all(scene.sensor for scene in run.scenes) or not any(level["adapt"] for level in levels):
+        return None
+    return next((str(level["sensor"]) for level in levels if not level["adapt"]), None)
 
 
 def _largest(table: gpd.GeoDataFrame) -> tuple[LargestSite, ...]:
@@ -156,6 +168,11 @@ def _observed(summary: Summary) -> str:
         f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
         f"of it, {_hectares(summary.not_observed_ha)}.",
     ]
+    if summary.assumed_level is not None:
+        name = _LEVEL_NAMES.get(summary.assumed_level, summary.assumed_level)
+        lines.append(
+            f"Imagery level unknown: read as {name};\nfor surface reflectance say --sensor s2-l2a."
+        )
     if summary.not_observed_ha > 0:
         lines.append("Mines there would not have been found.")
     if summary.tiles_failed:

@@ -1,0 +1,62 @@
+"""How a scan divides the cores, and whether the bench times what a scan really calls."""
+
+import importlib
+import threading
+from pathlib import Path
+
+import pytest
+
+from scenes import Patch, forest_with, utm_geobox, write_image
+from sluice.app import workflows
+from sluice.app.config import ScanConfig
+from sluice.models.predictor import WindowPredictor
+
+SHAPE = (200, 300)
+
+
+@pytest.fixture
+def config(toy_model, tmp_path) -> ScanConfig:
+    bands = forest_with([Patch(40, 40, 80, 80)], SHAPE)
+    image = write_image(tmp_path / "scene.tif", bands, utm_geobox(SHAPE))
+    return ScanConfig(images=(image,), out=tmp_path / "out", model=str(toy_model))
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads", "calls"),
+    [
+        ({}, 8, 1),  # one tile
+        ({"tile_px": 220}, 4, 2),  # two tiles side by side
+        ({"tile_px": 64}, 1, 8),
+        ({"tile_px": 64, "workers": 3}, 2, 3),
+        ({"tile_px": 64, "workers": 4, "processes": True}, 2, 1),
+    ],
+)
+def test_cores_that_tiles_leave_go_to_the_engine(settings, threads, calls, config, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    asked = []
+
+    def notice(*args, **kwargs) -> WindowPredictor:
+        asked.append((kwargs["threads"], kwargs["calls"]))
+        raise Stop
+
+    monkeypatch.setattr(workflows, "_cores", lambda: 8)
+    monkeypatch.setattr(workflows, "WindowPredictor", notice)
+    with pytest.raises(Stop):
+        workflows.scan(config.model_copy(update=settings))
+    assert asked == [(threads, calls)]
+
+
+def test_the_bench_times_every_stage_of_a_scan(config, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    child = importlib.import_module("bench.scan_child")
+    with child.timed_stages() as seconds:
+        workflows.scan(config.model_copy(update={"tile_px": 100, "workers": 2}))
+    assert {stage: sum(taken.values()) > 0 for stage, taken in seconds.items()} == dict.fromkeys(
+        child.STAGES, True
+    )
+    # Not the thread that waits for the tiles.
+    assert not {*seconds["read"], *seconds["predict"]} & {threading.get_ident()}
+    with pytest.raises(RuntimeError, match="nothing of the stage open"), child.timed_stages():
+        pass

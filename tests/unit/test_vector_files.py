@@ -1,0 +1,110 @@
+"""A vector file is what its suffix says, or no library with many drivers gets to see it."""
+
+import json
+import shutil
+
+import geopandas as gpd
+import pyogrio
+import pytest
+import shapely
+
+from sluice.base.errors import AssetReadError, ItemNotFound
+from sluice.base.files import read_vector
+
+SQUARE = shapely.box(-1.5, 6.0, -1.4, 6.1)
+SUFFIXES = ("gpkg", "geojson", "json", "shp", "fgb", "kml", "parquet")
+VRT = (
+    '<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>/vsicurl/http://127.0.0.1:9/a.json'
+    "</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>"
+)
+KML_SPACE = 'xmlns="http://www.opengis.net/kml/2.2"'
+
+
+def write(path, **columns):
+    frame = gpd.GeoDataFrame(columns, geometry=[SQUARE], crs="EPSG:4326")
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        driver = {".kml": "KML", ".json": "GeoJSON"}.get(path.suffix)
+        frame.to_file(path, driver=driver)
+    return path
+
+
+@pytest.fixture
+def unseen(monkeypatch):
+    """Nothing may be opened by a driver, not even to ask what it is."""
+
+    def fail(*_args, **_kwargs):
+        pytest.fail("OGR saw the file")
+
+    monkeypatch.setattr(pyogrio, "read_info", fail)
+    monkeypatch.setattr(pyogrio, "read_dataframe", fail)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_each_kind_is_read(suffix, tmp_path) -> None:
+    frame = read_vector(write(tmp_path / f"a.{suffix}", name=["x"]))
+    assert frame.crs == "EPSG:4326"
+    assert shapely.force_2d(frame.geometry.iloc[0]).equals(SQUARE)
+
+
+def test_a_name_in_capitals_and_one_that_begins_like_an_address(tmp_path, monkeypatch) -> None:
+    shutil.copy(write(tmp_path / "a.geojson"), tmp_path / "A.GEOJSON")
+    assert len(read_vector(tmp_path / "A.GEOJSON")) == 1
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(write(tmp_path / "a.gpkg"), "WFS-b.gpkg")
+    assert len(read_vector("WFS-b.gpkg")) == 1
+
+
+@pytest.mark.usefixtures("unseen")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_of_links_reaches_no_driver_under_any_name(suffix, tmp_path) -> None:
+    path = tmp_path / f"area.{suffix}"
+    path.write_text(VRT)
+    with pytest.raises(AssetReadError, match=rf"area\.{suffix}: "):
+        read_vector(path)
+
+
+@pytest.mark.usefixtures("unseen")
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.vrt", VRT, "files of this kind"),
+        ("a.kmz", "PK\3\4", "files of this kind"),
+        ("a.geojson", '{"type": "gdal_streamed_alg", "command_line": "x"}', "no feature"),
+        ("a.geojson", '{"type": "Topology", "objects": {}}', "no feature"),
+        ("a.geojson", "[]", "no feature"),
+        ("a.geojson", "[" * 100_000, "not JSON"),
+        ("a.geojson", "\xff", "no feature|not JSON"),
+        ("a.kml", f"<kml {KML_SPACE}/>{VRT}", "not XML"),
+        ("a.kml", f"<kml {KML_SPACE}><!-- {VRT} --></kml>", "other formats"),
+        ("a.kml", '<kml xmlns:g="http://www.opengis.net/gml"/>', "other formats"),
+        ("a.kml", '<!DOCTYPE kml SYSTEM "file:///etc/passwd"><kml/>', "DOCTYPE"),
+        ("a.kml", "<gpx/>", "is gpx, not kml"),
+        ("a.kml", "", "not XML"),
+        ("a.gpkg", "SQLite format 3\0" + "\0" * 100, "as a GeoPackage does"),
+        ("a.shp", "", "as a Shapefile does"),
+        ("a.fgb", "fgb", "as a FlatGeobuf does"),
+    ],
+)
+def test_content_that_does_not_fit_the_name(name, content, said, tmp_path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(AssetReadError, match=said):
+        read_vector(tmp_path / name)
+
+
+def test_markup_in_an_attribute_is_text(tmp_path) -> None:
+    """Descriptions hold HTML; and no text in a JSON file makes XML of it."""
+    path = write(tmp_path / "a.geojson", note=[f"{VRT} \\<b>"])
+    assert read_vector(path)["note"].tolist() == [f"{VRT} \\<b>"]
+    before = json.dumps({"a": VRT})[:-1] + "," + path.read_text()[1:]
+    path.write_text(before)
+    assert len(read_vector(path)) == 1
+
+
+def test_no_file_and_a_folder(tmp_path) -> None:
+    with pytest.raises(ItemNotFound, match="no such file"):
+        read_vector(tmp_path / "a.gpkg")
+    (tmp_path / "a.gpkg").mkdir()
+    with pytest.raises(AssetReadError, match="cannot be read as GeoPackage"):
+        read_vector(tmp_path / "a.gpkg")
