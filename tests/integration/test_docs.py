@@ -67,7 +67,9 @@ def sluice_commands(document: Path) -> list[str]:
     return [line for line in commands(document) if not line.startswith("make ")]
 
 
-@pytest.mark.parametrize("document", filter(sluice_commands, DOCUMENTS), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", list(filter(sluice_commands, DOCUMENTS)), ids=lambda path: path.name
+)
 def test_commands_run(
     document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
