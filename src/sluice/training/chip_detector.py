@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
+from sluice.base.files import write_whole
 from sluice.evaluation.calibration import (
     choose_isolated_threshold,
     choose_threshold,
@@ -121,14 +122,14 @@ def train_chip_detector(
         out_dir / "members",
         workers,
     )
-
-    scores = np.full(len(table), np.nan)
-    for fold in range(folds):
-        held_out = index[fold_of.to_numpy() == fold]
-        scores[held_out] = np.mean([fitted[f"fold-{fold}-{s}"][1] for s in range(seeds)], axis=0)
-    out_of_fold = chosen.assign(fold=fold_of, score=scores[index])
-    fitted_on = f"out-of-fold scores of {len(index)} chips of {folder.name}, split pool"
-    thresholds, calibration = _judge(scores[index], labels[index], fitted_on)
+    out_of_fold = chosen.assign(
+        fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
+    )
+    thresholds, calibration = _judge(
+        out_of_fold["score"].to_numpy(),
+        labels[index],
+        f"out-of-fold scores of {len(index)} chips of {folder.name}, split pool",
+    )
     report = evaluate_scores(
         out_of_fold,
         thresholds.t_main,
@@ -137,47 +138,93 @@ def train_chip_detector(
         data=f"{folder.name}, split pool, {folds} folds by group, each scored by networks "
         "that never saw its places",
     )
-
-    def package(package_name: str, networks: list[ChipNetwork], record: str) -> ModelPackage:
-        weights = export_onnx(networks, len(CHIP_BANDS))
-        manifest = Manifest(
-            name=package_name,
-            title="Chip detector, red-green-blue",
-            summary="Finds alluvial and open-pit artisanal mines in 480 m windows of 10 m imagery "
-            "from red, green and blue alone.",
-            licence=licence,
-            attribution=attribution,
-            created=dt.datetime.now(dt.UTC).date(),
-            architecture=f"ChipNetwork {settings.widths}, {len(networks)} members",
-            framework="pytorch",
-            pretrained=False,
-            inputs=_inputs(chips),
-            levels=_LEVELS,
-            gsd_m=10,
-            window_px=NetworkShape.window_px,
-            dense_stride_px=NetworkShape.stride_px,
-            stride_m=80,
-            output="the 480 m window holds an artisanal or small-scale mine",
-            thresholds=thresholds,
-            calibration=calibration,
-            weights=Weights(sha256=weights_sha256(weights)),
-            training=_record(folder, settings, folds, seeds, record),
-        )
-        card = f"# {package_name}\n\n{attribution}\n\n```\n{render_report(report)}\n```\n"
-        return write_package(out_dir / package_name, manifest, weights, card, replace=True)
-
-    whole = package(name, [fitted[f"pool-{s}"][0] for s in range(seeds)], "the whole pool")
+    contract = _Contract(
+        out_dir=out_dir,
+        licence=licence,
+        attribution=attribution,
+        inputs=_inputs(chips),
+        thresholds=thresholds,
+        calibration=calibration,
+        report=report,
+        record=_record(folder, settings, folds, seeds),
+    )
+    whole = _package(contract, name, _networks(fitted, "pool", seeds), "the whole pool")
     fold_packages = tuple(
-        package(
+        _package(
+            contract,
             f"{name}-fold-{fold}",
-            [fitted[f"fold-{fold}-{s}"][0] for s in range(seeds)],
+            _networks(fitted, f"fold-{fold}", seeds),
             f"the pool without fold {fold}",
         )
         for fold in range(folds)
     )
     columns = ["grid", "cell", "label", "source", "group", "fold", "score"]
-    out_of_fold[columns].to_csv(out_dir / "out_of_fold.csv", index=False, lineterminator="\n")
+    with write_whole(out_dir / "out_of_fold.csv") as part:
+        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
     return TrainedDetector(whole, fold_packages, out_of_fold, report)
+
+
+_Fitted = dict[str, tuple[ChipNetwork, FloatArray]]
+
+
+@dataclass(frozen=True)
+class _Contract:
+    """What the package and its fold packages have in common."""
+
+    out_dir: Path
+    licence: str
+    attribution: str
+    inputs: tuple[ScaledInput, ...]
+    thresholds: Thresholds
+    calibration: Calibration
+    report: ChipReport
+    record: dict[str, JsonValue]
+
+
+def _package(
+    contract: _Contract, name: str, networks: list[ChipNetwork], fitted_to: str
+) -> ModelPackage:
+    weights = export_onnx(networks, len(CHIP_BANDS))
+    manifest = Manifest(
+        name=name,
+        title="Chip detector, red-green-blue",
+        summary="Finds alluvial and open-pit artisanal mines in 480 m windows of 10 m imagery "
+        "from red, green and blue alone.",
+        licence=contract.licence,
+        attribution=contract.attribution,
+        created=dt.datetime.now(dt.UTC).date(),
+        architecture=f"ChipNetwork {networks[0].shape.widths}, {len(networks)} members",
+        framework="pytorch",
+        pretrained=False,
+        inputs=contract.inputs,
+        levels=_LEVELS,
+        gsd_m=10,
+        window_px=NetworkShape.window_px,
+        dense_stride_px=NetworkShape.stride_px,
+        stride_m=80,
+        output="the 480 m window holds an artisanal or small-scale mine",
+        thresholds=contract.thresholds,
+        calibration=contract.calibration,
+        weights=Weights(sha256=weights_sha256(weights)),
+        training={**contract.record, "fitted_to": fitted_to},
+    )
+    figures = render_report(contract.report)
+    card = f"# {name}\n\n{contract.attribution}\n\n```\n{figures}\n```\n"
+    return write_package(contract.out_dir / name, manifest, weights, card, replace=True)
+
+
+def _networks(fitted: _Fitted, group: str, seeds: int) -> list[ChipNetwork]:
+    return [fitted[f"{group}-{seed}"][0] for seed in range(seeds)]
+
+
+def _out_of_fold_scores(
+    index: IntArray, fold_of: IntArray, fitted: _Fitted, folds: int, seeds: int
+) -> FloatArray:
+    scores = np.full(len(index), np.nan)
+    for fold in range(folds):
+        members = [fitted[f"fold-{fold}-{seed}"][1] for seed in range(seeds)]
+        scores[fold_of == fold] = np.mean(members, axis=0)
+    return scores
 
 
 def _members(
@@ -214,13 +261,10 @@ def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:
     )
 
 
-def _record(
-    folder: Path, settings: FitSettings, folds: int, seeds: int, fitted_to: str
-) -> dict[str, JsonValue]:
+def _record(folder: Path, settings: FitSettings, folds: int, seeds: int) -> dict[str, JsonValue]:
     return {
         "data": folder.name,
         "split": "pool",
-        "fitted_to": fitted_to,
         "folds": folds,
         "seeds": seeds,
         "settings": settings.model_dump(mode="json"),

@@ -74,6 +74,7 @@ class ChipNetwork(nn.Module):
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
+        self.shape = shape
         half, quarter, deep = shape.widths
         self.stem = _ConvNorm(shape.bands, half, 6, 2)  # 48 -> 22
         self.fine = nn.Sequential(_Residual(half, half), _Mixer(half))  # -> 18, pooled to 9
