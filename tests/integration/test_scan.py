@@ -230,6 +230,16 @@ def test_an_area_cuts_the_scan(image, toy_model, tmp_path) -> None:
     assert 300 + 48 <= reach < 300 + 48 + 2 * 8
 
 
+@pytest.mark.parametrize("area", ["-30,-25,40,30", "-180,-90,180,90"])
+def test_an_area_far_larger_than_the_image(area, image, toy_model, finished, tmp_path) -> None:
+    wide = run(toy_model, tmp_path / "out", image, area=area)
+    np.testing.assert_array_equal(read_map(wide.paths.score), read_map(finished.paths.score))
+    assert list(sites_of(wide).detection_id) == list(sites_of(finished).detection_id)
+    # What no image shows was not observed.
+    assert wide.summary.area_ha > 3e9
+    assert wide.summary.not_observed_percent > 99.99
+
+
 def test_an_area_of_any_shape_keeps_what_lies_inside(image, toy_model, tmp_path) -> None:
     # Two triangles' worth of image, with the far corner's patch outside.
     corners = [lonlat(GEOBOX, *place) for place in ((0, 0), (0, 517), (420, 0))]

@@ -13,9 +13,6 @@ from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
 from sluice.base.files import read_vector
 
-_LARGEST_KM = 1_000
-"""One scan makes one map in one UTM zone; across more, neither it nor the hectares hold."""
-
 
 def read_area(text: str) -> BaseGeometry:
     """Read an area of interest.
@@ -27,12 +24,11 @@ def read_area(text: str) -> BaseGeometry:
         A valid polygon or multipolygon in longitude and latitude (WGS 84).
 
     Raises:
-        ConfigError: Not a box, no polygons, outside the world, or too large for one map.
+        ConfigError: Not a box, no polygons, or outside the world.
         SourceError: The file cannot be read.
     """
     box = _as_box(text)
     if box is not None:
-        _refuse_too_large(text, box)
         return box
     frame = read_vector(Path(text))
     shapes = frame.geometry.to_crs("EPSG:4326")
@@ -42,26 +38,7 @@ def read_area(text: str) -> BaseGeometry:
     if polygons.empty or area.is_empty or area.area == 0:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
         raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
-    _refuse_too_large(text, area)
     return area
-
-
-def _refuse_too_large(text: str, area: BaseGeometry) -> None:
-    west, south, east, north = shapely.bounds(shapely.get_parts(area)).T
-    # Both sides of the date line count as neighbours.
-    shift = np.where(west < 0, 360, 0)
-    degrees = min(east.max() - west.min(), (east + shift).max() - (west + shift).min())
-    crosses_equator = south.min() < 0 < north.max()
-    nearest = 0.0 if crosses_equator else min(np.abs(south).min(), np.abs(north).min())
-    # Beyond 70 degrees metres shrink so much that a zone is no help.
-    width_km = 111.3 * degrees * math.cos(math.radians(min(70.0, nearest)))
-    height_km = 111.3 * (north.max() - south.min())
-    if max(width_km, height_km) > _LARGEST_KM:
-        raise ConfigError(
-            f"area {text}: is {width_km:,.0f} by {height_km:,.0f} km, more than the "
-            f"{_LARGEST_KM:,} km of one map; give a smaller one, or leave it out to scan all "
-            "of the images"
-        )
 
 
 def _refuse_outside_world(text: str, bounds: FloatArray, crs: str) -> None:

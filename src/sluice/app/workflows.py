@@ -16,6 +16,7 @@ from sluice import __version__
 from sluice.app.area import read_area, widened_box
 from sluice.app.config import ScanConfig, models_folder
 from sluice.app.loading import CompositeLoader
+from sluice.app.products.coverage import part_near
 from sluice.app.products.landing import open_output, telling_disk_errors
 from sluice.app.products.layout import ProductPaths
 from sluice.app.products.summary import Summary
@@ -236,7 +237,7 @@ def _find_sites(plan: _Plan, windows: ScoredWindows, blended: BlendedScores) -> 
             if calibration
             else None
         ),
-        area=plan.area,
+        area=part_near(plan.area, plan.geobox) if plan.area is not None else None,
         min_footprint_ha=plan.config.min_footprint_ha,
     )
 

@@ -21,6 +21,7 @@ from sluice.imagery.warp import aligned_shift, crs_of
 _EDGE_PARTS = 32
 _LARGEST_SIDE_M = 1_000_000
 """A zone is 668 km wide at the equator; much farther out its metres are no metres any more."""
+_NEAR_DEGREES = 0.1
 _SMALL_GRID_PX = 100_000_000
 _LEAST_COVERED = 0.05
 """Of a grid that is not small: the rest would cost its time and hold nothing."""
@@ -36,17 +37,19 @@ def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = Non
     Args:
         images: At least one scene.
         gsd_m: Pixel side in metres.
-        area: In lon/lat (EPSG:4326); its bounding box in the grid's CRS is kept, widened to
-            whole pixels.
+        area: In lon/lat (EPSG:4326), of any size; of its part near the scenes the bounding box
+            in the grid's CRS is kept, widened to whole pixels.
 
     Raises:
         GridMismatch: No scene meets the area, or the scenes are too far apart for one map.
     """
     own = _common_grid(images, gsd_m)
     outlines = [_outline_lonlat(images.source_grids(scene)[0]) for scene in images.scenes]
+    everything = shapely.union_all(outlines)
     if area is not None:
         _refuse_apart(outlines, area)
-    everything = shapely.union_all(outlines)
+        # Far from its zone UTM has no numbers, and a country may reach there.
+        area = shapely.clip_by_rect(area, *everything.buffer(_NEAR_DEGREES).bounds)
     if own is not None:
         grid = own if area is None else _crop(own, _bounds(area, crs_of(own)))
         _refuse_far_apart(grid.boundingbox.bbox, crs_of(own), gsd_m, everything)

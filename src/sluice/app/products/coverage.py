@@ -21,6 +21,8 @@ from sluice.base.arrays import BoolHW
 from sluice.base.files import open_raster
 
 _GEOD = pyproj.Geod(ellps="WGS84")
+_NEAR_DEGREES = 0.05
+_QUARTERS = (-180, -90, 0, 90)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,21 @@ def outline_lonlat(geobox: GeoBox) -> Polygon:
     return polygon
 
 
+def part_near(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
+    """The part of an area that a grid covers, and a little more.
+
+    An area may be a country, and far from the grid's zone UTM has no numbers for it.
+
+    Args:
+        area: In EPSG:4326.
+        geobox: In UTM.
+    """
+    part: BaseGeometry = shapely.clip_by_rect(
+        area, *outline_lonlat(geobox).buffer(_NEAR_DEGREES).bounds
+    )
+    return part
+
+
 def measure_coverage(
     score_path: Path, geobox: GeoBox, *, area: BaseGeometry | None = None
 ) -> Coverage:
@@ -64,14 +81,21 @@ def measure_coverage(
     """
     outline = outline_lonlat(geobox)
     wanted = outline if area is None else area
-    wanted_ha = abs(_GEOD.geometry_area_perimeter(wanted)[0]) / 1e4
+    wanted_ha = _geodesic_ha(wanted)
     inside = wanted if area is None else wanted.intersection(outline)
-    inside_ha = abs(_GEOD.geometry_area_perimeter(inside)[0]) / 1e4
+    inside_ha = _geodesic_ha(inside)
     with open_raster(score_path) as score:
-        pixels, observed = _count(score, area)
+        pixels, observed = _count(score, None if area is None else part_near(area, geobox))
     # An area smaller than a pixel has no pixel centre in it, and so no share.
     observed_ha = inside_ha * observed / pixels if pixels else 0.0
     return Coverage(area_ha=wanted_ha, not_observed_ha=max(0.0, wanted_ha - observed_ha))
+
+
+def _geodesic_ha(lonlat: BaseGeometry) -> float:
+    # By quarters of the globe, and in short edges: a geodesic takes the shorter way around.
+    quarters = (shapely.clip_by_rect(lonlat, west, -90, west + 90, 90) for west in _QUARTERS)
+    parts = (shapely.segmentize(quarter, 1.0) for quarter in quarters)
+    return sum(abs(_GEOD.geometry_area_perimeter(part)[0]) for part in parts) / 1e4
 
 
 def _count(score: Any, area: BaseGeometry | None) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.app.products import map_furniture as furniture
 from sluice.app.products.classes import class_of, classes_of, sure_column
+from sluice.app.products.coverage import part_near
 from sluice.app.products.sheet import Sheet, compose
 from sluice.app.products.summary import Summary
 from sluice.base.arrays import ArrayBHW, BoolHW, FloatArray
@@ -87,7 +88,8 @@ def draw_quicklook(
     furniture.hatch(picture, np.asarray(flags), spacing=14 * _FINE)
     draw = ImageDraw.Draw(picture)
     if area is not None:
-        for ring in _rings(gpd.GeoSeries([area], crs="EPSG:4326"), grid, enlarge * _FINE)[0]:
+        near = gpd.GeoSeries([part_near(area, grid)], crs="EPSG:4326")
+        for ring in _rings(near, grid, enlarge * _FINE)[0]:
             furniture.draw_ring(draw, ring, furniture.PAPER, width=2 * _FINE)
     _draw_sites(draw, table, grid, enlarge * _FINE)
 
