@@ -24,7 +24,9 @@ from scenes import (
     write_toy_model,
 )
 from sluice.app.cli.main import main
-from sluice.app.products.layout import CATALOGUE, ORDER, RUN, WORK_FOLDER
+from sluice.app.products.layout import CATALOGUE, FAILED_RUN, ORDER, RUN, WORK_FOLDER
+from sluice.app.products.run_record import read_run
+from sluice.base.records import TileStatus
 
 SHAPE = (160, 200)
 GEOBOX = utm_geobox(SHAPE)
@@ -179,15 +181,16 @@ def test_a_truncated_image(refused, tmp_path) -> None:
     assert "cut off or damaged" in told
 
 
-def test_an_image_that_is_damaged_in_the_middle(refused, tmp_path) -> None:
-    """It shows only once tiles are read: the run has begun, and fails."""
+def test_an_image_that_is_damaged_in_the_middle(refused, sluice, tmp_path) -> None:
+    """It shows only once tiles are read: the run has begun, and fails, on record."""
     shape = (1300, 1300)
     rng = np.random.default_rng(0)
     bands = {name: rng.uniform(0.01, 0.3, shape) for name in RED_GREEN}
     path = write_image(
         tmp_path / "a.tif", bands, utm_geobox(shape), compress="deflate", interleave="band"
     )
-    content = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    content = bytearray(whole)
     # The second band's blocks are the second half; only the first is looked at beforehand.
     middle = len(content) * 3 // 4
     content[middle : middle + 200_000] = bytes(200_000)
@@ -196,6 +199,16 @@ def test_an_image_that_is_damaged_in_the_middle(refused, tmp_path) -> None:
     assert "of 4 tiles failed, more than the 10% allowed" in told
     assert "a.tif: band 2 cannot be read (truncated or damaged" in told
     assert "run the same command again" in told
+    record = read_run(tmp_path / "out" / FAILED_RUN)
+    assert record.status == "failed"
+    assert " ".join(record.summary["error"].split()) in told
+    failed = [tile for tile in record.tiles if tile.status is TileStatus.FAILED]
+    assert failed
+    assert all("band 2 cannot be read" in tile.reason for tile in failed)
+
+    path.write_bytes(whole)
+    sluice("scan", path, "--model", "toy", "--out", tmp_path / "out", code=0)
+    assert not (tmp_path / "out" / FAILED_RUN).exists()
 
 
 def test_a_vrt_in_disguise(refused, image, tmp_path) -> None:
@@ -415,11 +428,13 @@ def test_a_disk_that_is_full_midway(limit, toy_model, tmp_path) -> None:
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert ended.stderr.startswith("Error: ")
-    assert {path.name for path in out.iterdir()} == {WORK_FOLDER}
+    # The record of the failure is there if there was room for it.
+    assert {path.name for path in out.iterdir()} - {FAILED_RUN} == {WORK_FOLDER}
     # With room again, the same command ends well.
     assert run_alone(image, toy_model, out).returncode == 0
     assert {RUN, CATALOGUE} <= {path.name for path in out.iterdir()}
     assert not (out / WORK_FOLDER).exists()
+    assert not (out / FAILED_RUN).exists()
 
 
 def test_a_rotated_or_odd_grid_is_no_fault(sluice, toy_model, tmp_path) -> None:

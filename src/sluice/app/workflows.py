@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import geopandas as gpd
 from odc.geo.geobox import GeoBox
@@ -18,11 +21,12 @@ from sluice.app.config import ScanConfig, models_folder
 from sluice.app.loading import CompositeLoader
 from sluice.app.products.coverage import part_near
 from sluice.app.products.landing import open_output, telling_disk_errors
-from sluice.app.products.layout import ProductPaths
+from sluice.app.products.layout import FAILED_RUN, ProductPaths
+from sluice.app.products.run_record import write_run
 from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
-from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData
-from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene
+from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData, RunFailed
+from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene, TileOutcome
 from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.imagery.local import LocalImages, open_local
 from sluice.imagery.target_grid import scan_grid
@@ -84,6 +88,26 @@ def scan(config: ScanConfig, progress: Progress | None = None) -> FinishedScan:
     started = dt.datetime.now(dt.UTC)
     plan = _prepare(config)
     work = open_output(config.out, overwrite=config.overwrite)
+    outcomes: list[TileOutcome] = []
+
+    def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
+        outcomes.append(outcome)
+        if progress is not None:
+            progress(outcome, done=done, total=total, resumed=resumed)
+
+    try:
+        return _make_map(plan, work, started, note)
+    except RunFailed as err:
+        record = _record(plan, outcomes, started)
+        failed = record.model_copy(update={"status": "failed", "summary": {"error": str(err)}})
+        # On a full disk the error itself must do.
+        with contextlib.suppress(OSError):
+            write_run(failed, config.out / FAILED_RUN)
+        raise
+
+
+def _make_map(plan: _Plan, work: Path, started: dt.datetime, progress: Progress) -> FinishedScan:
+    config = plan.config
     executor = run_in_processes if config.processes else run_in_threads
     result = scan_windows(
         plan.geobox,
@@ -99,7 +123,7 @@ def scan(config: ScanConfig, progress: Progress | None = None) -> FinishedScan:
     _refuse_nothing_seen(plan, result)
     blended = blend(result.windows, result.seen)
     detections = _find_sites(plan, result.windows, blended)
-    run = _record(plan, result, started)
+    run = _record(plan, result.outcomes, started)
     score_path, probability_path = work / "score.tif", None
     with telling_disk_errors(config.out):
         tags = {"model": plan.package.name, "run": run.run_id, "note": DISCLAIMER}
@@ -253,7 +277,7 @@ def _preview(plan: _Plan) -> CompositeLoader:
     )
 
 
-def _record(plan: _Plan, result: ScanResult, started: dt.datetime) -> Run:
+def _record(plan: _Plan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:
     manifest = plan.manifest
     asked = plan.config.model_dump(mode="json", exclude={"overwrite", "out", "images", "prior"})
     return Run(
@@ -280,7 +304,7 @@ def _record(plan: _Plan, result: ScanResult, started: dt.datetime) -> Run:
         prior=plan.prior,
         parameters={**asked, "stride_px": plan.stride_px},
         grid=_grid_record(plan.geobox),
-        tiles=result.outcomes,
+        tiles=tuple(outcomes),
         summary={},
         disclaimer=DISCLAIMER,
     )

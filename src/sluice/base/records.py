@@ -99,14 +99,14 @@ class Detection(Record):
 
 
 class Run(Record):
-    """What a run read, used and did: `run.json`."""
+    """What a run read, used and did: `run.json`, or `run-failed.json`."""
 
     run_id: str
     sluice_version: str
     started: dt.datetime
     finished: dt.datetime | None
     status: str
-    """`complete` or `failed`; a run that was cut off leaves no `run.json`."""
+    """`complete` or `failed`; a run that was cut off leaves no record."""
     scenes: tuple[Scene, ...]
     model: dict[str, Any]
     """Name, hash, thresholds, calibration: copied from the manifest that was used."""
@@ -117,7 +117,9 @@ class Run(Record):
     grid: dict[str, Any]
     """CRS, transform and shape of the processing grid."""
     tiles: tuple[TileOutcome, ...]
+    """Of a failed run those that were finished or had failed by then."""
     summary: dict[str, Any]
+    """The figures told at the end; of a failed run the error."""
     disclaimer: str
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyogrio
 from rasterio.errors import RasterioError
 
-from sluice.app.products.layout import CATALOGUE, ITEM, ORDER, RUN, WORK_FOLDER
+from sluice.app.products.layout import CATALOGUE, FAILED_RUN, ITEM, ORDER, RUN, WORK_FOLDER
 from sluice.base.errors import ConfigError, RunFailed
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -103,7 +103,7 @@ def land(staged: Mapping[str, Path], out_dir: Path) -> None:
     Raises:
         OSError: A file cannot be moved or replaced.
     """
-    for name in (RUN, CATALOGUE, ITEM):
+    for name in (FAILED_RUN, RUN, CATALOGUE, ITEM):
         (out_dir / name).unlink(missing_ok=True)
     for name in ORDER:
         for suffix in _COMPANIONS:

@@ -15,6 +15,8 @@ QUICKLOOK = "quicklook.png"
 ITEM = "item.json"
 CATALOGUE = "catalog.json"
 RUN = "run.json"
+FAILED_RUN = "run-failed.json"
+"""What became of a run that failed; gone once the same command succeeds."""
 
 ORDER = (
     SCORE,
