@@ -19,7 +19,7 @@ from sluice.training.fit import ChipSet, FitSettings, fit_network, score_chips  
 from sluice.training.members import chip_set  # noqa: E402
 from sluice.training.network import ChipNetwork, NetworkShape  # noqa: E402
 
-TINY = FitSettings(epochs=2, chips_per_epoch=64, batch=16, widths=(8, 8, 8), warmup_steps=2)
+TINY = FitSettings(epochs=2, batch=16, widths=(4, 8, 8, 8), warmup_steps=2)
 
 
 def striped_chips(n: int, seed: int = 0) -> ChipSet:
@@ -33,7 +33,7 @@ def striped_chips(n: int, seed: int = 0) -> ChipSet:
 
 def random_network(seed: int = 0) -> ChipNetwork:
     torch.manual_seed(seed)
-    network = ChipNetwork(NetworkShape(widths=(8, 16, 24)))
+    network = ChipNetwork(NetworkShape(widths=(4, 8, 16, 24)))
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from torch import Tensor
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import DataError
 from sluice.base.files import write_whole
+from sluice.training import augment as augment_code
+from sluice.training import network as network_code
 from sluice.training.augment import Augmentation, augment
 from sluice.training.network import ChipNetwork, NetworkShape
 
@@ -29,17 +33,15 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=60, ge=1)
-    chips_per_epoch: int = Field(default=5000, ge=64)
-    """All mines, and other chips in proportion to how hard they have been."""
+    epochs: int = Field(default=30, ge=1)
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=4e-3, gt=0)
     warmup_steps: int = Field(default=200, ge=1)
     weight_decay: float = Field(default=0.02, ge=0)
-    dropout: float = Field(default=0.2, ge=0, lt=1)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
     label_smoothing: float = Field(default=0.04, ge=0, lt=0.5)
     augmentation: Augmentation = Augmentation()
-    widths: tuple[int, int, int] = (32, 64, 128)
+    widths: tuple[int, int, int, int] = (16, 32, 64, 128)
     seed: int = 0
 
 
@@ -95,41 +97,27 @@ def fit_network(
     labels = chips.labels[index]
     if labels.all() or not labels.any():
         raise DataError("training needs chips with mines and without; got one kind only")
+    if len(index) < settings.batch:
+        raise DataError(f"{len(index)} chips are fewer than a batch of {settings.batch}")
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     network = _network(chips, settings)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_ema, use_buffers=True)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    sampler = _HardNegativeSampler(index, labels, settings, rng)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser,
-        max_lr=settings.learning_rate,
-        total_steps=settings.epochs * sampler.batches,
-        pct_start=min(0.3, settings.warmup_steps / (settings.epochs * sampler.batches)),
-        cycle_momentum=False,
-    )
-    fill = torch.tensor(chips.fill, dtype=torch.float32)
-    targets = torch.from_numpy(chips.labels).float()
-    targets = targets * (1 - settings.label_smoothing) + settings.label_smoothing / 2
+    optimiser, schedule = _optimiser(network, settings, len(index) // settings.batch)
     started = time.monotonic()
     for epoch in range(settings.epochs):
         network.train()
-        total = 0.0
-        for batch in sampler.epoch():
-            images = augment(chips.images(batch), fill, settings.augmentation)
-            logits = network(images.contiguous(memory_format=torch.channels_last)).flatten()
-            losses = F.binary_cross_entropy_with_logits(logits, targets[batch], reduction="none")
+        losses = []
+        for batch in _batches(index, settings.batch, rng):
+            loss = _loss(network, chips, batch, settings)
             optimiser.zero_grad(set_to_none=True)
-            losses.mean().backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             average.update_parameters(network)
-            sampler.learn(batch, losses.detach().numpy())
-            total += float(losses.detach().mean())
-        mean_loss = total / sampler.batches
+            losses.append(float(loss.detach()))
+        mean_loss = sum(losses) / len(losses)
         if not math.isfinite(mean_loss):
             raise DataError(
                 f"training broke down in epoch {epoch + 1}: the loss is {mean_loss}; "
@@ -143,6 +131,37 @@ def fit_network(
     return network
 
 
+def _batches(index: IntArray, size: int, rng: np.random.Generator) -> Iterator[IntArray]:
+    """All chips in a new order; the last few that make no batch wait for another epoch."""
+    order = rng.permutation(index)
+    return (order[start : start + size] for start in range(0, len(order) - size + 1, size))
+
+
+def _loss(network: ChipNetwork, chips: ChipSet, batch: IntArray, settings: FitSettings) -> Tensor:
+    images = augment(chips.images(batch), torch.tensor(chips.fill), settings.augmentation)
+    logits = network(images.contiguous(memory_format=torch.channels_last)).flatten()
+    labels = torch.from_numpy(chips.labels[batch]).float()
+    smooth = settings.label_smoothing
+    return F.binary_cross_entropy_with_logits(logits, labels * (1 - smooth) + smooth / 2)
+
+
+def _optimiser(
+    network: ChipNetwork, settings: FitSettings, batches: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    steps = settings.epochs * batches
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        max_lr=settings.learning_rate,
+        total_steps=steps,
+        pct_start=min(0.3, settings.warmup_steps / steps),
+        cycle_momentum=False,
+    )
+    return optimiser, schedule
+
+
 def _network(chips: ChipSet, settings: FitSettings) -> ChipNetwork:
     shape = NetworkShape(len(chips.fill), settings.widths, dropout=settings.dropout)
     return ChipNetwork(shape)
@@ -154,48 +173,6 @@ def _ema(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
         return current
     decay = min(0.995, (float(steps) + 1) / (float(steps) + 20))
     return decay * averaged + (1 - decay) * current
-
-
-class _HardNegativeSampler:
-    """Every mine in every epoch; other chips as often as they have been mistaken.
-
-    Most places without a mine are plain forest and soon teach nothing.
-    """
-
-    _FLOOR = 0.03  # so that an easy chip is still seen now and then
-    _MEMORY = 0.6
-
-    def __init__(
-        self,
-        index: IntArray,
-        labels: npt.NDArray[np.bool_],
-        settings: FitSettings,
-        rng: np.random.Generator,
-    ) -> None:
-        self._mines, self._others = index[labels], index[~labels]
-        self._rng, self._batch = rng, settings.batch
-        self._n_others = min(
-            len(self._others), max(settings.batch, settings.chips_per_epoch - len(self._mines))
-        )
-        self._hardness = np.ones(int(index.max()) + 1)
-        self.batches = (len(self._mines) + self._n_others) // settings.batch
-        if self.batches == 0:
-            raise DataError(f"{len(index)} chips are fewer than a batch of {settings.batch}")
-
-    def epoch(self) -> list[IntArray]:
-        """Batches of chip numbers, shuffled."""
-        weight = self._hardness[self._others] + self._FLOOR
-        drawn = self._rng.choice(
-            self._others, self._n_others, replace=False, p=weight / weight.sum()
-        )
-        order = self._rng.permutation(np.concatenate([self._mines, drawn]))
-        size = self._batch
-        return [order[i * size : (i + 1) * size] for i in range(self.batches)]
-
-    def learn(self, batch: IntArray, losses: npt.NDArray[np.float32]) -> None:
-        """Remember how hard the chips were."""
-        kept = self._MEMORY * self._hardness[batch]
-        self._hardness[batch] = kept + (1 - self._MEMORY) * losses
 
 
 def score_chips(network: torch.nn.Module, chips: ChipSet, index: IntArray) -> FloatArray:
@@ -216,11 +193,14 @@ def fit_or_load(
     settings: FitSettings,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> ChipNetwork:
-    """`fit_network`, kept at `path`: a second call with the same chips and settings reads it.
+    """`fit_network`, kept at `path`: a second call with the same chips, settings and code reads it.
 
     A training of hours can so be stopped and called again.
     """
     key = hashlib.sha256(settings.model_dump_json().encode())
+    # What another version of this code fitted is another network.
+    for module in (network_code, augment_code, sys.modules[__name__]):
+        key.update(inspect.getsource(module).encode())
     key.update(np.ascontiguousarray(chips.images_bytes[index]).tobytes())
     key.update(chips.labels[index].tobytes())
     file = path.with_name(f"{path.name}-{key.hexdigest()[:12]}.safetensors")

@@ -19,9 +19,8 @@ class NetworkShape:
     """What fixes the architecture."""
 
     bands: int = 3
-    widths: tuple[int, int, int] = (32, 64, 128)
-    """Channels at 1/2, 1/4 and again 1/4 of the resolution."""
-    head: int = 96
+    widths: tuple[int, int, int, int] = (16, 32, 64, 128)
+    """Channels at full, 1/2 and again 1/2, and 1/4 of the resolution."""
     dropout: float = 0.3
 
     window_px = 48
@@ -30,60 +29,29 @@ class NetworkShape:
     """Pixels between scores of a dense pass."""
 
 
-class _ConvNorm(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, bias=False), nn.BatchNorm2d(outputs)
-        )
-
-
-class _Residual(nn.Module):
-    """Two valid 3 x 3 convolutions; the shortcut is cropped by the two pixels they eat."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.first = _ConvNorm(inputs, outputs, 3)
-        self.second = _ConvNorm(outputs, outputs, 3, stride)
-        self.shortcut = nn.Identity() if inputs == outputs else _ConvNorm(inputs, outputs, 1)
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        through = self.second(F.relu(self.first(x)))
-        kept = slice(2, -2, self.stride)
-        return F.relu(through + self.shortcut(x[:, :, kept, kept]))
-
-
-class _Mixer(nn.Module):
-    """A residual pair of 1 x 1 convolutions: depth that eats no pixels."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.widen = _ConvNorm(channels, 2 * channels, 1)
-        self.narrow = _ConvNorm(2 * channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.narrow(F.relu(self.widen(x))))
-
-
 class ChipNetwork(nn.Module):
     """48 x 48 px in, one logit out; larger images give a grid of logits.
 
-    Texture and colour come from features of 34 px, averaged and maximised over the window; the
-    layout comes from features that see all of it.
+    A bag of local features: each sees 24 px, they stand every 4 px, and a window's logit is
+    linear in their mean. Where in the window a pond lies does not matter, and 24 px of another
+    region look more familiar than 48 do.
     """
 
     def __init__(self, shape: NetworkShape) -> None:
         super().__init__()
         self.shape = shape
-        half, quarter, deep = shape.widths
-        self.stem = _ConvNorm(shape.bands, half, 6, 2)  # 48 -> 22
-        self.fine = nn.Sequential(_Residual(half, half), _Mixer(half))  # -> 18, pooled to 9
-        self.middle = nn.Sequential(_Residual(half, quarter), _Mixer(quarter))  # -> 5
-        # Features stand every 4 px, and every second one is a window of its own.
-        self.layout = nn.Sequential(_Residual(quarter, deep, 2), _Mixer(deep))  # -> 1
+        full, half, middle, quarter = shape.widths
+        self.features = nn.Sequential(
+            *_conv(shape.bands, full, 3),  # 48 -> 46
+            *_conv(full, half, 4, stride=2),  # -> 22
+            *_conv(half, middle, 3),
+            *_conv(middle, middle, 3),  # -> 18
+            nn.MaxPool2d(2),  # -> 9
+            *_conv(middle, quarter, 3),  # -> 7
+            *_conv(quarter, quarter, 1),
+        )
         self.dropout = nn.Dropout(shape.dropout)
-        self.hidden = nn.Conv2d(2 * quarter + deep, shape.head, 1)
-        self.logit = nn.Conv2d(shape.head, 1, 1)
+        self.logit = nn.Conv2d(quarter, 1, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         """Score windows.
@@ -94,13 +62,19 @@ class ChipNetwork(nn.Module):
         Returns:
             (N, 1, (H - 48) // 8 + 1, (W - 48) // 8 + 1) logits.
         """
-        x = F.relu(self.stem((image - 0.33) / 0.2))
-        middle = self.middle(F.max_pool2d(self.fine(x), 2))
-        pooled = [F.avg_pool2d(middle, 5, 2), F.max_pool2d(middle, 5, 2)]
-        features = torch.cat([*pooled, self.layout(middle)], dim=1)
-        hidden = F.relu(self.hidden(self.dropout(features)))
-        logit: Tensor = self.logit(self.dropout(hidden))
+        features = self.features((image - 0.33) / 0.2)
+        # Every second position is a window of its own.
+        mean = F.avg_pool2d(features, 7, 2)
+        logit: Tensor = self.logit(self.dropout(mean))
         return logit
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(inputs, outputs, kernel, stride, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
 
 
 class Ensemble(nn.Module):

@@ -22,7 +22,7 @@ def chip_detector(
     name: str = typer.Option(..., "--name", help="What to call the model."),
     licence: str = typer.Option(..., "--licence", help="SPDX licence of the weights: CC-BY-4.0"),
     attribution: str = typer.Option(..., "--attribution", help="Whom to name for the data."),
-    epochs: int = typer.Option(60, "--epochs", help="Passes over the mines."),
+    epochs: int = typer.Option(30, "--epochs", help="Passes over the chips."),
     folds: int = typer.Option(5, "--folds", help="Cross-validation folds."),
     seeds: int = typer.Option(1, "--seeds", help="Networks in the ensemble."),
     seed: int = typer.Option(0, "--seed", help="First random seed."),
