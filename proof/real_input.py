@@ -48,6 +48,7 @@ def prove_real_input(setup: Setup) -> str:
             out=setup.work / "real" / case.name,
             model=case.model,
             scale=_DN,
+            offset=0.0,
             bands=case.bands,
         )
         finished = scan(config)

@@ -28,7 +28,7 @@ from scenes import (
 )
 from sluice import __version__
 from sluice.app.config import ScanConfig
-from sluice.app.products.layout import ORDER, WORK_FOLDER
+from sluice.app.products.layout import FAILED_RUN, ORDER, WORK_FOLDER
 from sluice.app.workflows import FinishedScan, scan
 from sluice.base.errors import NoValidData
 from sluice.base.files import sha256_file
@@ -331,7 +331,28 @@ def test_nothing_seen_is_said_and_not_mapped(toy_model, tmp_path) -> None:
     )
     with pytest.raises(NoValidData, match="nothing could be observed"):
         run(toy_model, tmp_path / "out", folder)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [WORK_FOLDER]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {WORK_FOLDER, FAILED_RUN}
+
+
+def test_one_damaged_block_costs_its_tiles_and_no_more(toy_model, tmp_path) -> None:
+    shape = (900, 900)
+    geobox = utm_geobox(shape)
+    rng = np.random.default_rng(0)
+    bands = {name: rng.uniform(0.01, 0.3, shape) for name in ("red", "green")}
+    path = write_image(
+        tmp_path / "a.tif", bands, geobox, compress="deflate", blockxsize=64, blockysize=64
+    )
+    with rasterio.open(path) as source:
+        # Not among the blocks that are looked at before a scan begins.
+        start = int(source.get_tag_item("BLOCK_OFFSET_4_4", "TIFF", bidx=1))
+    content = bytearray(path.read_bytes())
+    content[start : start + 2000] = bytes(2000)
+    path.write_bytes(content)
+    finished = run(toy_model, tmp_path / "out", path, tile_px=128)
+    summary = finished.summary
+    assert 0 < summary.tiles_failed < 0.1 * summary.tiles
+    assert 0 < summary.not_observed_percent < 10
+    assert finished.paths.quicklook.exists()
 
 
 def test_models_are_found_by_name(image, tmp_path, monkeypatch) -> None:

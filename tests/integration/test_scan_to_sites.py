@@ -168,7 +168,7 @@ def test_a_mine_that_few_windows_see_is_listed(stride_px: int, side: int) -> Non
     windows = ScoredWindows(lattice, scores, grid((960, 960)))
     blended = blend(windows)
     sites = vectorise(blended.scores, blended.geobox, windows, Rule())
-    assert sites["windows"].tolist() == [side * side]
+    assert sites["cells"].tolist() == [side * side]
     assert sites["score_peak"].tolist() == [pytest.approx(0.95)]
     assert holds(sites, 20 * stride_px + 24.5, 18 * stride_px + 24.5)
 

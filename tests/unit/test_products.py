@@ -79,7 +79,7 @@ def make_detections(*, calibrated: bool = True) -> gpd.GeoDataFrame:
             "footprint_ha": [1.28, 7.68],
             "delineated_ha": [None, None],
             "isolated": [True, False],
-            "windows": [2, 12],
+            "cells": [2, 12],
         },
         geometry=lonlat,
     )
@@ -278,7 +278,9 @@ def test_catalogue_resolves_with_checksums_after_a_move(finished: Path, tmp_path
         "1220" + "ab" * 32,
         None,
     ]
-    assert [urlsplit(link.href).scheme for link in sources] == ["file", "https"]
+    # A local file by its name alone, an address as it is.
+    assert "/" not in sources[0].href
+    assert urlsplit(sources[1].href).scheme == "https"
     footprint = shapely.geometry.shape(item.geometry)
     corners = gpd.GeoSeries([shapely.box(*GRID.boundingbox.bbox)], crs="EPSG:32630")
     truth = corners.to_crs("EPSG:4326").iloc[0]

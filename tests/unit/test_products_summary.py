@@ -95,6 +95,7 @@ def make_summary(**changes: object) -> Summary:
         "tiles_failed": 2,
         "images": 3,
         "undated_images": 1,
+        "images_without_cloud_layer": 1,
         "first_date": dt.date(2025, 1, 5),
         "last_date": dt.date(2025, 3, 1),
         "model": "default",
@@ -111,7 +112,8 @@ def test_text_says_what_was_found_and_what_it_is_worth() -> None:
     text = summary_text(make_summary())
     for said in (
         "6 likely mine sites found, with a footprint of 2,000 ha in all.",
-        "squares of 480 m, so a footprint is larger than",
+        "A footprint is the cells that were marked, not the mine",
+        "No cloud layer for 1 of 3 images: cloud there was judged like ground.",
         "1 of them stands apart",
         "50,000 ha in 3 images, 2025-01-05 to 2025-03-01 (1 without a date).",
         "less than 0.1 % of it, 10.0 ha.",

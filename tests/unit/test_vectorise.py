@@ -74,7 +74,7 @@ def test_polygons_hold_exactly_their_group_of_cells(seed: int, share: float) -> 
         assert not (seen & inside).any()
         seen |= inside
         assert len(np.unique(labels[inside])) == 1
-        assert row["windows"] == inside.sum()
+        assert row["cells"] == inside.sum()
         assert row["score_mean"] == pytest.approx(scores[inside].mean(), rel=1e-5)
         assert row["score_peak"] == scores[inside].max()
         assert row["probability_mean"] == pytest.approx(probability[inside].mean(), rel=1e-5)
@@ -114,7 +114,7 @@ def test_a_mine_that_blending_lowered_is_found_by_its_windows() -> None:
     windows.scores[10:12, 20:22] = 0.6, 0.95
     scores[10:12, 20:22] = 0.36
     found = vectorise(scores, cells, windows, CROWD, to_probability=np.square).iloc[0]
-    assert found["windows"] == 4
+    assert found["cells"] == 4
     assert found["score_mean"] == pytest.approx(0.36)
     assert found["score_peak"] == pytest.approx(0.95)
     assert found["probability_mean"] == pytest.approx(0.36**2)
@@ -132,7 +132,7 @@ def test_a_window_does_not_speak_for_a_cell_that_was_not_observed() -> None:
     scores = scores.copy()
     windows.scores[10, 20:22] = 0.95
     scores[10, 20] = np.nan
-    assert vectorise(scores, cells, windows, CROWD)["windows"].tolist() == [1]
+    assert vectorise(scores, cells, windows, CROWD)["cells"].tolist() == [1]
     scores[10, 21] = np.nan
     assert vectorise(scores, cells, windows, CROWD).empty
 
@@ -172,7 +172,7 @@ def test_the_best_comes_first_and_then_the_largest() -> None:
     raw[15, 15:20] = 0.6
     raw[25, 25:27] = 0.9
     found = vectorise(*scan_of(raw), CROWD)
-    assert found["windows"].tolist() == [2, 5, 3]
+    assert found["cells"].tolist() == [2, 5, 3]
     assert found.index.tolist() == [0, 1, 2]
 
 
@@ -192,7 +192,7 @@ def test_small_groups_are_dropped_below_the_mapping_unit() -> None:
     raw[5, 5:8] = 0.6
     raw[15, 15] = 0.6
     found = vectorise(*scan_of(raw), CROWD, min_footprint_ha=10)
-    assert found["windows"].tolist() == [3]
+    assert found["cells"].tolist() == [3]
 
 
 def test_cells_outside_the_area_are_dropped_but_keep_company() -> None:
@@ -206,7 +206,7 @@ def test_cells_outside_the_area_are_dropped_but_keep_company() -> None:
         lambda xy: np.column_stack(to_lonlat.transform(xy[:, 0], xy[:, 1])),
     )
     found = vectorise(scores, cells, windows, Rule(), area=area)
-    assert found["windows"].tolist() == [1]
+    assert found["cells"].tolist() == [1]
     assert found["isolated"].tolist() == [False]
     inside = cells_inside(area, cells)
     assert inside[:, :11].all()
@@ -237,7 +237,7 @@ def test_all_that_a_lone_threshold_drops_leaves_the_empty_table() -> None:
 def test_rows_are_detections() -> None:
     row = vectorise(*scan_of(np.ones(CELLS)), CROWD, to_probability=np.sqrt)
     fields = row.drop(columns="geometry").iloc[0].to_dict()
-    assert Detection(**{**fields, "delineated_ha": None}).windows == 40 * 60
+    assert Detection(**{**fields, "delineated_ha": None}).cells == 40 * 60
 
 
 def test_a_grid_that_does_not_fit_is_refused() -> None:

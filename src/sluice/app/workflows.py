@@ -8,7 +8,7 @@ import functools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -25,7 +25,7 @@ from sluice.app.products.layout import FAILED_RUN, ProductPaths
 from sluice.app.products.run_record import write_run
 from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
-from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData, RunFailed
+from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene, TileOutcome
 from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.imagery.local import LocalImages, open_local
@@ -97,7 +97,7 @@ def scan(config: ScanConfig, progress: Progress | None = None) -> FinishedScan:
 
     try:
         return _make_map(plan, work, started, note)
-    except RunFailed as err:
+    except SluiceError as err:
         record = _record(plan, outcomes, started)
         failed = record.model_copy(update={"status": "failed", "summary": {"error": str(err)}})
         # On a full disk the error itself must do.
@@ -270,10 +270,11 @@ def _preview(plan: _Plan) -> CompositeLoader:
     """True colour where the images have it, else what the model saw."""
     shared = set.intersection(*(set(scene.bands) for scene in plan.images.scenes))
     colours = ("red", "green", "blue")
+    # No margin: on the picture's coarse grid its pixels would be hundreds of metres.
     if not shared.issuperset(colours):
-        return plan.loader
+        return replace(plan.loader, cloud_margin_px=0)
     return CompositeLoader(
-        plan.images, tuple(ModelInput(band=c) for c in colours), plan.config.cloud_margin_px
+        plan.images, tuple(ModelInput(band=c) for c in colours), cloud_margin_px=0
     )
 
 

@@ -89,13 +89,15 @@ class Detection(Record):
     probability_mean: float | None
     """None where the model has no calibration."""
     probability_peak: float | None
+    """Of the best window; as the highest of many it leans high."""
     footprint_ha: float
-    """Geodesic area of the scored cells above the threshold: it overstates a mine."""
+    """Geodesic area of the cells that were marked: ground around a mine counts, and parts of a
+    mine may be missing."""
     delineated_ha: float | None
     """Geodesic area of the outlined workings; None until an outline exists."""
     isolated: bool
-    windows: int
-    """Cells in the polygon."""
+    cells: int
+    """Cells in the polygon, each a stride wide."""
 
 
 class Run(Record):

@@ -21,6 +21,7 @@ _LANDSAT = re.compile(r"landsat\w*|l[cetom]0[1-9]", re.IGNORECASE)
 _SENTINEL_1 = re.compile(r"s1[abcd]|sentinel1", re.IGNORECASE)
 _BASELINE = re.compile(r"(?:^|_)N(\d{2})(\d{2})(?:_|$)")
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})([-_]?)(\d{2})\2(\d{2})(?!\d)")
+_HYPHENATED = re.compile(r"(?<!\d)(?:19|20)\d{2}-\d{2}-\d{2}(?!\d)")
 
 
 def find_band(name: str, sensor: Sensor | None) -> str | None:
@@ -75,8 +76,11 @@ def sky_layer_in_name(stem: str) -> str | None:
 def date_in_name(name: str) -> dt.date | None:
     """The first date written as YYYYMMDD, YYYY-MM-DD or YYYY_MM_DD.
 
-    In a Sentinel product's name the first date is the acquisition, the last the processing.
+    In a product's name, written YYYYMMDD, the first date is the acquisition, the last the
+    processing. Two dates with hyphens are a period: none of its days is the image's.
     """
+    if len(set(_HYPHENATED.findall(name))) > 1:
+        return None
     for year, _, month, day in _DATE.findall(name):
         try:
             return dt.date(int(year), int(month), int(day))
@@ -102,7 +106,7 @@ def sensor_in_name(name: str) -> Sensor | None:
         return find_sensor("s1")
     if "nicfi" in tokens or {"planet", "medres"} <= tokens:
         return find_sensor("nicfi")
-    if "analyticms" in tokens:
+    if {"analyticms", "sr"} <= tokens:
         return find_sensor("planet-8b" if "8b" in tokens else "planet-4b")
     return None
 

@@ -14,6 +14,7 @@ from sluice.imagery.assets import Asset
 from sluice.imagery.safe import SafeMetadata
 
 _BACKSCATTER = frozenset(band.common_name for band in SENSORS["s1"].bands)
+_MANY_ZEROS = 0.01
 _BRIGHTEST = 2.0
 """Sun glint and cloud tops exceed a reflectance of 1, hardly 2; counts go into the thousands."""
 
@@ -46,7 +47,7 @@ def settle_radiometry(
     """Set scale, offset and nodata of each band.
 
     The user's flags come first, each for its own number, then the product's metadata, then the
-    file's tags.
+    file's tags; metadata and tags that contradict each other are refused.
     Floating-point values that look like reflectance, and backscatter, are taken as they are.
 
     Args:
@@ -56,7 +57,9 @@ def settle_radiometry(
         where: File or folder, for messages.
 
     Raises:
-        ConfigError: Nobody stated a scale, and the values are not reflectance or dB.
+        ConfigError: Many counts are 0 and nobody says whether that is no data. Or nobody stated
+            scale and offset, and the values are not reflectance or dB; or they were stated
+            twice and differ.
         NoValidData: The image is empty.
         AssetReadError: A file is damaged.
     """
@@ -70,6 +73,7 @@ def settle_radiometry(
         asset = replace(asset, nodata=_nodata(asset, stated, safe))  # noqa: PLW2901
         if name == leading:
             _refuse_empty(asset, name, where)
+            _refuse_unexplained_zeros(asset, name, where)
         flags = stated if name in reflectance or not reflectance else Stated()
         scale, offset, sources[name] = _settle_band(name, asset, flags, safe, where)
         settled[name] = replace(asset, scale=scale, offset=offset)
@@ -87,10 +91,23 @@ def _settle_band(
 ) -> tuple[float, float, str]:
     if stated.scale is not None and stated.offset is not None:
         return stated.scale, stated.offset, "flags"
-    if safe is not None and not asset.has_scale_tags:
+    if safe is not None:
         scale, offset, source = safe.scale, safe.offsets.get(name, 0.0), safe.path.name
+        if asset.has_scale_tags and not np.allclose((asset.scale, asset.offset), (scale, offset)):
+            raise ConfigError(
+                f"{where}: band {name} is tagged scale {asset.scale:g}, offset {asset.offset:g}, "
+                f"and {source} says {scale:g}, {offset:g}; give --scale and --offset",
+                href=where,
+            )
     elif asset.has_scale_tags:
         scale, offset, source = asset.scale, asset.offset, "file tags"
+    elif stated.scale is not None and name not in _BACKSCATTER:
+        raise ConfigError(
+            f"{where}: --scale {stated.scale:g} needs --offset, as nothing states it here; give "
+            "--offset 0 (Sentinel-2 of processing baseline 04.00 or later, from January 2022 on, "
+            "unless harmonised: --offset -0.1)",
+            href=where,
+        )
     elif stated.scale is not None:
         return stated.scale, 0.0, "flags"
     elif name in _BACKSCATTER:
@@ -145,6 +162,23 @@ def _refuse_empty(asset: Asset, name: str, where: str) -> None:
             f"({asset.nodata:g}); check the file, and --nodata if you gave it"
             if asset.nodata is not None
             else f"{where}: the image is empty: band {name} holds no value; check the file",
+            href=where,
+        )
+
+
+def _refuse_unexplained_zeros(asset: Asset, name: str, where: str) -> None:
+    """Raise where many counts are 0 and nobody says whether that is ground or no data.
+
+    Exports often pad with 0 and say so nowhere; taken as ground, it would count as looked at.
+    """
+    if asset.is_float or asset.nodata is not None or asset.has_mask or asset.alpha_index:
+        return
+    values, _ = _sample(asset)
+    share = float((values == 0).mean()) if values.size else 0.0
+    if share > _MANY_ZEROS:
+        raise ConfigError(
+            f"{where}: {share:.0%} of band {name}, where sampled, is 0, and the file does not say "
+            "what that means; give --nodata 0 if it is no data, --nodata nan if it is ground",
             href=where,
         )
 

@@ -179,7 +179,7 @@ def run_in_processes(
     except BrokenProcessPool as err:
         raise RunFailed(
             "a worker process ended unexpectedly, most often for lack of memory; "
-            "use fewer workers or smaller tiles"
+            "use fewer workers (--workers 1)"
         ) from err
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

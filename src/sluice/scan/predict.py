@@ -110,7 +110,7 @@ def score_or_fail(task: TileTask, read: Callable[[], Raster], predictor: Predict
     except MemoryError as err:
         raise RunFailed(
             f"out of memory on tile {task.tile_id} of {task.pixels.height} x "
-            f"{task.pixels.width} px; use smaller tiles or fewer workers",
+            f"{task.pixels.width} px; use fewer workers (--workers 1)",
             tile_id=task.tile_id,
         ) from err
     except Exception as err:  # The one place where any error becomes an outcome.

@@ -35,7 +35,7 @@ _COLUMNS = {
     "footprint_ha": "float64",
     "delineated_ha": "float64",
     "isolated": "bool",
-    "windows": "int64",
+    "cells": "int64",
 }
 _TOUCHING = np.ones((3, 3), dtype=bool)
 _GEOHASH = "0123456789bcdefghjkmnpqrstuvwxyz"
@@ -206,7 +206,7 @@ def _figures(
         "probability_mean": mean(to_probability(score)) if to_probability else nothing,
         "probability_peak": to_probability(peak).astype(np.float64) if to_probability else nothing,
         "delineated_ha": nothing,
-        "windows": size,
+        "cells": size,
     }
 
 

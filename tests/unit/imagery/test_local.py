@@ -41,7 +41,7 @@ def test_bands_are_found_by_description_whatever_the_order(
     tmp_path: Path, write_tif: WriteTif
 ) -> None:
     path = write_tif(tmp_path / "a.tif", COUNTS, descriptions=["Red", "NDVI", "B2"])
-    images = open_local([path], scale=1e-4)
+    images = open_local([path], scale=1e-4, offset=0.0)
     assert isinstance(images, ImagerySource)
     assert images.scenes[0].bands == ("red", "blue")
     found = read_own(images, "blue", "red")
@@ -50,7 +50,7 @@ def test_bands_are_found_by_description_whatever_the_order(
 
 def test_stated_bands_name_a_file_without_descriptions(tmp_path: Path, write_tif: WriteTif) -> None:
     path = write_tif(tmp_path / "a.tif", COUNTS)
-    images = open_local([path], bands=["nir", "-", "B04"], scale=1e-4)
+    images = open_local([path], bands=["nir", "-", "B04"], scale=1e-4, offset=0.0)
     assert images.scenes[0].bands == ("nir", "red")
     np.testing.assert_allclose(read_own(images, "red")[0], COUNTS[2] * 1e-4, rtol=1e-6)
 
@@ -58,19 +58,19 @@ def test_stated_bands_name_a_file_without_descriptions(tmp_path: Path, write_tif
 def test_bands_are_never_taken_by_position(tmp_path: Path, write_tif: WriteTif) -> None:
     path = write_tif(tmp_path / "a.tif", COUNTS)
     with pytest.raises(BandNotFound, match=r"--bands blue,green,red"):
-        open_local([path], scale=1e-4)
+        open_local([path], scale=1e-4, offset=0.0)
 
 
 def test_the_stated_sensors_order_holds_if_the_number_of_bands_agrees(
     tmp_path: Path, write_tif: WriteTif
 ) -> None:
     four = write_tif(tmp_path / "four.tif", COUNTS[[0, 1, 2, 0]])
-    images = open_local([four], sensor="nicfi", scale=1e-4)
+    images = open_local([four], sensor="nicfi", scale=1e-4, offset=0.0)
     assert images.scenes[0].bands == ("blue", "green", "red", "nir")
     assert images.scenes[0].sensor == "nicfi"
     three = write_tif(tmp_path / "three.tif", COUNTS)
     with pytest.raises(BandNotFound):
-        open_local([three], sensor="nicfi", scale=1e-4)
+        open_local([three], sensor="nicfi", scale=1e-4, offset=0.0)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,14 @@ def test_stated_bands_that_do_not_fit(
 ) -> None:
     path = write_tif(tmp_path / "a.tif", COUNTS)
     with pytest.raises(ConfigError, match=says):
-        open_local([path], bands=bands, scale=1e-4)
+        open_local([path], bands=bands, scale=1e-4, offset=0.0)
 
 
 def test_a_missing_band_names_both_sides(tmp_path: Path, write_tif: WriteTif) -> None:
     images = open_local(
-        [write_tif(tmp_path / "a.tif", COUNTS, descriptions=["red", "green", "blue"])], scale=1e-4
+        [write_tif(tmp_path / "a.tif", COUNTS, descriptions=["red", "green", "blue"])],
+        scale=1e-4,
+        offset=0.0,
     )
     with pytest.raises(BandNotFound, match=r"nir, vv is missing.*found: red, green, blue"):
         read_own(images, "red", "nir", "vv")
@@ -101,7 +103,7 @@ def test_alpha_is_a_mask_and_not_a_band(tmp_path: Path, write_tif: WriteTif) -> 
     alpha = np.full((1, 40, 50), 255, dtype=np.uint16)
     alpha[0, :5] = 0
     path = write_tif(tmp_path / "a.tif", np.concatenate([COUNTS, alpha]), alpha=True)
-    images = open_local([path], bands=["red", "green", "blue"], scale=1e-4)
+    images = open_local([path], bands=["red", "green", "blue"], scale=1e-4, offset=0.0)
     found = read_own(images, "green")[0]
     assert np.isnan(found[:5]).all()
     np.testing.assert_allclose(found[5:], COUNTS[1, 5:] * 1e-4, rtol=1e-6)
@@ -113,7 +115,7 @@ def test_a_mask_inside_the_file_is_respected(tmp_path: Path, write_tif: WriteTif
     mask[:, 7] = 0
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as dataset:
         dataset.write_mask(mask)
-    found = read_own(open_local([path], scale=1e-4), "red")[0]
+    found = read_own(open_local([path], scale=1e-4, offset=0.0), "red")[0]
     np.testing.assert_array_equal(np.isnan(found), mask == 0)
 
 
@@ -147,6 +149,7 @@ def test_planets_folder_of_one_image_and_its_mask(tmp_path: Path, write_tif: Wri
         COUNTS[[0, 1, 2, 0]],
         descriptions=["blue", "green", "red", "nir"],
         scale=1e-4,
+        offset=0.0,
     )
     usable = np.zeros((8, 40, 50), dtype=np.uint8)
     usable[0, :20] = 1
@@ -164,14 +167,14 @@ def test_two_dates_in_a_folder_are_refused_by_name(tmp_path: Path, write_tif: Wr
     write_tif(tmp_path / "T30NXM_20240101T103421_B04_10m.tif", COUNTS[0])
     write_tif(tmp_path / "T30NXM_20240111T103421_B03_10m.tif", COUNTS[1])
     with pytest.raises(ConfigError, match=r"2024-01-01 .*2024-01-11 "):
-        open_local([tmp_path], scale=1e-4)
+        open_local([tmp_path], scale=1e-4, offset=0.0)
 
 
 def test_a_cloud_layer_of_another_date_is_refused(tmp_path: Path, write_tif: WriteTif) -> None:
     write_tif(tmp_path / "T30NXM_20240101T103421_B04_10m.tif", COUNTS[0])
     write_tif(tmp_path / "T30NXM_20240111T103421_SCL_20m.tif", COUNTS[1])
     with pytest.raises(ConfigError, match=r"2024-01-01 .*2024-01-11 "):
-        open_local([tmp_path], scale=1e-4)
+        open_local([tmp_path], scale=1e-4, offset=0.0)
 
 
 @pytest.mark.parametrize(
@@ -189,21 +192,21 @@ def test_folders_that_cannot_be_understood(
     for name in files:
         write_tif(tmp_path / name, COUNTS[0])
     with pytest.raises(error, match=says):
-        open_local([tmp_path], scale=1e-4)
+        open_local([tmp_path], scale=1e-4, offset=0.0)
 
 
 def test_several_crs_in_a_folder_are_refused(tmp_path: Path, write_tif: WriteTif) -> None:
     write_tif(tmp_path / "B04.tif", COUNTS[0])
     write_tif(tmp_path / "B03.tif", COUNTS[0], crs="EPSG:32631")
     with pytest.raises(GridMismatch, match="EPSG:32630, EPSG:32631"):
-        open_local([tmp_path], scale=1e-4)
+        open_local([tmp_path], scale=1e-4, offset=0.0)
 
 
 # Cloud layers
 
 
 def sky_of(folder: Path) -> str | None:
-    return open_local([folder], scale=1e-4).scenes[0].sky_layer
+    return open_local([folder], scale=1e-4, offset=0.0).scenes[0].sky_layer
 
 
 def test_the_best_cloud_layer_is_preferred(tmp_path: Path, write_tif: WriteTif) -> None:
@@ -240,7 +243,7 @@ def test_zero_in_a_cloud_layer_is_read_though_tagged_as_nodata(
 ) -> None:
     write_tif(tmp_path / "B04.tif", COUNTS[0])
     write_tif(tmp_path / "CLD.tif", np.zeros((40, 50), dtype=np.uint8), nodata=0)
-    images = open_local([tmp_path], scale=1e-4)
+    images = open_local([tmp_path], scale=1e-4, offset=0.0)
     (scene,) = images.scenes
     sky = images.read_sky(scene, images.source_grids(scene)[0])
     assert sky is not None
@@ -277,6 +280,12 @@ def test_counts_without_a_scale_are_refused(tmp_path: Path, write_tif: WriteTif)
             open_local([path])
 
 
+def test_a_scale_without_an_offset_is_half_a_statement(tmp_path: Path, write_tif: WriteTif) -> None:
+    path = write_tif(tmp_path / "a.tif", COUNTS, descriptions=["red", "green", "blue"])
+    with pytest.raises(ConfigError, match=r"--scale 0.0001 needs --offset.*--offset -0.1"):
+        open_local([path], scale=1e-4)
+
+
 def test_floats_that_are_reflectance_are_taken_as_they_are(
     tmp_path: Path, write_tif: WriteTif
 ) -> None:
@@ -303,7 +312,7 @@ def test_backscatter_needs_no_scale_but_must_be_decibel(
 def test_reflectance_flags_leave_backscatter_alone(tmp_path: Path, write_tif: WriteTif) -> None:
     mixed = np.stack([COUNTS[0].astype(np.float32), np.full((40, 50), -11, dtype=np.float32)])
     images = open_local(
-        [write_tif(tmp_path / "a.tif", mixed, descriptions=["red", "VV"])], scale=1e-4
+        [write_tif(tmp_path / "a.tif", mixed, descriptions=["red", "VV"])], scale=1e-4, offset=0.0
     )
     found = read_own(images, "red", "vv")
     np.testing.assert_allclose(found[0], COUNTS[0] * 1e-4, rtol=1e-6)
@@ -314,11 +323,11 @@ def test_nodata_of_the_flag_replaces_the_files(tmp_path: Path, write_tif: WriteT
     counts = np.where(COUNTS[0] < 400, 0, COUNTS[0]).astype(np.uint16)
     counts[:3] = 65535
     path = write_tif(tmp_path / "a.tif", counts, nodata=0, descriptions=["red"])
-    tagged = read_own(open_local([path], scale=1e-4), "red")[0]
+    tagged = read_own(open_local([path], scale=1e-4, offset=0.0), "red")[0]
     np.testing.assert_array_equal(np.isnan(tagged), counts == 0)
-    flagged = read_own(open_local([path], scale=1e-4, nodata=65535), "red")[0]
+    flagged = read_own(open_local([path], scale=1e-4, offset=0.0, nodata=65535), "red")[0]
     np.testing.assert_array_equal(np.isnan(flagged), counts == 65535)
-    impossible = read_own(open_local([path], scale=1e-4, nodata=-9999), "red")[0]
+    impossible = read_own(open_local([path], scale=1e-4, offset=0.0, nodata=-9999), "red")[0]
     assert np.isfinite(impossible).all()
 
 
@@ -349,14 +358,14 @@ def test_a_vrt_named_as_a_geotiff_is_refused(tmp_path: Path, write_tif: WriteTif
         assert dataset.read(1).any()
     for path in (disguise, tmp_path):
         with pytest.raises(AssetReadError, match=r"B04.tif: not a readable image .*not VRT"):
-            open_local([path], scale=1e-4)
+            open_local([path], scale=1e-4, offset=0.0)
 
 
 def test_text_named_as_a_geotiff_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "B04.tif"
     path.write_text("not an image")
     with pytest.raises(AssetReadError, match=r"B04.tif: not a readable image"):
-        open_local([path], scale=1e-4)
+        open_local([path], scale=1e-4, offset=0.0)
 
 
 def test_a_truncated_file_is_named_when_it_is_read(
@@ -365,22 +374,22 @@ def test_a_truncated_file_is_named_when_it_is_read(
     big = np.random.default_rng(3).integers(1, 9999, (2000, 400), dtype=np.uint16)
     path = write_tif(tmp_path / "B04.tif", big, blockysize=16)
     whole = path.read_bytes()
-    images = open_local([path], scale=1e-4)
+    images = open_local([path], scale=1e-4, offset=0.0)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(AssetReadError, match="truncated or damaged") as caught:
         read_own(images, "red")
     assert caught.value.href == str(path)
     with pytest.raises(AssetReadError, match="truncated or damaged"):
-        open_local([path], scale=1e-4)
+        open_local([path], scale=1e-4, offset=0.0)
     path.write_bytes(whole[:100])
     with pytest.raises(AssetReadError, match="not a readable image"):
-        open_local([path], scale=1e-4)
+        open_local([path], scale=1e-4, offset=0.0)
     assert capfd.readouterr().err == ""
 
 
 def test_a_file_that_was_replaced_is_read_anew(tmp_path: Path, write_tif: WriteTif) -> None:
     path = write_tif(tmp_path / "a.tif", COUNTS[0], descriptions=["red"])
-    images = open_local([path], scale=1e-4)
+    images = open_local([path], scale=1e-4, offset=0.0)
     read_own(images, "red")
     write_tif(path, COUNTS[1], descriptions=["red"], compress="deflate")
     np.testing.assert_allclose(read_own(images, "red")[0], COUNTS[1] * 1e-4, rtol=1e-6)
@@ -401,7 +410,7 @@ def test_an_image_that_lies_nowhere_is_refused(
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         path = write_tif(tmp_path / "a.tif", COUNTS, descriptions=["red", "green", "blue"], **place)
     with pytest.raises(GridMismatch, match=f"{says}.*QGIS"):
-        open_local([path], scale=1e-4)
+        open_local([path], scale=1e-4, offset=0.0)
 
 
 def test_paths_that_are_not_there_or_twice_or_none(tmp_path: Path, write_tif: WriteTif) -> None:
@@ -409,7 +418,7 @@ def test_paths_that_are_not_there_or_twice_or_none(tmp_path: Path, write_tif: Wr
     with pytest.raises(ItemNotFound, match="no such file or folder"):
         open_local([tmp_path / "b.tif"])
     with pytest.raises(ConfigError, match="given twice"):
-        open_local([path, tmp_path / "." / "a.tif"], scale=1e-4)
+        open_local([path, tmp_path / "." / "a.tif"], scale=1e-4, offset=0.0)
     with pytest.raises(ConfigError, match="no image given"):
         open_local([])
     with pytest.raises(ConfigError, match="'s9' is not known"):
@@ -433,6 +442,7 @@ def test_scenes_are_oldest_first_and_have_names_of_their_own(
             tmp_path / "d" / "x_20220301.tif",
         ],
         scale=1e-4,
+        offset=0.0,
     )
     assert [scene.id for scene in images.scenes] == [
         "x_20220301",
@@ -448,7 +458,7 @@ def test_scenes_are_oldest_first_and_have_names_of_their_own(
 
 def test_images_pickle_after_they_were_read(tmp_path: Path, write_tif: WriteTif) -> None:
     path = write_tif(tmp_path / "a.tif", COUNTS, descriptions=["red", "green", "blue"])
-    images = open_local([path], scale=1e-4)
+    images = open_local([path], scale=1e-4, offset=0.0)
     before = read_own(images, "green")
     copy = pickle.loads(pickle.dumps(images))  # noqa: S301 -- our own bytes
     assert copy == images
@@ -459,10 +469,10 @@ def test_the_fingerprint_changes_with_any_used_file(tmp_path: Path, write_tif: W
     folder = tmp_path / "scene"
     write_tif(folder / "B04.tif", COUNTS[0])
     write_tif(folder / "SCL.tif", np.full((40, 50), 4, dtype=np.uint8))
-    first = open_local([folder], scale=1e-4).scenes[0].sha256
+    first = open_local([folder], scale=1e-4, offset=0.0).scenes[0].sha256
     write_tif(folder / "unrelated.tif", COUNTS[1])
-    assert open_local([folder], scale=1e-4).scenes[0].sha256 == first
+    assert open_local([folder], scale=1e-4, offset=0.0).scenes[0].sha256 == first
     write_tif(folder / "SCL.tif", np.full((40, 50), 5, dtype=np.uint8))
-    assert open_local([folder], scale=1e-4).scenes[0].sha256 != first
+    assert open_local([folder], scale=1e-4, offset=0.0).scenes[0].sha256 != first
     single = folder / "B04.tif"
-    assert open_local([single], scale=1e-4).scenes[0].sha256 == sha256_file(single)
+    assert open_local([single], scale=1e-4, offset=0.0).scenes[0].sha256 == sha256_file(single)

@@ -94,6 +94,7 @@ def test_sky_layer_in_name(stem: str, layer: str | None) -> None:
         ("Sentinel2_B1_-54.92_-4.25_2020_07_05", dt.date(2020, 7, 5)),
         ("2019-05-22_B04", dt.date(2019, 5, 22)),
         ("20240101_103421_12_2414_3B_AnalyticMS", dt.date(2024, 1, 1)),
+        ("median_2024-01-01_2024-04-30", None),
         ("positiv_32719_599010_8298460", None),
         ("scene_20241301", None),
         ("scene_120240101", None),
@@ -113,6 +114,7 @@ def test_date_in_name(name: str, date: dt.date | None) -> None:
         ("planet_medres_normalized_analytic_2021-01_mosaic", "nicfi"),
         ("20240101_103421_12_2414_3B_AnalyticMS_SR_8b", "planet-8b"),
         ("20240101_103421_12_2414_3B_AnalyticMS_SR", "planet-4b"),
+        ("20240101_103421_12_2414_3B_AnalyticMS", None),  # radiance
         ("my_image", None),
     ],
 )

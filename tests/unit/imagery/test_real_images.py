@@ -22,7 +22,7 @@ def test_a_folder_of_level_2a_bands_in_degrees(shared_data: Path) -> None:
     folder = shared_data / "s2-fortmcmurray-l2a"
     with pytest.raises(ConfigError, match=r"uint16 counts.*--scale"):
         open_local([folder])
-    images = open_local([folder], scale=1e-4)
+    images = open_local([folder], scale=1e-4, offset=0.0)
     (scene,) = images.scenes
     assert scene.bands == ("blue", "green", "red", "nir", "swir16")
     assert (scene.sensor, scene.sky_layer) == ("s2-l2a", "scl")
@@ -50,7 +50,7 @@ def test_a_folder_of_level_2a_bands_in_degrees(shared_data: Path) -> None:
 def test_single_bands_of_three_resolutions(shared_data: Path) -> None:
     name = "S2A_MSIL2A_20170617T113321_4_55"
     folder = shared_data / "s2s1-bands-by-resolution" / "s2-tiny" / name
-    images = open_local([folder], scale=1e-4)
+    images = open_local([folder], scale=1e-4, offset=0.0)
     (scene,) = images.scenes
     assert len(scene.bands) == 12
     assert (scene.sensor, scene.acquired) == ("s2-l2a", dt.date(2017, 6, 17))
@@ -79,7 +79,7 @@ def test_radar_of_the_same_archive(shared_data: Path) -> None:
 
 def test_thirteen_bands_by_description(shared_data: Path) -> None:
     path = shared_data / "s2s1-spain-water" / "Spain_7370579_S2Hand.tif"
-    images = open_local([path], scale=1e-4)
+    images = open_local([path], scale=1e-4, offset=0.0)
     (scene,) = images.scenes
     assert len(scene.bands) == 13
     own = images.source_grids(scene)[0]
@@ -107,7 +107,7 @@ def test_a_mosaic_with_tags_and_gaps(shared_data: Path) -> None:
 def test_a_folder_of_many_dates_and_images_without_crs(shared_data: Path) -> None:
     folder = shared_data / "s2s1-para-multidate" / "sent2"
     with pytest.raises(ConfigError, match=r"2019-03-18 .*2021-05-11 "):
-        open_local([folder], scale=1e-4)
+        open_local([folder], scale=1e-4, offset=0.0)
     image = next(folder.glob("Sentinel2_B4_*.tiff"))
     with pytest.raises(GridMismatch, match="has no CRS"):
-        open_local([image], scale=1e-4)
+        open_local([image], scale=1e-4, offset=0.0)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from sluice.base.errors import AssetReadError
+from sluice.base.errors import AssetReadError, ConfigError
 from sluice.imagery.local import open_local
 from sluice.imagery.safe import read_safe_metadata
 
@@ -98,6 +98,16 @@ def test_an_image_folder_of_the_product_finds_its_metadata(product: Path) -> Non
     (scene,) = open_local([folder]).scenes
     assert sorted(scene.bands) == ["blue", "red"]
     assert (scene.offset, scene.acquired) == (-0.1, dt.date(2024, 1, 1))
+
+
+def test_tags_that_contradict_the_metadata_are_refused(product: Path, write_tif: WriteTif) -> None:
+    (red,) = product.glob("GRANULE/*/IMG_DATA/R10m/*_B04_10m.jp2")
+    red.unlink()
+    write_tif(red.with_suffix(".tif"), COUNTS, scale=1e-4, offset=0.0)
+    with pytest.raises(ConfigError, match=r"tagged scale 0.0001, offset 0, and MTD.* -0.1"):
+        open_local([product])
+    write_tif(red.with_suffix(".tif"), COUNTS, scale=1e-4, offset=-0.1)
+    assert open_local([product]).scenes[0].offset == -0.1
 
 
 def test_before_baseline_4_there_is_no_offset(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
-from sluice.base.errors import GridMismatch
+from sluice.base.errors import ConfigError, GridMismatch
 from sluice.base.grid import PixelWindow, utm_grid
 from sluice.imagery.local import LocalImages, open_local
 from sluice.imagery.target_grid import scan_grid
@@ -131,6 +131,7 @@ def test_a_ramp_of_longitude_and_latitude_comes_out_as_the_pixels_own(
             )
         ],
         scale=1,
+        offset=0.0,
     )
     grid = utm_grid((617000, 699000, 618000, 700000), CRS("EPSG:32630"), 10)
     found = images.read(images.scenes[0], ["red", "nir"], grid).data_bhw
@@ -181,12 +182,17 @@ def test_a_gap_stays_a_gap_and_does_not_bleed(folder: Path, write_tif: WriteTif)
     assert np.isnan(found).sum() == 16
 
 
-def test_zero_is_a_value_where_nobody_says_it_is_not(folder: Path, write_tif: WriteTif) -> None:
+def test_zero_is_a_value_or_no_data_as_one_is_told(folder: Path, write_tif: WriteTif) -> None:
     counts = np.zeros((8, 8), dtype=np.uint16)
     counts[0] = 5000
-    images = open_local([write_tif(folder / "zero.tif", counts, scale=1e-4, descriptions=["red"])])
+    path = write_tif(folder / "zero.tif", counts, scale=1e-4, descriptions=["red"])
+    with pytest.raises(ConfigError, match=r"88% of band red, where sampled, is 0.*--nodata 0"):
+        open_local([path])
+    images = open_local([path], nodata=math.nan)
     (own,) = images.source_grids(images.scenes[0])
     np.testing.assert_allclose(read(images, own), counts * 1e-4, rtol=1e-6)
+    hidden = read(open_local([path], nodata=0), own)
+    np.testing.assert_array_equal(np.isnan(hidden), counts == 0)
 
 
 def test_a_much_coarser_grid_gets_means_not_picked_pixels(

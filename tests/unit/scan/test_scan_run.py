@@ -179,7 +179,7 @@ def test_out_of_memory_is_a_failed_run_that_says_what_to_do(scan_fakes) -> None:
     image = np.ones((44, 44), np.float32)
     geobox = scan_fakes.utm_geobox(image.shape)
     loader = scan_fakes.MemoryLoader(image, geobox, frozenset([(0, 0)]), MemoryError)
-    with pytest.raises(RunFailed, match="use smaller tiles"):
+    with pytest.raises(RunFailed, match="use fewer workers"):
         scan(scan_fakes, image, loader=loader, failure_budget=0.9)
 
 

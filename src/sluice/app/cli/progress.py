@@ -46,7 +46,9 @@ def tile_progress(*, shown: bool) -> Iterator[TileProgress]:
         def tell(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
             nonlocal failed
             failed += outcome.status is TileStatus.FAILED
-            text = "Scanning" if not failed else f"Scanning ({failed} failed)"
+            # Sites, maps and tables come after the last tile.
+            doing = "Scanning" if done < total else "Writing the map"
+            text = doing if not failed else f"{doing} ({failed} failed)"
             if resumed:
                 # Tiles kept from an earlier call take no time, and would spoil the estimate.
                 bar.reset(task, total=total, completed=done, description=text)

@@ -160,6 +160,7 @@ def _add_asset(item: pystac.Item, name: str, path: Path) -> None:
 
 def _source_link(scene: Scene) -> pystac.Link:
     is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", scene.href) is not None
-    href = scene.href if is_address else Path(scene.href).absolute().as_uri()
+    # A local file by its name and checksum: its folder is nobody's business elsewhere.
+    href = scene.href if is_address else Path(scene.href).name
     extra = {"file:checksum": f"{_SHA256_MULTIHASH}{scene.sha256}"} if scene.sha256 else None
     return pystac.Link(pystac.RelType.DERIVED_FROM, href, title=scene.id, extra_fields=extra)

@@ -14,10 +14,10 @@ _ALIASES = {
     "score_peak": "Score, peak",
     "probability_mean": "Probability at the run's prior, mean",
     "probability_peak": "Probability at the run's prior, peak",
-    "footprint_ha": "Footprint (ha), larger than the mine",
+    "footprint_ha": "Footprint (ha): marked cells, not the mine",
     "delineated_ha": "Outlined workings (ha)",
     "isolated": "Few or no others nearby",
-    "windows": "Cells",
+    "cells": "Cells",
     "imagery_link": "Recent imagery",
     "note": "Note",
 }

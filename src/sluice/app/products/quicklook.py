@@ -21,7 +21,9 @@ from sluice.app.products.coverage import part_near
 from sluice.app.products.sheet import Sheet, compose
 from sluice.app.products.summary import Summary
 from sluice.base.arrays import ArrayBHW, BoolHW, FloatArray
+from sluice.base.errors import AssetReadError
 from sluice.base.files import open_raster
+from sluice.base.grid import PixelWindow
 from sluice.base.protocols import TileLoader
 from sluice.base.raster import Raster
 from sluice.base.records import Run
@@ -30,6 +32,7 @@ _LONGEST_PX = 1600
 _ENLARGED_PX = 1100
 _NUMBERED = 10
 _SMALLEST_MARK_PX = 14
+_STRIP_ROWS = 64
 # Lines and letters are drawn twice as large and then reduced, which smooths them.
 _FINE = 2
 
@@ -77,7 +80,7 @@ def draw_quicklook(
         OSError: It cannot be written.
     """
     grid = preview_grid(geobox)
-    rgb, colours = pick_bands(preview(grid))
+    rgb, colours = pick_bands(_read_preview(preview, grid))
     unobserved = without_score(score_path, grid)
     enlarge = max(1, _ENLARGED_PX // max(grid.shape.yx))
     size = (grid.shape.x * enlarge, grid.shape.y * enlarge)
@@ -106,6 +109,31 @@ def draw_quicklook(
         numbered=min(_NUMBERED, len(table)),
     )
     compose(sheet, run, summary).save(path, format="PNG", compress_level=4)
+
+
+def _read_preview(preview: TileLoader, grid: GeoBox) -> Raster:
+    """The image, strip by strip, NaN where a strip cannot be read: its tiles failed as well.
+
+    Raises:
+        AssetReadError: None can.
+    """
+    height, width = grid.shape.yx
+    starts = range(0, height, _STRIP_ROWS)
+    windows = [PixelWindow(row, 0, min(_STRIP_ROWS, height - row), width) for row in starts]
+    strips: list[Raster | None] = []
+    for window in windows:
+        try:
+            strips.append(preview(window.of(grid)))
+        except AssetReadError:
+            if window is windows[-1] and not any(strips):
+                raise
+            strips.append(None)
+    bands = next(strip.bands for strip in strips if strip is not None)
+    image = np.full((len(bands), height, width), np.nan, np.float32)
+    for window, strip in zip(windows, strips, strict=True):
+        if strip is not None:
+            image[:, window.row : window.row + window.height] = strip.data_bhw
+    return Raster(image, bands, grid)
 
 
 def pick_bands(raster: Raster) -> tuple[ArrayBHW, str]:

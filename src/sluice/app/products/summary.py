@@ -32,7 +32,7 @@ class Summary(Record):
     sites: int
     isolated_sites: int
     footprint_ha: float
-    """Of all sites; larger than the mines in them."""
+    """Of all sites: the cells that were marked."""
     delineated_ha: float | None
     """Of the outlined workings; None where a site has no outline."""
     area_ha: float
@@ -43,6 +43,8 @@ class Summary(Record):
     tiles_failed: int
     images: int
     undated_images: int
+    images_without_cloud_layer: int
+    """Optical images in which cloud was not looked for; it is judged like ground."""
     first_date: dt.date | None
     last_date: dt.date | None
     model: str
@@ -90,6 +92,9 @@ def summarise(
         tiles_failed=sum(tile.status is TileStatus.FAILED for tile in run.tiles),
         images=len(run.scenes),
         undated_images=len(run.scenes) - len(dates),
+        images_without_cloud_layer=sum(
+            scene.sky_layer is None and scene.sensor != "s1" for scene in run.scenes
+        ),
         first_date=min(dates, default=None),
         last_date=max(dates, default=None),
         model=str(run.model["name"]),
@@ -148,8 +153,8 @@ def _found(summary: Summary) -> str:
     sites = _count(summary.sites, "likely mine site")
     lines = [
         f"{sites} found, with a footprint of {_hectares(summary.footprint_ha)} in all.",
-        f"The model judges squares of {summary.window_m:,.0f} m, so a footprint is larger than",
-        "the mine in it.",
+        "A footprint is the cells that were marked, not the mine: it takes in ground around it,",
+        "and may miss parts of it.",
     ]
     if summary.delineated_ha is not None:
         lines.append(f"The outlined workings have {_hectares(summary.delineated_ha)}.")
@@ -168,6 +173,11 @@ def _observed(summary: Summary) -> str:
         f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
         f"of it, {_hectares(summary.not_observed_ha)}.",
     ]
+    if summary.images_without_cloud_layer:
+        lines.append(
+            f"No cloud layer for {summary.images_without_cloud_layer:,} of "
+            f"{_count(summary.images, 'image')}: cloud there was judged like ground."
+        )
     if summary.assumed_level is not None:
         name = _LEVEL_NAMES.get(summary.assumed_level, summary.assumed_level)
         lines.append(

@@ -25,7 +25,7 @@ _TYPES = {
     "footprint_ha": "float64",
     "delineated_ha": "float64",
     "isolated": "bool",
-    "windows": "int64",
+    "cells": "int64",
 }
 # A millionth of a degree is 0.1 m. A probability keeps six decimals because at a small prior
 # it is small, and not nothing. A hectare's fourth decimal is a square metre.
