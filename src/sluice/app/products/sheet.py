@@ -171,7 +171,7 @@ def _caption(sheet: Sheet, run: Run, summary: Summary) -> list[str]:
     crs_name = pyproj.CRS(str(sheet.grid.crs)).name
     images = "1 image" if summary.images == 1 else f"{summary.images:,} images"
     return [
-        f"{found}, marked cells {summary.footprint_ha:,.0f} ha (not the mines' area)",
+        f"{found}, {summary.footprint_ha:,.0f} ha of marked cells",
         f"Area {summary.area_ha:,.0f} ha, not observed {percent(summary.not_observed_percent)}",
         f"{images}, {sheet.colours}, contrast stretched",
         *(["Clouds not looked for: no cloud layer"] if summary.images_without_cloud_layer else []),
