@@ -14,12 +14,12 @@ from odc.geo.geobox import GeoBox
 from proof.markdown import spell, to_table
 from proof.setup import Setup
 from sluice.app.config import ScanConfig
-from sluice.app.loading import adapt_bands
 from sluice.app.workflows import scan
 from sluice.base.atmosphere import to_top_of_atmosphere
 from sluice.base.files import open_raster
 from sluice.base.raster import Raster
 from sluice.base.sensors import SENSORS
+from sluice.composite.adapt import adapt_bands
 from sluice.evaluation import metrics
 from sluice.evaluation.bootstrap import Estimate, bootstrap_estimates
 from sluice.models.predictor import WindowPredictor

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayBHW
 from sluice.base.errors import BandNotFound, ConfigError
 from sluice.base.protocols import ImagerySource
 from sluice.base.raster import Raster
 from sluice.base.records import ModelInput
+from sluice.composite.adapt import adapt_bands
 from sluice.composite.clear import clear_sky
 from sluice.composite.reduce import median_of_clear
 
@@ -72,18 +72,3 @@ class CompositeLoader:
             clear.append(seen)
         median, _ = median_of_clear(np.stack(stack), np.stack(clear))
         return Raster(median, tuple(i.key for i in self.inputs), geobox)
-
-
-def adapt_bands(image_bhw: ArrayBHW, lines: Sequence[tuple[float, float]]) -> ArrayBHW:
-    """Bring imagery to what a model was fitted to.
-
-    Args:
-        image_bhw: (B, H, W) values, NaN kept.
-        lines: (gain, offset) for each band, see `Manifest.adaptation_for`.
-
-    Returns:
-        (B, H, W) float32.
-    """
-    gain, offset = np.asarray(lines, np.float32).T[:, :, None, None]
-    adapted: ArrayBHW = image_bhw * gain + offset
-    return adapted

@@ -51,7 +51,9 @@ class Scene(Record):
     radiometry_from: str = ""
     """Where scale and offset come from: `file`, `flags`, `sensor folder`, …"""
     sha256: str | None = None
-    """Of a local file; of a local folder, over the sorted hashes of the files used."""
+    """Of a local file; of several, of their sorted hashes in hexadecimal, joined by newlines."""
+    files: dict[str, str] = {}
+    """SHA-256 of each local file used, by its path within the folder, or its name."""
 
 
 class TileStatus(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -172,6 +173,7 @@ def _open_scene(
     layer, sky = _choose_sky(found)
     known = sensor or _recognise_sensor(found, names)
     baselines = [found.safe.processing_baseline] if found.safe else map(baseline_in_name, names)
+    files = _hash_files(path, found)
     scene = Scene(
         id=path.name.removesuffix(".SAFE") if path.is_dir() else path.stem,
         href=str(path),
@@ -183,7 +185,8 @@ def _open_scene(
         scale=radiometry.scale,
         offset=radiometry.offset,
         radiometry_from=radiometry.source,
-        sha256=_fingerprint(path, found),
+        files=files,
+        sha256=_fingerprint(files),
     )
     return SceneFiles(scene, radiometry.bands, sky)
 
@@ -220,15 +223,22 @@ def _recognise_sensor(found: Members, names: list[str]) -> Sensor | None:
     return next(filter(None, map(sensor_in_name, names)), None)
 
 
-def _fingerprint(path: Path, found: Members) -> str:
-    """SHA-256 of a file; of a folder, that of its used files' hashes, sorted."""
+def _hash_files(path: Path, found: Members) -> dict[str, str]:
+    """SHA-256 of each file used, by its name, or its path within the folder."""
     if path.is_file():
-        return sha256_file(path)
+        return {path.name: sha256_file(path)}
     used = {asset.path for asset in (*found.bands.values(), *found.sky.values())}
     if found.safe is not None:
         used.add(found.safe.path)
-    lines = "\n".join(sorted(sha256_file(member) for member in used))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    # A product's metadata may lie above the folder of its images.
+    names = {Path(os.path.relpath(member, path)).as_posix(): member for member in used}
+    return {name: sha256_file(names[name]) for name in sorted(names)}
+
+
+def _fingerprint(files: dict[str, str]) -> str:
+    if len(files) == 1:
+        return next(iter(files.values()))
+    return hashlib.sha256("\n".join(sorted(files.values())).encode()).hexdigest()
 
 
 def _with_unique_ids(found: list[SceneFiles]) -> list[SceneFiles]:

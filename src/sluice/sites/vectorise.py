@@ -24,7 +24,7 @@ from sluice.base.windows import ScoredWindows
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.thresholds import DualThreshold, centred_windows, isolated_components
 
-_COLUMNS = {
+COLUMN_TYPES = {
     "detection_id": "str",
     "lon": "float64",
     "lat": "float64",
@@ -37,6 +37,7 @@ _COLUMNS = {
     "isolated": "bool",
     "cells": "int64",
 }
+"""Of the columns of `Detection`, in a table; NaN stands for None."""
 _TOUCHING = np.ones((3, 3), dtype=bool)
 _GEOHASH = "0123456789bcdefghjkmnpqrstuvwxyz"
 
@@ -238,4 +239,4 @@ def _frame(columns: dict[str, Any], geometry: Any) -> gpd.GeoDataFrame:
         {name: columns.get(name, []) for name in Detection.model_fields},
         geometry=gpd.GeoSeries(geometry, crs=getattr(geometry, "crs", "EPSG:4326")),
     )
-    return frame.astype(_COLUMNS).to_crs("EPSG:4326")
+    return frame.astype(COLUMN_TYPES).to_crs("EPSG:4326")

@@ -469,7 +469,9 @@ def test_the_fingerprint_changes_with_any_used_file(tmp_path: Path, write_tif: W
     folder = tmp_path / "scene"
     write_tif(folder / "B04.tif", COUNTS[0])
     write_tif(folder / "SCL.tif", np.full((40, 50), 4, dtype=np.uint8))
-    first = open_local([folder], scale=1e-4, offset=0.0).scenes[0].sha256
+    scene = open_local([folder], scale=1e-4, offset=0.0).scenes[0]
+    assert scene.files == {name: sha256_file(folder / name) for name in ("B04.tif", "SCL.tif")}
+    first = scene.sha256
     write_tif(folder / "unrelated.tif", COUNTS[1])
     assert open_local([folder], scale=1e-4, offset=0.0).scenes[0].sha256 == first
     write_tif(folder / "SCL.tif", np.full((40, 50), 5, dtype=np.uint8))

@@ -10,23 +10,11 @@ import pandas as pd
 
 from sluice.base.errors import DataError, GridMismatch
 from sluice.base.records import Detection, Run
+from sluice.sites.vectorise import COLUMN_TYPES
 
 COLUMNS = ("rank", *Detection.model_fields, "imagery_link", "note")
 """Columns of every `sites.*` file, before the geometry."""
 
-_TYPES = {
-    "detection_id": "str",
-    "lon": "float64",
-    "lat": "float64",
-    "score_mean": "float64",
-    "score_peak": "float64",
-    "probability_mean": "float64",
-    "probability_peak": "float64",
-    "footprint_ha": "float64",
-    "delineated_ha": "float64",
-    "isolated": "bool",
-    "cells": "int64",
-}
 # A millionth of a degree is 0.1 m. A probability keeps six decimals because at a small prior
 # it is small, and not nothing. A hectare's fourth decimal is a square metre.
 _DECIMALS = {
@@ -74,7 +62,7 @@ def sites_table(detections: gpd.GeoDataFrame, run: Run) -> gpd.GeoDataFrame:
         ascending=[False, False, True],
         ignore_index=True,
     )
-    table = table.astype(_TYPES).round(_DECIMALS)
+    table = table.astype(COLUMN_TYPES).round(_DECIMALS)
     until = (run.finished or run.started).date()
     links = [imagery_link(lon, lat, until) for lon, lat in zip(table.lon, table.lat, strict=True)]
     table["rank"] = pd.RangeIndex(1, len(table) + 1).astype("int64")
