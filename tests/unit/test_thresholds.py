@@ -14,7 +14,6 @@ from scipy import ndimage
 from sluice.base.errors import GridMismatch
 from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.sites.thresholds import (
-    centred_windows,
     half_window_lattice,
     is_isolated,
     isolated_components,
@@ -181,17 +180,3 @@ def test_without_groups_there_is_nothing_to_say() -> None:
     windows, cells = fine_scan({})
     labels = np.zeros(windows.scores.shape, np.int32)
     assert isolated_components(labels, cells, windows, Rule()).shape == (0,)
-
-
-def test_each_cell_has_the_window_centred_in_it() -> None:
-    # Three regular windows and a flush one, which shares the last cell.
-    lattice = WindowLattice((48 + 24 + 24 + 5, 48), 48, 24)
-    scores = np.array([[0.1], [np.nan], [0.3], [0.4]], np.float32)
-    windows = ScoredWindows(lattice, scores, grid(lattice.shape))
-    cells = GeoBox(
-        (5, 3), Affine(240, 0, windows.x[0] - 360, 0, -240, windows.y[0] + 360), "EPSG:32630"
-    )
-    on_cells = centred_windows(cells, windows)
-    assert on_cells.dtype == np.float32
-    np.testing.assert_allclose(on_cells[:, 1], [np.nan, 0.1, np.nan, 0.4, np.nan], rtol=1e-6)
-    assert np.isnan(on_cells[:, [0, 2]]).all()

@@ -107,36 +107,6 @@ def test_a_lone_group_needs_the_higher_threshold() -> None:
     assert found["isolated"].tolist() == [True, False]
 
 
-def test_a_mine_that_blending_lowered_is_found_by_its_windows() -> None:
-    raw = np.full(CELLS, 0.1)
-    scores, cells, windows = scan_of(raw)
-    scores = scores.copy()
-    windows.scores[10:12, 20:22] = 0.6, 0.95
-    scores[10:12, 20:22] = 0.36
-    found = vectorise(scores, cells, windows, CROWD, to_probability=np.square).iloc[0]
-    assert found["cells"] == 4
-    assert found["score_mean"] == pytest.approx(0.36)
-    assert found["score_peak"] == pytest.approx(0.95)
-    assert found["probability_mean"] == pytest.approx(0.36**2)
-    assert found["probability_peak"] == pytest.approx(0.95**2)
-    # The best cell is that of the best window.
-    assert to_cells(vectorise(scores, cells, windows, CROWD), cells)[0][10:12, 20:22].all()
-    x, _ = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32630", always_xy=True).transform(
-        found["lon"], found["lat"]
-    )
-    assert x == pytest.approx(600_120 + 21.5 * 240, abs=1e-3)
-
-
-def test_a_window_does_not_speak_for_a_cell_that_was_not_observed() -> None:
-    scores, cells, windows = scan_of(np.full(CELLS, 0.1))
-    scores = scores.copy()
-    windows.scores[10, 20:22] = 0.95
-    scores[10, 20] = np.nan
-    assert vectorise(scores, cells, windows, CROWD)["cells"].tolist() == [1]
-    scores[10, 21] = np.nan
-    assert vectorise(scores, cells, windows, CROWD).empty
-
-
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_no_detection_is_listed_below_the_threshold_that_kept_it(seed: int) -> None:
@@ -146,17 +116,6 @@ def test_no_detection_is_listed_below_the_threshold_that_kept_it(seed: int) -> N
     found = vectorise(lowered, cells, windows, Rule())
     assert (found["score_peak"] >= np.where(found["isolated"], 0.8, 0.5)).all()
     assert (found["score_peak"] >= found["score_mean"]).all()
-
-
-def test_a_lone_group_that_blending_lowered_is_judged_by_its_window() -> None:
-    raw = np.zeros(CELLS)
-    raw[20, 30] = 0.7
-    scores, cells, windows = scan_of(raw)
-    assert vectorise(scores, cells, windows, Rule()).empty
-    sharper = windows.scores.copy()
-    sharper[20, 30] = 0.85
-    sharp = ScoredWindows(windows.lattice, sharper, windows.geobox)
-    assert len(vectorise(scores, cells, sharp, Rule())) == 1
 
 
 @pytest.mark.parametrize("threshold", [0.55, 0.7, 0.8, 0.9])

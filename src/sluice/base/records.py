@@ -91,7 +91,7 @@ class Detection(Record):
     probability_mean: float | None
     """None where the model has no calibration."""
     probability_peak: float | None
-    """Of the best window; as the highest of many it leans high."""
+    """Of the best cell; as the highest of many it leans high."""
     footprint_ha: float
     """Geodesic area of the cells that were marked: ground around a mine counts, and parts of a
     mine may be missing."""

@@ -152,28 +152,6 @@ def isolated_components(
     return alone[1:]
 
 
-def centred_windows(geobox: GeoBox, windows: ScoredWindows) -> ArrayHW:
-    """The raw score of the window centred in each cell.
-
-    Args:
-        geobox: Grid of the cells: a stride wide, a cell centred on each regular window.
-        windows: Raw scores.
-
-    Returns:
-        (rows, columns) of cells float32; the highest where a flush window shares the cell, NaN
-        where no observed window is centred in it, as in the cells along the image's edges.
-    """
-    rows = _index(windows.y, geobox.affine.f, geobox.affine.e, geobox.shape.y)
-    cols = _index(windows.x, geobox.affine.c, geobox.affine.a, geobox.shape.x)
-    rows, first_row = np.unique(rows, return_index=True)
-    cols, first_col = np.unique(cols, return_index=True)
-    # `fmax` takes the number where the other is NaN.
-    merged = np.fmax.reduceat(windows.scores, first_row, axis=0)
-    on_cells = np.full(geobox.shape.yx, np.nan, np.float32)
-    on_cells[np.ix_(rows, cols)] = np.fmax.reduceat(merged, first_col, axis=1)
-    return on_cells
-
-
 def _index(coordinate: FloatArray, origin: float, step: float, count: int) -> IntArray:
     """Cells that hold these coordinates; centres at the far edge fall into the last one."""
     cell = np.floor((coordinate - origin) / step).astype(np.int64)

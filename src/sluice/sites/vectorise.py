@@ -22,7 +22,7 @@ from sluice.base.grid import is_metric_north_up
 from sluice.base.records import Detection
 from sluice.base.windows import ScoredWindows
 from sluice.sites.area import geodesic_areas_ha
-from sluice.sites.thresholds import DualThreshold, centred_windows, isolated_components
+from sluice.sites.thresholds import DualThreshold, isolated_components
 
 COLUMN_TYPES = {
     "detection_id": "str",
@@ -54,13 +54,11 @@ def vectorise(
 ) -> gpd.GeoDataFrame:
     """Outline the detections of a scan.
 
-    A detection is a group of observed cells that touch, at corners too, each at or above `t_main`
-    by its blended score or by the raw score of the window centred in it (`centred_windows`).
-    Thresholds are fitted on windows, and blending lowers a narrow peak: the few windows that see
-    a small mine would be lost without the second. A group that stands alone
-    (`isolated_components`) is kept only if the higher of the two reaches `t_iso` in one of its
-    cells. Groups are found on the whole grid at once, so none is cut at the border of a tile or
-    strip.
+    A detection is a group of observed cells that touch, at corners too, each at or above `t_main`.
+    A group that stands alone (`isolated_components`) is kept only if one of its cells reaches
+    `t_iso`. Blending lowers what one window says and its neighbours deny; single windows taken as
+    well would find few more mines and nearly twice as many false alarms (docs/accuracy.md). Groups
+    are found on the whole grid at once, so none is cut at the border of a tile or strip.
 
     Memory: about 28 bytes for each cell, and the polygons.
 
@@ -77,10 +75,9 @@ def vectorise(
 
     Returns:
         One row for each detection with the columns of `Detection` and a valid multipolygon in
-        EPSG:4326; the highest peak score first, then the largest. `score_mean` is of the blended
-        scores and may be below `t_main`; `score_peak` is the highest score of a cell, blended or
-        of its window, and `probability_peak` what that is worth. NaN stands for None: the
-        probabilities without a calibration, and `delineated_ha`, which is measured elsewhere.
+        EPSG:4326; the highest peak score first, then the largest. NaN stands for
+        None: the probabilities without a calibration, and `delineated_ha`, which is measured
+        elsewhere.
         `lon` and `lat` are the centre of the best cell. `detection_id` is `d-` and that point's
         geohash: the same place has the same id in every run on the same grid. Without detections:
         the same columns, no rows.
@@ -93,10 +90,7 @@ def vectorise(
     if scores.shape != geobox.shape.yx:
         raise ShapeMismatch(f"cells of {scores.shape} on a grid of {tuple(geobox.shape.yx)}")
     # In float32, as the scores are: 0.7 is then at least 0.7.
-    highest = np.fmax(scores, centred_windows(geobox, windows))
-    # A window that saw enough around a cell says nothing about one that was not observed.
-    highest[np.isnan(scores)] = np.nan
-    above = highest >= rule.t_main
+    above = scores >= rule.t_main
     if area is not None:
         above &= cells_inside(area, geobox)
     labels, count = ndimage.label(above, structure=_TOUCHING, output=np.int32)
@@ -104,10 +98,10 @@ def vectorise(
     if count == 0:
         return _frame({}, [])
     cell, group = _cells_by_group(labels)
-    highest = highest.ravel()[cell]
-    best = _best_cells(group, highest)
+    score = scores.ravel()[cell]
+    best = _best_cells(group, score)
     isolated = isolated_components(labels, geobox, windows, rule)
-    kept = ~isolated | (highest[best] >= rule.t_iso)
+    kept = ~isolated | (score[best] >= rule.t_iso)
     labels *= np.concatenate([[False], kept])[labels]
     outlines = _outlines(labels, geobox)
     # Groups that went have no outline; the rest keep their numbers.
@@ -115,7 +109,7 @@ def vectorise(
     footprint[np.array([*outlines], dtype=int) - 1] = geodesic_areas_ha([*outlines.values()], crs)
     numbers = np.flatnonzero(kept & (footprint >= min_footprint_ha))
     columns = _places(cell[best], geobox)
-    columns |= _figures(group, scores.ravel()[cell], highest[best], to_probability)
+    columns |= _figures(group, score, score[best], to_probability)
     columns |= {"footprint_ha": footprint, "isolated": isolated}
     chosen = {name: values[numbers] for name, values in columns.items()}
     order = np.lexsort((chosen["detection_id"], -chosen["footprint_ha"], -chosen["score_peak"]))
@@ -194,7 +188,7 @@ def _figures(
     peak: ArrayHW,
     to_probability: Callable[[ArrayHW], ArrayHW] | None,
 ) -> dict[str, Any]:
-    """Columns that come from scores: the blended ones of the cells, and each group's peak."""
+    """Columns that come from the cells' scores and each group's peak."""
     size = np.bincount(group)
 
     def mean(values: ArrayHW) -> FloatArray:
