@@ -250,11 +250,27 @@ def test_counts_without_a_scale(refused, tmp_path) -> None:
 
 
 def test_images_of_different_continents(refused, image, tmp_path) -> None:
-    far = utm_geobox(SHAPE, crs="EPSG:32720")
+    far = utm_geobox(SHAPE, crs="EPSG:32620")
     other = write_image(tmp_path / "b.tif", forest_with([], SHAPE, colours=RED_GREEN), far)
     told = refused(image, other)
     assert "the images lie too far apart for one map" in told
     assert "scan them one by one" in told
+
+
+def test_an_image_at_the_edge_of_the_world(refused, tmp_path) -> None:
+    bands = forest_with([], SHAPE, colours=RED_GREEN)
+    fiji = GeoBox(SHAPE, Affine(10, 0, 817_000, 0, -10, 8_000_000), "EPSG:32760")
+    pole = GeoBox(SHAPE, Affine(10, 0, 2_000_000, 0, -10, 2_000_000), "EPSG:32661")
+    for number, geobox in enumerate((fiji, pole)):
+        told = refused(write_image(tmp_path / f"{number}.tif", bands, geobox))
+        assert "180 degrees of longitude, or beyond 84 N" in told
+
+
+def test_an_offset_that_leaves_no_light(refused, tmp_path) -> None:
+    bands = forest_with([], SHAPE, colours=RED_GREEN)
+    path = write_image(tmp_path / "a.tif", bands, GEOBOX, scaled=False)
+    told = refused(path, "--scale", "0.0001", "--offset", "-1000")
+    assert "reflectances up to -1e+03 only; correct --scale and --offset" in told
 
 
 def test_the_same_image_twice_and_none_at_all(refused, image, tmp_path) -> None:

@@ -63,7 +63,19 @@ def test_coverage_counts_only_the_area_asked_for(tmp_path: Path) -> None:
         50, abs=0.1
     )
     tiny = to_lonlat(shapely.box(500_010, 98_410, 500_012, 98_412))
-    assert measure_coverage(path, GRID, area=tiny).not_observed_percent == 100
+    assert measure_coverage(path, GRID, area=tiny).not_observed_percent == 0
+    unseen = to_lonlat(shapely.box(504_010, 98_410, 504_012, 98_412))
+    assert measure_coverage(path, GRID, area=unseen).not_observed_percent == 100
+
+
+def test_a_hole_counts_as_one_whichever_way_it_runs(tmp_path: Path) -> None:
+    path = write_scores(tmp_path / "s.tif", np.zeros((50, 80), dtype=np.float32))
+    shell = to_lonlat(shapely.box(501_000, 97_000, 504_000, 99_000)).exterior.coords
+    hole = to_lonlat(shapely.box(502_000, 97_500, 503_000, 98_500)).exterior.coords
+    for ring in (hole, hole[::-1]):
+        coverage = measure_coverage(path, GRID, area=shapely.Polygon(shell, [ring]))
+        assert coverage.area_ha == pytest.approx(500 / 0.9996**2, rel=1e-3)
+        assert coverage.not_observed_percent < 1
 
 
 def test_coverage_is_geodesic(tmp_path: Path) -> None:
@@ -170,7 +182,7 @@ def test_text_says_what_imagery_of_unknown_level_was_taken_as() -> None:
     text = summary_text(make_summary(assumed_level="s2-l1c"))
     assert (
         "Imagery level unknown: read as top-of-atmosphere (L1C);\n"
-        "for surface reflectance say --sensor s2-l2a." in text
+        "for surface reflectance name it with --sensor: s2-l2a, planet-4b" in text
     )
     assert max(len(line) for line in text.splitlines()) < 100
 

@@ -25,6 +25,14 @@ def test_an_area_of_any_size(tmp_path) -> None:
     assert read_area(write(tmp_path / "fiji.geojson", *sides)).area == pytest.approx(2)
 
 
+def test_polygons_are_taken_from_collections_and_mended(tmp_path) -> None:
+    spike = shapely.Polygon([(0, 0), (1, 0), (1, 1), (1, 3), (1, 1), (0, 1)])
+    mixed = shapely.GeometryCollection([shapely.box(5, 5, 6, 6), shapely.Point(9, 9)])
+    area = read_area(write(tmp_path / "area.geojson", spike, mixed))
+    assert area.geom_type == "MultiPolygon"
+    assert area.area == pytest.approx(2)
+
+
 @pytest.mark.parametrize(
     "text",
     [

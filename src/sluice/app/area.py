@@ -31,10 +31,14 @@ def read_area(text: str) -> BaseGeometry:
     if box is not None:
         return box
     frame = read_vector(Path(text))
-    shapes = frame.geometry.to_crs("EPSG:4326")
-    polygons = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
+    # Collections may hold polygons beside other shapes.
+    shapes = frame.geometry.to_crs("EPSG:4326").explode(ignore_index=True)
+    polygons = shapes[shapes.geom_type == "Polygon"]
     _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
-    area = shapely.union_all(shapely.make_valid(polygons.to_numpy()))
+    # Mended, a polygon with a spike is one and a line.
+    parts = shapely.get_parts(shapely.make_valid(polygons.to_numpy()))
+    parts = shapely.get_parts(parts)
+    area = shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
     if polygons.empty or area.is_empty or area.area == 0:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
         raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")

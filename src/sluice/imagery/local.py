@@ -173,7 +173,7 @@ def _open_scene(
     layer, sky = _choose_sky(found)
     known = sensor or _recognise_sensor(found, names)
     baselines = [found.safe.processing_baseline] if found.safe else map(baseline_in_name, names)
-    files = _hash_files(path, found)
+    files = _hash_files(path, found, sky)
     scene = Scene(
         id=path.name.removesuffix(".SAFE") if path.is_dir() else path.stem,
         href=str(path),
@@ -223,11 +223,11 @@ def _recognise_sensor(found: Members, names: list[str]) -> Sensor | None:
     return next(filter(None, map(sensor_in_name, names)), None)
 
 
-def _hash_files(path: Path, found: Members) -> dict[str, str]:
+def _hash_files(path: Path, found: Members, sky: Asset | None) -> dict[str, str]:
     """SHA-256 of each file used, by its name, or its path within the folder."""
     if path.is_file():
         return {path.name: sha256_file(path)}
-    used = {asset.path for asset in (*found.bands.values(), *found.sky.values())}
+    used = {asset.path for asset in (*found.bands.values(), sky) if asset is not None}
     if found.safe is not None:
         used.add(found.safe.path)
     # A product's metadata may lie above the folder of its images.

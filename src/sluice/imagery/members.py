@@ -180,7 +180,7 @@ def _sort_by_name(
         name = sky or band_in_name(path.stem, sensor)
         if name is None:
             others.append(path)
-        elif is_landsat(path.stem):
+        elif is_landsat(path.stem) or is_landsat(path.parent.name):
             raise _landsat(path)
         else:
             named.append((path, name, sky is not None))

@@ -6,6 +6,7 @@ BigEarthNet archive, sentinelhub-py (B02, CLD, CLP, SCL), Planet's asset names.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import re
 
@@ -21,7 +22,7 @@ _LANDSAT = re.compile(r"landsat\w*|l[cetom]0[1-9]", re.IGNORECASE)
 _SENTINEL_1 = re.compile(r"s1[abcd]|sentinel1", re.IGNORECASE)
 _BASELINE = re.compile(r"(?:^|_)N(\d{2})(\d{2})(?:_|$)")
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})([-_]?)(\d{2})\2(\d{2})(?!\d)")
-_HYPHENATED = re.compile(r"(?<!\d)(?:19|20)\d{2}-\d{2}-\d{2}(?!\d)")
+_PRODUCT = re.compile(r"(S[123][A-D]_|L[COTEM]0\d_)", re.IGNORECASE)
 
 
 def find_band(name: str, sensor: Sensor | None) -> str | None:
@@ -76,17 +77,16 @@ def sky_layer_in_name(stem: str) -> str | None:
 def date_in_name(name: str) -> dt.date | None:
     """The first date written as YYYYMMDD, YYYY-MM-DD or YYYY_MM_DD.
 
-    In a product's name, written YYYYMMDD, the first date is the acquisition, the last the
-    processing. Two dates with hyphens are a period: none of its days is the image's.
+    In a satellite product's name the first date is the acquisition, the last the processing.
+    Elsewhere two dates are a period, and none of its days is the image's.
     """
-    if len(set(_HYPHENATED.findall(name))) > 1:
-        return None
+    dates = []
     for year, _, month, day in _DATE.findall(name):
-        try:
-            return dt.date(int(year), int(month), int(day))
-        except ValueError:
-            continue
-    return None
+        with contextlib.suppress(ValueError):
+            dates.append(dt.date(int(year), int(month), int(day)))
+    if len(set(dates)) > 1 and not _PRODUCT.match(name):
+        return None
+    return dates[0] if dates else None
 
 
 def baseline_in_name(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +78,8 @@ def settle_radiometry(
         flags = stated if name in reflectance or not reflectance else Stated()
         scale, offset, sources[name] = _settle_band(name, asset, flags, safe, where)
         settled[name] = replace(asset, scale=scale, offset=offset)
+    if leading in reflectance:
+        _refuse_darkness(settled[leading], leading, where)
     return Radiometry(settled, settled[leading].scale, settled[leading].offset, sources[leading])
 
 
@@ -93,7 +96,10 @@ def _settle_band(
         return stated.scale, stated.offset, "flags"
     if safe is not None:
         scale, offset, source = safe.scale, safe.offsets.get(name, 0.0), safe.path.name
-        if asset.has_scale_tags and not np.allclose((asset.scale, asset.offset), (scale, offset)):
+        contested = (stated.scale is None and not math.isclose(asset.scale, scale)) or (
+            stated.offset is None and not math.isclose(asset.offset, offset, abs_tol=1e-9)
+        )
+        if asset.has_scale_tags and contested:
             raise ConfigError(
                 f"{where}: band {name} is tagged scale {asset.scale:g}, offset {asset.offset:g}, "
                 f"and {source} says {scale:g}, {offset:g}; give --scale and --offset",
@@ -166,12 +172,25 @@ def _refuse_empty(asset: Asset, name: str, where: str) -> None:
         )
 
 
+def _refuse_darkness(asset: Asset, name: str, where: str) -> None:
+    """Raise where scale and offset leave no light: a slip, as -1000 for an offset of -0.1."""
+    values, _ = _sample(asset)
+    brightest = float(np.percentile(values * asset.scale + asset.offset, 99)) if values.size else 1
+    if brightest <= 0:
+        raise ConfigError(
+            f"{where}: with scale {asset.scale:g} and offset {asset.offset:g} band {name} has "
+            f"reflectances up to {brightest:.3g} only; correct --scale and --offset "
+            "(for counts of reflectance x 10000: 0.0001, and 0 or -0.1)",
+            href=where,
+        )
+
+
 def _refuse_unexplained_zeros(asset: Asset, name: str, where: str) -> None:
     """Raise where many counts are 0 and nobody says whether that is ground or no data.
 
     Exports often pad with 0 and say so nowhere; taken as ground, it would count as looked at.
     """
-    if asset.is_float or asset.nodata is not None or asset.has_mask or asset.alpha_index:
+    if asset.nodata is not None or asset.has_mask or asset.alpha_index:
         return
     values, _ = _sample(asset)
     share = float((values == 0).mean()) if values.size else 0.0

@@ -41,11 +41,13 @@ def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = Non
             in the grid's CRS is kept, widened to whole pixels.
 
     Raises:
-        GridMismatch: No scene meets the area, or the scenes are too far apart for one map.
+        GridMismatch: No scene meets the area, the scenes are too far apart for one map, or one
+            crosses 180 degrees or lies beyond UTM at the poles.
     """
     own = _common_grid(images, gsd_m)
     outlines = [_outline_lonlat(images.source_grids(scene)[0]) for scene in images.scenes]
     everything = shapely.union_all(outlines)
+    _refuse_edge_of_the_world(everything.bounds)
     if area is not None:
         _refuse_apart(outlines, area)
         # Far from its zone UTM has no numbers, and a country may reach there.
@@ -156,6 +158,19 @@ def _intersect(a: BBox, b: BBox, *, at_least: float) -> BBox:
         sides.append((first - grow, last + grow))
     (xmin, xmax), (ymin, ymax) = sides
     return xmin, ymin, xmax, ymax
+
+
+def _refuse_edge_of_the_world(bounds: BBox) -> None:
+    west, south, east, north = bounds
+    # A pixel across 180 degrees turns up on the other side of the world. Written so that what
+    # cannot be projected fails too.
+    if west > -180 and east < 180 and east - west < 180 and south > -80 and north < 84:
+        return
+    raise GridMismatch(
+        f"the images lie within {_degrees(bounds)} (west, south, east, north in degrees), across "
+        "or at 180 degrees of longitude, or beyond 84 N or 80 S, where no map can be made yet; "
+        "cut the image there"
+    )
 
 
 def _refuse_apart(outlines: Sequence[BaseGeometry], area: BaseGeometry) -> None:

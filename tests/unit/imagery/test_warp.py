@@ -218,7 +218,8 @@ def test_a_much_coarser_grid_gets_means_not_picked_pixels(
 def test_three_metres_to_ten_smooths_a_checkerboard(folder: Path, write_tif: WriteTif) -> None:
     board = (np.indices((150, 150)).sum(axis=0) % 2).astype(np.float32)
     images = open_local(
-        [write_tif(folder / "board.tif", board, transform=FINE, descriptions=["red"])]
+        [write_tif(folder / "board.tif", board, transform=FINE, descriptions=["red"])],
+        nodata=math.nan,
     )
     inner = read(images, scan_grid(images, 10.0))[2:-2, 2:-2]
     # Bilinear alone would swing between 0 and 1.

@@ -16,6 +16,7 @@ from rasterio.features import geometry_mask
 from rasterio.windows import Window
 from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
+from shapely.geometry.polygon import orient
 
 from sluice.base.arrays import BoolHW
 from sluice.base.files import open_raster
@@ -56,10 +57,11 @@ def part_near(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
         area: In EPSG:4326.
         geobox: In UTM.
     """
-    part: BaseGeometry = shapely.clip_by_rect(
-        area, *outline_lonlat(geobox).buffer(_NEAR_DEGREES).bounds
-    )
-    return part
+    part = shapely.clip_by_rect(area, *outline_lonlat(geobox).buffer(_NEAR_DEGREES).bounds)
+    # A touch at the edge is a line, and not part of the area.
+    pieces = shapely.get_parts(shapely.get_parts(part))
+    near: BaseGeometry = shapely.union_all(pieces[shapely.get_dimensions(pieces) == 2])
+    return near
 
 
 def measure_coverage(
@@ -84,21 +86,26 @@ def measure_coverage(
     wanted_ha = _geodesic_ha(wanted)
     inside = wanted if area is None else wanted.intersection(outline)
     inside_ha = _geodesic_ha(inside)
+    near = None if area is None else part_near(area, geobox)
     with open_raster(score_path) as score:
-        pixels, observed = _count(score, None if area is None else part_near(area, geobox))
-    # An area smaller than a pixel has no pixel centre in it, and so no share.
+        pixels, observed = _count(score, near)
+        if not pixels:
+            # An area smaller than a pixel may have no pixel's centre in it.
+            pixels, observed = _count(score, near, all_touched=True)
     observed_ha = inside_ha * observed / pixels if pixels else 0.0
     return Coverage(area_ha=wanted_ha, not_observed_ha=max(0.0, wanted_ha - observed_ha))
 
 
 def _geodesic_ha(lonlat: BaseGeometry) -> float:
     # By quarters of the globe, and in short edges: a geodesic takes the shorter way around.
-    quarters = (shapely.clip_by_rect(lonlat, west, -90, west + 90, 90) for west in _QUARTERS)
-    parts = (shapely.segmentize(quarter, 1.0) for quarter in quarters)
-    return sum(abs(_GEOD.geometry_area_perimeter(part)[0]) for part in parts) / 1e4
+    quarters = [shapely.clip_by_rect(lonlat, west, -90, west + 90, 90) for west in _QUARTERS]
+    parts = shapely.get_parts(shapely.get_parts(shapely.segmentize(quarters, 1.0)))
+    # Rings are summed with their sign, so that holes must run the other way than shells.
+    polygons = [orient(part) for part in parts if isinstance(part, Polygon)]
+    return sum(abs(_GEOD.geometry_area_perimeter(polygon)[0]) for polygon in polygons) / 1e4
 
 
-def _count(score: Any, area: BaseGeometry | None) -> tuple[int, int]:
+def _count(score: Any, area: BaseGeometry | None, *, all_touched: bool = False) -> tuple[int, int]:
     """Pixels inside the area, and those of them that have a score."""
     shape = (
         None if area is None else gpd.GeoSeries([area], crs="EPSG:4326").to_crs(score.crs).iloc[0]
@@ -109,7 +116,13 @@ def _count(score: Any, area: BaseGeometry | None) -> tuple[int, int]:
         if shape is None:
             inside = np.ones_like(has_score)
         else:
-            inside = geometry_mask([shape], has_score.shape, _moved(score, window), invert=True)
+            inside = geometry_mask(
+                [shape],
+                has_score.shape,
+                _moved(score, window),
+                all_touched=all_touched,
+                invert=True,
+            )
         pixels += int(inside.sum())
         observed += int((has_score & inside).sum())
     return pixels, observed

@@ -87,7 +87,8 @@ def summarise(
         delineated_ha=round(float(table["delineated_ha"].sum()), 1) if outlined else None,
         area_ha=round(coverage.area_ha, 1),
         not_observed_ha=round(coverage.not_observed_ha, 1),
-        not_observed_percent=round(coverage.not_observed_percent, 2),
+        # Not rounded where that would make all or nothing of it.
+        not_observed_percent=_rounded_share(coverage.not_observed_percent),
         tiles=len(run.tiles),
         tiles_failed=sum(tile.status is TileStatus.FAILED for tile in run.tiles),
         images=len(run.scenes),
@@ -105,6 +106,11 @@ def summarise(
         largest=_largest(table),
         disclaimer=run.disclaimer,
     )
+
+
+def _rounded_share(percentage: float) -> float:
+    rounded = round(percentage, 2)
+    return percentage if rounded in (0, 100) else rounded
 
 
 def _assumed_level(run: Run) -> str | None:
@@ -173,6 +179,8 @@ def _observed(summary: Summary) -> str:
         f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
         f"of it, {_hectares(summary.not_observed_ha)}.",
     ]
+    if summary.not_observed_ha > 0:
+        lines.append("Mines there would not have been found.")
     if summary.images_without_cloud_layer:
         lines.append(
             f"No cloud layer for {summary.images_without_cloud_layer:,} of "
@@ -181,10 +189,9 @@ def _observed(summary: Summary) -> str:
     if summary.assumed_level is not None:
         name = _LEVEL_NAMES.get(summary.assumed_level, summary.assumed_level)
         lines.append(
-            f"Imagery level unknown: read as {name};\nfor surface reflectance say --sensor s2-l2a."
+            f"Imagery level unknown: read as {name};\n"
+            "for surface reflectance name it with --sensor: s2-l2a, planet-4b, planet-8b or nicfi."
         )
-    if summary.not_observed_ha > 0:
-        lines.append("Mines there would not have been found.")
     if summary.tiles_failed:
         lines.append(
             f"{summary.tiles_failed:,} of {summary.tiles:,} parts of the area failed; "
