@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import shapely
+from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray
@@ -36,13 +38,18 @@ def read_area(text: str) -> BaseGeometry:
     polygons = shapes[shapes.geom_type == "Polygon"]
     _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
     # Mended, a polygon with a spike is one and a line.
-    parts = shapely.get_parts(shapely.make_valid(polygons.to_numpy()))
-    parts = shapely.get_parts(parts)
-    area = shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
+    area = shapely.union_all(polygon_parts(shapely.make_valid(polygons.to_numpy())))
     if polygons.empty or area.is_empty or area.area == 0:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
         raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
     return area
+
+
+def polygon_parts(geometries: BaseGeometry | Sequence[BaseGeometry]) -> list[Polygon]:
+    """The polygons in geometries of any kind; points and lines, as at a touch, are left out."""
+    # Once for collections and once for the multipolygons in them.
+    parts = shapely.get_parts(shapely.get_parts(geometries))
+    return [part for part in parts if isinstance(part, Polygon)]
 
 
 def _refuse_outside_world(text: str, bounds: FloatArray, crs: str) -> None:

@@ -18,6 +18,7 @@ from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
+from sluice.app.area import polygon_parts
 from sluice.base.arrays import BoolHW
 from sluice.base.files import open_raster
 
@@ -58,9 +59,7 @@ def part_near(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
         geobox: In UTM.
     """
     part = shapely.clip_by_rect(area, *outline_lonlat(geobox).buffer(_NEAR_DEGREES).bounds)
-    # A touch at the edge is a line, and not part of the area.
-    pieces = shapely.get_parts(shapely.get_parts(part))
-    near: BaseGeometry = shapely.union_all(pieces[shapely.get_dimensions(pieces) == 2])
+    near: BaseGeometry = shapely.union_all(polygon_parts(part))
     return near
 
 
@@ -99,9 +98,9 @@ def measure_coverage(
 def _geodesic_ha(lonlat: BaseGeometry) -> float:
     # By quarters of the globe, and in short edges: a geodesic takes the shorter way around.
     quarters = [shapely.clip_by_rect(lonlat, west, -90, west + 90, 90) for west in _QUARTERS]
-    parts = shapely.get_parts(shapely.get_parts(shapely.segmentize(quarters, 1.0)))
+    short = [shapely.segmentize(quarter, 1.0) for quarter in quarters]
     # Rings are summed with their sign, so that holes must run the other way than shells.
-    polygons = [orient(part) for part in parts if isinstance(part, Polygon)]
+    polygons = [orient(part) for part in polygon_parts(short)]
     return sum(abs(_GEOD.geometry_area_perimeter(polygon)[0]) for polygon in polygons) / 1e4
 
 
