@@ -58,7 +58,19 @@ def write_mostly_empty(path: Path, side: int) -> Path:
 
 def peak_mb(image: Path, model: Path, out: Path) -> float:
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, "scan", image, "--model", model, "--out", out, "--workers", "2"],
+        [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "scan",
+            image,
+            "--model",
+            model,
+            "--out",
+            out,
+            "--workers",
+            "2",
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -10,7 +10,8 @@ from sluice.app.loading import CompositeLoader
 from sluice.base.errors import BandNotFound, ConfigError
 from sluice.base.grid import PixelWindow
 from sluice.base.records import ModelInput
-from sluice.imagery.local import LocalImages, open_local
+from sluice.imagery.local import open_local
+from sluice.imagery.scenes import SceneImages
 
 SHAPE = (120, 140)
 GEOBOX = utm_geobox(SHAPE)
@@ -19,7 +20,7 @@ CLOUD_A, CLOUD_B, CLOUD_BOTH = Patch(10, 10, 25, 30), Patch(60, 20, 20, 20), Pat
 
 
 @pytest.fixture(scope="module")
-def two_dates(tmp_path_factory) -> LocalImages:
+def two_dates(tmp_path_factory) -> SceneImages:
     folder = tmp_path_factory.mktemp("dates")
     bands = forest_with([Patch(0, 0, 120, 70)], SHAPE, colours=("red", "green"))
     a = write_dated_folder(

@@ -28,7 +28,8 @@ from sluice.app.products.write import write_products
 from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene, TileOutcome
 from sluice.base.windows import ScoredWindows, WindowLattice
-from sluice.imagery.local import LocalImages, open_local
+from sluice.imagery.local import open_local
+from sluice.imagery.scenes import SceneImages
 from sluice.imagery.target_grid import scan_grid
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
@@ -56,7 +57,7 @@ class _Plan:
 
     config: ScanConfig
     area: BaseGeometry | None
-    images: LocalImages
+    images: SceneImages
     package: ModelPackage
     predictor: WindowPredictor
     geobox: GeoBox

@@ -6,7 +6,8 @@
     │  ├─ ItemNotFound    nothing there, or nothing over the area
     │  ├─ AssetReadError  there, but unreadable
     │  ├─ AuthError
-    │  └─ RateLimited
+    │  ├─ RateLimited
+    │  └─ SourceUnavailable  no answer, or broken off: may work later
     ├─ DataError          readable, but not what the step needs
     │  ├─ BandNotFound
     │  ├─ ShapeMismatch
@@ -76,6 +77,15 @@ class AuthError(SourceError):
 
 class RateLimited(SourceError):
     """The source asks to slow down."""
+
+
+class SourceUnavailable(SourceError):
+    """The source did not answer in time, broke off, or says that it cannot at present."""
+
+
+def is_retryable(err: Exception) -> bool:
+    """Whether the same request may succeed a little later."""
+    return isinstance(err, RateLimited | SourceUnavailable)
 
 
 class DataError(SluiceError):

@@ -41,11 +41,21 @@ class Scene(Record):
     sensor: str | None = None
     """`Sensor.id`, None where unknown."""
     acquired: dt.date | None = None
+    acquired_at: dt.datetime | None = None
+    """Moment of the acquisition, UTC, where the source tells it."""
+    tile: str | None = None
+    """Sentinel-2 tile, `21MVN`."""
+    orbit_state: str | None = None
+    """`ascending` or `descending`, for radar."""
+    cloud_cover: float | None = None
+    """Percent of the whole scene, as its catalogue says."""
     processing_baseline: str | None = None
     bands: tuple[str, ...] = ()
     """Common names, in file order."""
     sky_layer: str | None = None
     """The cloud information used: `scl`, `qa60`, `clp`, `cld`, `udm2`, or None."""
+    sky_from: str | None = None
+    """Id of the other scene that lent its cloud layer: the L2A product of an L1C one."""
     scale: float = 1.0
     offset: float = 0.0
     radiometry_from: str = ""
@@ -54,6 +64,17 @@ class Scene(Record):
     """Of a local file; of several, of their sorted hashes in hexadecimal, joined by newlines."""
     files: dict[str, str] = {}
     """SHA-256 of each local file used, by its path within the folder, or its name."""
+
+
+class LeftOut(Record):
+    """A scene that was found and not used."""
+
+    scene_id: str
+    href: str
+    reason: str
+    """Why, in words for a person."""
+    tiles: int = 0
+    """Tiles for which it was wanted and could not be read; 0 where it was refused beforehand."""
 
 
 class TileStatus(StrEnum):
@@ -78,6 +99,8 @@ class TileOutcome(Record):
     """Windows that were scored."""
     reason: str | None = None
     """Why it failed."""
+    left_out: dict[str, str] = {}
+    """Scenes that could not be read for it, by id, and why; it was made of the others."""
 
 
 class Detection(Record):

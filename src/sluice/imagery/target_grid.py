@@ -15,7 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import GridMismatch
 from sluice.base.grid import BBox, PixelWindow, is_metric_north_up, shifted, utm_crs, utm_grid
-from sluice.imagery.local import LocalImages
+from sluice.imagery.scenes import SceneImages
 from sluice.imagery.warp import aligned_shift, crs_of
 
 _EDGE_PARTS = 32
@@ -27,7 +27,7 @@ _LEAST_COVERED = 0.05
 """Of a grid that is not small: the rest would cost its time and hold nothing."""
 
 
-def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = None) -> GeoBox:
+def scan_grid(images: SceneImages, gsd_m: float, area: BaseGeometry | None = None) -> GeoBox:
     """The UTM grid over all scenes, cut to an area.
 
     Where the scenes have pixels of `gsd_m` on common UTM grid lines, those lines are used, and
@@ -65,7 +65,7 @@ def scan_grid(images: LocalImages, gsd_m: float, area: BaseGeometry | None = Non
     return utm_grid(box, crs, gsd_m)
 
 
-def _common_grid(images: LocalImages, gsd_m: float) -> GeoBox | None:
+def _common_grid(images: SceneImages, gsd_m: float) -> GeoBox | None:
     """The grid over all scenes on the lines they share, None where they share none."""
     grids = []
     for scene in images.scenes:

@@ -22,14 +22,15 @@ from sluice.base.errors import (
 )
 from sluice.base.files import sha256_file
 from sluice.base.protocols import ImagerySource
-from sluice.imagery.local import LocalImages, open_local
+from sluice.imagery.local import open_local
+from sluice.imagery.scenes import SceneImages
 
 WriteTif = Callable[..., Path]
 
 COUNTS = np.random.default_rng(1).integers(1, 4000, (3, 40, 50), dtype=np.uint16)
 
 
-def read_own(images: LocalImages, *bands: str) -> np.ndarray:
+def read_own(images: SceneImages, *bands: str) -> np.ndarray:
     (scene,) = images.scenes
     return images.read(scene, bands, images.source_grids(scene)[0]).data_bhw
 

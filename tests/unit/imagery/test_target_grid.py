@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.base.errors import GridMismatch
-from sluice.imagery.local import LocalImages, open_local
+from sluice.imagery.local import open_local
+from sluice.imagery.scenes import SceneImages
 from sluice.imagery.target_grid import scan_grid
 from sluice.imagery.warp import aligned_shift
 
@@ -31,7 +32,7 @@ def place(
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory, write_tif: WriteTif) -> LocalImages:
+def one(tmp_path_factory: pytest.TempPathFactory, write_tif: WriteTif) -> SceneImages:
     """One scene whose lines are no multiples of its pixel."""
     return open_local([place(write_tif, tmp_path_factory.mktemp("one") / "a.tif", 600003, 700007)])
 
@@ -43,7 +44,7 @@ def lonlat(xmin: float, ymin: float, xmax: float, ymax: float) -> shapely.Polygo
     return shapely.Polygon([to_lonlat.transform(*corner) for corner in corners])
 
 
-def test_a_utm_image_keeps_its_own_grid(one: LocalImages) -> None:
+def test_a_utm_image_keeps_its_own_grid(one: SceneImages) -> None:
     grid = scan_grid(one, 10.0)
     assert grid == one.source_grids(one.scenes[0])[0]
     other = scan_grid(one, 20.0)
@@ -59,7 +60,7 @@ def test_a_utm_image_keeps_its_own_grid(one: LocalImages) -> None:
 )
 @settings(max_examples=50, deadline=None)
 def test_an_area_cuts_whole_pixels_that_cover_it(
-    one: LocalImages, x: float, y: float, width: float, height: float
+    one: SceneImages, x: float, y: float, width: float, height: float
 ) -> None:
     whole = scan_grid(one, 10.0)
     xmin, ymin = 600003 + x, 699607 + y
@@ -140,7 +141,7 @@ def test_scenes_of_two_zones_go_into_the_zone_of_the_area_or_the_middle(
     assert everything.shape.x > 80
 
 
-def test_a_point_gets_a_pixel(one: LocalImages, tmp_path: Path, write_tif: WriteTif) -> None:
+def test_a_point_gets_a_pixel(one: SceneImages, tmp_path: Path, write_tif: WriteTif) -> None:
     point = lonlat(600250, 699800, 600251, 699801).centroid
     assert scan_grid(one, 10.0, point).shape.yx == (1, 1)
     grid = scan_grid(one, 20.0, point)
@@ -148,7 +149,7 @@ def test_a_point_gets_a_pixel(one: LocalImages, tmp_path: Path, write_tif: Write
     assert 1 <= grid.shape.x <= 2
 
 
-def test_no_overlap_names_both_boxes_in_degrees(one: LocalImages) -> None:
+def test_no_overlap_names_both_boxes_in_degrees(one: SceneImages) -> None:
     # Latitude and longitude exchanged, as happens.
     with pytest.raises(GridMismatch, match=r"images lie within \(-2\.09.*\(6\.0000, -2\.1000"):
         scan_grid(one, 10.0, shapely.box(6.0, -2.1, 6.4, -2.0))

@@ -19,7 +19,8 @@ from rasterio.vrt import WarpedVRT
 
 from sluice.base.errors import ConfigError, GridMismatch
 from sluice.base.grid import PixelWindow, utm_grid
-from sluice.imagery.local import LocalImages, open_local
+from sluice.imagery.local import open_local
+from sluice.imagery.scenes import SceneImages
 from sluice.imagery.target_grid import scan_grid
 from sluice.imagery.warp import aligned_shift, plan_read
 
@@ -40,7 +41,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def sources(folder: Path, write_tif: WriteTif) -> dict[str, LocalImages]:
+def sources(folder: Path, write_tif: WriteTif) -> dict[str, SceneImages]:
     """The same gappy pixels on three grids."""
     places = {
         "utm": ("EPSG:32630", Affine(10, 0, 600000, 0, -10, 700000)),
@@ -56,11 +57,11 @@ def sources(folder: Path, write_tif: WriteTif) -> dict[str, LocalImages]:
 
 
 @pytest.fixture(scope="module")
-def grids(sources: dict[str, LocalImages]) -> dict[tuple[str, float], GeoBox]:
+def grids(sources: dict[str, SceneImages]) -> dict[tuple[str, float], GeoBox]:
     return {(name, gsd): scan_grid(images, gsd) for name, images in sources.items() for gsd in GSDS}
 
 
-def read(images: LocalImages, geobox: GeoBox) -> np.ndarray:
+def read(images: SceneImages, geobox: GeoBox) -> np.ndarray:
     return images.read(images.scenes[0], ["red"], geobox).data_bhw[0]
 
 
@@ -72,7 +73,7 @@ def read(images: LocalImages, geobox: GeoBox) -> np.ndarray:
 )
 @settings(max_examples=60, deadline=None)
 def test_a_window_on_the_files_own_lines_is_a_copy(
-    sources: dict[str, LocalImages], row: int, col: int, height: int, width: int
+    sources: dict[str, SceneImages], row: int, col: int, height: int, width: int
 ) -> None:
     images = sources["utm"]
     (own,) = images.source_grids(images.scenes[0])
@@ -91,7 +92,7 @@ def test_a_window_on_the_files_own_lines_is_a_copy(
 @settings(max_examples=60, deadline=None)
 def test_two_halves_are_the_whole(
     *,
-    sources: dict[str, LocalImages],
+    sources: dict[str, SceneImages],
     grids: dict[tuple[str, float], GeoBox],
     name: str,
     gsd_m: float,
