@@ -44,6 +44,7 @@ test: $(DEV)
 	$(BIN)/pytest
 
 bench: $(DEV)
+	$(PIP) -e ".[$(EXTRAS),bench]"
 	$(BIN)/python -m bench
 
 proof: $(DEV)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.composites import compare_composites, measure_composite_memory
 from bench.dense import compare_dense
 from bench.images import make_pattern, write_image
 from bench.keras_peer import compare_keras
@@ -40,10 +41,15 @@ class Sizes:
     """Side of the image of the whole scan."""
     memory_px: tuple[int, int]
     bf16_px: int
+    composite_px: int
+    composite_dates: int
+    composite_rounds: int
+    tile_px: int
+    """Side of the whole tile whose composite's memory is measured."""
 
 
-FULL = Sizes(1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400)
-QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700)
+FULL = Sizes(1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400, 2048 // 6 * 6, 20, 3, 10_980)
+QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960)
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,21 @@ class Bench:
         images = {side: self.image(side) for side in self.sizes.memory_px}
         return measure_memory(images, self.work, self.model)
 
+    def composite(self) -> list[Row]:
+        """Composites against their peer."""
+        sizes = self.sizes
+        return compare_composites(
+            self.work,
+            size_px=sizes.composite_px,
+            dates=sizes.composite_dates,
+            rounds=sizes.composite_rounds,
+        )
+
+    def composite_memory(self) -> list[Row]:
+        """Peak memory of a whole tile's composite."""
+        dates = self.sizes.composite_dates
+        return measure_composite_memory(self.work, size_px=self.sizes.tile_px, dates=dates)
+
 
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "dense": Bench.dense,
@@ -98,6 +119,8 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "scan": Bench.scan,
     "bf16": Bench.bf16,
     "memory": Bench.memory,
+    "composite": Bench.composite,
+    "composite-memory": Bench.composite_memory,
 }
 
 

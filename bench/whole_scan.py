@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 
@@ -39,15 +40,15 @@ class ScanFigures:
         """In GB."""
         return f"{self.peak_bytes / 1e9:.2f} GB"
 
-    @property
-    def stages_in_words(self) -> str:
-        """Seconds by stage; what are sums over threads is called so."""
-        words = []
-        for name, seconds in self.stages_s.items():
-            threads = self.threads[name]
-            summed = f" (sum of {threads} threads)" if threads > 1 else ""
-            words.append(f"{name} {seconds:.1f}{summed}")
-        return ", ".join(words)
+
+def stages_in_words(figures: dict[str, Any]) -> str:
+    """Seconds by stage; what are sums over threads is called so."""
+    words = []
+    for name, seconds in figures["stages_s"].items():
+        threads = figures["threads"][name]
+        summed = f" (sum of {threads} threads)" if threads > 1 else ""
+        words.append(f"{name} {seconds:.1f}{summed}")
+    return ", ".join(words)
 
 
 def run_scan(image: Path, out: Path, model: str, **options: str) -> ScanFigures:
@@ -83,7 +84,7 @@ def measure_speed(image: Path, work: Path, model: str) -> list[Row]:
                 f"{took.area_km2 / took.wall_s:,.0f} km²/s",
                 SPEED_TARGET,
                 f"{took.area_km2:,.0f} km² in {took.wall_s:.1f} s on {core_count()} cores "
-                f"({took.cpu_s:.1f} s of processor time); seconds: {took.stages_in_words}; "
+                f"({took.cpu_s:.1f} s of processor time); seconds: {stages_in_words(vars(took))}; "
                 f"peak {took.peak_in_words}; {took.sites:,} sites",
             )
         )
@@ -101,7 +102,7 @@ def measure_memory(images: dict[int, Path], work: Path, model: str) -> list[Row]
                 took.peak_in_words,
                 MEMORY_TARGET,
                 f"{took.area_km2:,.0f} km² in {took.wall_s:.0f} s; "
-                f"seconds: {took.stages_in_words}; {took.sites:,} sites",
+                f"seconds: {stages_in_words(vars(took))}; {took.sites:,} sites",
             )
         )
     return rows

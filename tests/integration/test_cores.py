@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scenes import Patch, forest_with, utm_geobox, write_image
-from sluice.app import workflows
+from sluice.app import planning, workflows
 from sluice.app.config import ScanConfig
 from sluice.models.predictor import WindowPredictor
 
@@ -41,8 +41,8 @@ def test_cores_that_tiles_leave_go_to_the_engine(settings, threads, calls, confi
         asked.append((kwargs["threads"], kwargs["calls"]))
         raise Stop
 
-    monkeypatch.setattr(workflows, "_cores", lambda: 8)
-    monkeypatch.setattr(workflows, "WindowPredictor", notice)
+    monkeypatch.setattr(planning, "usable_cores", lambda: 8)
+    monkeypatch.setattr(planning, "WindowPredictor", notice)
     with pytest.raises(Stop):
         workflows.scan(config.model_copy(update=settings))
     assert asked == [(threads, calls)]
@@ -51,12 +51,15 @@ def test_cores_that_tiles_leave_go_to_the_engine(settings, threads, calls, confi
 def test_the_bench_times_every_stage_of_a_scan(config, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
     child = importlib.import_module("bench.scan_child")
-    with child.timed_stages() as seconds:
+    with child.timed_stages(child.STAGES) as seconds:
         workflows.scan(config.model_copy(update={"tile_px": 100, "workers": 2}))
     assert {stage: sum(taken.values()) > 0 for stage, taken in seconds.items()} == dict.fromkeys(
         child.STAGES, True
     )
     # Not the thread that waits for the tiles.
     assert not {*seconds["read"], *seconds["predict"]} & {threading.get_ident()}
-    with pytest.raises(RuntimeError, match="nothing of the stage open"), child.timed_stages():
+    with (
+        pytest.raises(RuntimeError, match="nothing of the stage open"),
+        child.timed_stages(child.STAGES),
+    ):
         pass

@@ -115,7 +115,6 @@ def test_an_area_elsewhere(refused, image) -> None:
         ("-2,6,-1", "four numbers"),
         ("nan,6,-1,7", "check the order"),
         ("nowhere.geojson", "no such file"),
-        ("/", "not opened"),
     ],
 )
 def test_an_area_that_is_none(area, said, refused, image) -> None:

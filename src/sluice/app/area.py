@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import antimeridian
 import numpy as np
 import shapely
 from shapely import Polygon
@@ -14,6 +16,76 @@ from shapely.geometry.base import BaseGeometry
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
 from sluice.base.files import read_vector
+from sluice.base.grid import utm_crs
+from sluice.base.vector_content import KINDS
+
+_FARTHEST_DEGREES = 6.0
+"""From a zone's central meridian: UTM's scale is off by half a percent there, not more."""
+
+
+@dataclass(frozen=True)
+class NamedArea:
+    """An area and what its results are called."""
+
+    name: str
+    """Legal as a folder's name; empty for the only one."""
+    geometry: BaseGeometry
+    """In longitude and latitude (WGS 84)."""
+
+
+def read_areas(text: str) -> list[NamedArea]:
+    """Read one area, or each of a folder's.
+
+    Args:
+        text: As for `read_area`, or a folder of vector files: one area for each file.
+
+    Raises:
+        ConfigError: See `read_area`; or the folder holds no vector file.
+        SourceError: A file cannot be read.
+    """
+    folder = Path(text)
+    if not folder.is_dir():
+        return [NamedArea("", read_area(text))]
+    suffixes = {*KINDS, ".parquet", ".geoparquet"}
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes)
+    if not files:
+        raise ConfigError(
+            f"{text}: holds no area; put one file for each area there "
+            "(GeoPackage, GeoJSON, Shapefile, KML)"
+        )
+    stems = [path.stem for path in files]
+    names = [path.name if stems.count(path.stem) > 1 else path.stem for path in files]
+    return [NamedArea(name, read_area(str(path))) for name, path in zip(names, files, strict=True)]
+
+
+def map_parts(area: BaseGeometry) -> list[NamedArea]:
+    """Cut an area into parts that each fit on one UTM grid, named `utm21` and the like.
+
+    One part without a name where all of it does: on one side of 180 degrees of longitude, and
+    within six degrees of the central meridian of the zone of its middle. Else a part for each
+    zone that it touches.
+
+    Args:
+        area: In longitude and latitude, from -180 to 180 degrees.
+    """
+    west, south, east, north = area.bounds
+    middle = area.envelope.centroid
+    zone = utm_zone(utm_crs(middle.x, middle.y).epsg or 0)
+    meridian = 6 * zone - 183
+    if max(abs(west - meridian), abs(east - meridian)) <= _FARTHEST_DEGREES:
+        return [NamedArea("", area)]
+    parts = []
+    for number in range(1, 61):
+        strip = shapely.clip_by_rect(area, 6 * number - 186, south, 6 * number - 180, north)
+        polygons = polygon_parts(strip)
+        if polygons:
+            parts.append(NamedArea(f"utm{number:02d}", shapely.union_all(polygons)))
+    return parts
+
+
+def utm_zone(epsg: int) -> int:
+    """Number of the zone of a WGS 84 / UTM code, 32601 to 32660 or 32701 to 32760."""
+    return epsg % 100
 
 
 def read_area(text: str) -> BaseGeometry:
@@ -35,7 +107,8 @@ def read_area(text: str) -> BaseGeometry:
     frame = read_vector(Path(text))
     # Collections may hold polygons beside other shapes.
     shapes = frame.geometry.to_crs("EPSG:4326").explode(ignore_index=True)
-    polygons = shapes[shapes.geom_type == "Polygon"]
+    polygons = shapes[shapes.geom_type == "Polygon"].map(_within_180)
+    polygons = polygons.explode(ignore_index=True)
     _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
     # Mended, a polygon with a spike is one and a line.
     area = shapely.union_all(polygon_parts(shapely.make_valid(polygons.to_numpy())))
@@ -43,6 +116,21 @@ def read_area(text: str) -> BaseGeometry:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
         raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
     return area
+
+
+def _within_180(polygon: Polygon) -> BaseGeometry:
+    """Cut a polygon that crosses 180 degrees there, however its author wrote that.
+
+    Some write 179, 181, some 179, -179; the second looks like a belt around the world.
+    """
+    west, _, east, _ = polygon.bounds
+    longitudes = np.abs(shapely.get_coordinates(polygon)[:, 0])
+    jumps = east - west > 180 and longitudes.min() > 90
+    beyond = max(abs(west), abs(east)) > 180 and max(abs(west), abs(east)) <= 270
+    if not (jumps or beyond):
+        return polygon
+    fixed: BaseGeometry = antimeridian.fix_polygon(polygon, fix_winding=True, great_circle=False)
+    return fixed
 
 
 def polygon_parts(geometries: BaseGeometry | Sequence[BaseGeometry]) -> list[Polygon]:
@@ -92,11 +180,19 @@ def _as_box(text: str) -> BaseGeometry | None:
             f"got {len(numbers)}"
         )
     west, south, east, north = numbers
-    if not all(map(math.isfinite, numbers)) or not (
-        -180 <= west < east <= 180 and -90 <= south < north <= 90
-    ):
-        raise ConfigError(
-            f"area {text!r}: a box is west,south,east,north in degrees with west < east and "
-            "south < north; check the order"
-        )
+    if not all(map(math.isfinite, numbers)) or not -90 <= south < north <= 90:
+        raise _no_box(text)
+    if -180 <= east < west <= 180 and west - east > 180:
+        # From Fiji to Tonga: 177,-19,-175,-16.
+        sides = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
+        return shapely.MultiPolygon([side for side in sides if side.area > 0])
+    if not -180 <= west < east <= 180:
+        raise _no_box(text)
     return shapely.box(west, south, east, north)
+
+
+def _no_box(text: str) -> ConfigError:
+    return ConfigError(
+        f"area {text!r}: a box is west,south,east,north in degrees with west < east (unless it "
+        "crosses 180 degrees) and south < north; check the order"
+    )

@@ -4,70 +4,158 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sluice.base.errors import ConfigError
+from sluice.base.methods import Method
+from sluice.base.periods import Period, parse_span
+
+if TYPE_CHECKING:
+    from sluice.imagery.remote import RemoteAccess
 
 DEFAULT_PRIOR = 0.001
 """One window in a thousand holds a mine: about the order found over whole basins."""
+DEFAULT_CACHE_GB = 5.0
 
 # Where the command line calls a field otherwise.
 _OPTIONS = {
     "stride_m": "--stride",
     "min_footprint_ha": "--min-area",
     "cloud_margin_px": "--cloud-margin",
+    "first": "--from",
+    "last": "--to",
+    "method": "--reduce",
+    "gsd_m": "--pixel",
+    "layers": "--layers",
 }
+_Config = TypeVar("_Config", bound=BaseModel)
 
 
-class ScanConfig(BaseModel):
-    """One scan."""
+class ImageryConfig(BaseModel):
+    """Where images come from, and how they become one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    images: tuple[Path, ...] = Field(min_length=1)
+    images: tuple[Path, ...] = ()
     """Multi-band GeoTIFFs, or folders of single-band files; together one period."""
     out: Path
-    model: str = "default"
     area: str | None = None
-    """`west,south,east,north` or a vector file."""
+    """`west,south,east,north`, a vector file, or a folder of them."""
     sensor: str | None = None
     bands: tuple[str, ...] | None = None
     """Names of a file's bands, in file order."""
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = Field(default=None, allow_inf_nan=True)
+    source: str | None = None
+    """A catalogue, in place of `images`: a preset's name, an address, a file or a folder."""
+    collection: str | None = None
+    """Of a STAC API; None takes the preset's for the sensor."""
+    first: str | None = None
+    """Year, month or day."""
+    last: str | None = None
+    every: str = "none"
+    """See `base.periods.EVERY_MONTHS`."""
+    max_cloud: float | None = Field(default=None, ge=0, le=100)
+    """Percent of a scene, as its catalogue says; cloudier ones are not looked at."""
+    method: Method = "median"
+    min_looks: int = Field(default=1, ge=1, le=100)
+    """Clear looks that a pixel needs to count as observed."""
+    guard: bool = True
+    """Give bright ground back that the cloud layer calls cloud on most dates."""
+    cloud_margin_px: int = Field(default=2, ge=0, le=50)
+    workers: int | None = Field(default=None, ge=1, le=256)
+    """Tiles at a time; None takes one for each core, up to 8."""
+    tile_px: int | None = Field(default=None, ge=64, le=16384)
+    """None takes what memory allows, up to 1,024."""
+    failure_budget: float = Field(default=0.1, ge=0, lt=1)
+    cache_gb: float = Field(default=DEFAULT_CACHE_GB, ge=0)
+    """Most that is kept of what was downloaded; 0 keeps nothing."""
+    overwrite: bool = False
+    """Replace a finished run in `out`."""
+
+    @property
+    def period(self) -> Period | None:
+        """The whole span of time asked for; None where images are named one by one."""
+        if self.first is None or self.last is None:
+            return None
+        return parse_span(self.first, self.last)
+
+    @model_validator(mode="after")
+    def _one_road(self) -> Self:
+        catalogue = {
+            "--area": self.area,
+            "--from": self.first,
+            "--to": self.last,
+        }
+        if self.source is None:
+            if not self.images:
+                raise ConfigError(
+                    "no image given; name a GeoTIFF or a folder of band files, or a catalogue: "
+                    "--source earth-search --area … --from 2024-01 --to 2024-12"
+                )
+            stray = [name for name in ("--from", "--to") if catalogue[name] is not None]
+            stray += ["--every"] if self.every != "none" else []
+            stray += ["--max-cloud"] if self.max_cloud is not None else []
+            stray += ["--collection"] if self.collection is not None else []
+            if stray:
+                raise ConfigError(
+                    f"{', '.join(stray)}: belongs to a catalogue; images named one by one are one "
+                    "period: leave it out, or give --source"
+                )
+            return self
+        if self.images:
+            raise ConfigError(
+                f"both images ({self.images[0]}) and --source {self.source} are given; choose one"
+            )
+        missing = [name for name, value in catalogue.items() if value is None]
+        if missing:
+            raise ConfigError(
+                f"--source {self.source} needs {' and '.join(missing)}; for example "
+                "--area area.gpkg --from 2024-01 --to 2024-12"
+            )
+        return self
+
+
+class ScanConfig(ImageryConfig):
+    """One scan, or one for each area and period."""
+
+    model: str = "default"
     prior: float = Field(default=DEFAULT_PRIOR, gt=0, lt=1)
     """Share of windows expected to hold a mine."""
     stride_m: float | None = Field(default=None, gt=0)
     """Distance between windows; None takes the manifest's."""
     min_footprint_ha: float = Field(default=2.0, ge=0)
     """Smallest mapping unit."""
-    cloud_margin_px: int = Field(default=2, ge=0, le=50)
     engine: Literal["auto", "onnxruntime", "openvino"] = "auto"
     precision: Literal["f32", "bf16"] = "f32"
-    workers: int | None = Field(default=None, ge=1, le=256)
-    """Tiles at a time; None takes one for each core, up to 8."""
     processes: bool = False
     """Work on tiles in processes of their own instead of threads."""
-    tile_px: int = Field(default=1024, ge=64, le=16384)
-    failure_budget: float = Field(default=0.1, ge=0, lt=1)
     any_level: bool = False
     """Scan imagery that the model's manifest does not name; kept in the record of the run."""
-    overwrite: bool = False
-    """Replace a finished run in `out`."""
 
 
-def make_config(**values: Any) -> ScanConfig:
-    """Build a scan's configuration.
+class CompositeConfig(ImageryConfig):
+    """One composite, or one for each area and period."""
+
+    layers: tuple[str, ...] = ("blue", "green", "red", "nir")
+    """Bands and indices to write, by STAC common names and the names of indices."""
+    gsd_m: float = Field(default=10.0, ge=1, le=1000)
+    """Pixel side in metres."""
+
+
+def make_config(kind: type[_Config], **values: Any) -> _Config:
+    """Build a command's configuration.
 
     Raises:
-        ConfigError: A value is out of its range; the message names the first.
+        ConfigError: A value is out of its range, or two contradict each other; the message
+            names the first.
     """
     try:
-        return ScanConfig(**values)
+        return kind(**values)
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         field = str(first["loc"][0])
@@ -84,3 +172,56 @@ def models_folder() -> Path:
     """Where imported and trained models are kept: `SLUICE_MODELS`, or the user's data folder."""
     chosen = os.environ.get("SLUICE_MODELS")
     return Path(chosen) if chosen else Path(typer.get_app_dir("sluice")) / "models"
+
+
+def cache_folder() -> Path:
+    """Where downloaded pixels are kept: `SLUICE_CACHE`, or the user's data folder."""
+    chosen = os.environ.get("SLUICE_CACHE")
+    return Path(chosen) if chosen else Path(typer.get_app_dir("sluice")) / "cache"
+
+
+def access_for(source: str, cache_gb: float) -> RemoteAccess:
+    """How the files of a source are fetched: patience, cache, and credentials from the environment.
+
+    `CDSE_S3_ACCESS_KEY` and `CDSE_S3_SECRET_KEY` open Copernicus Data Space, `AWS_ACCESS_KEY_ID`
+    and `AWS_SECRET_ACCESS_KEY` buckets of Amazon whose reader pays (with
+    `AWS_REQUEST_PAYER=requester`); `SLUICE_BEARER_TOKEN` is shown to `SLUICE_BEARER_HOSTS`.
+
+    Args:
+        source: As given to `--source`.
+        cache_gb: Limit of the cache; 0 keeps nothing.
+
+    Raises:
+        ConfigError: Half of a pair is there.
+    """
+    # GDAL is behind it, and `--help` needs none.
+    from sluice.imagery.remote import RemoteAccess  # noqa: PLC0415
+
+    common: dict[str, Any] = {
+        "cache_folder": cache_folder() if cache_gb > 0 else None,
+        "cache_bytes": int(cache_gb * 1e9),
+    }
+    env = os.environ
+    if source == "planetary-computer" or "planetarycomputer." in source:
+        return RemoteAccess(sign="planetary-computer", **common)
+    if source == "cdse" or "dataspace.copernicus." in source:
+        return RemoteAccess(
+            s3_endpoint="https://eodata.dataspace.copernicus.eu",
+            s3_region="default",
+            s3_key=env.get("CDSE_S3_ACCESS_KEY"),
+            s3_secret=env.get("CDSE_S3_SECRET_KEY"),
+            **common,
+        )
+    pays = env.get("AWS_REQUEST_PAYER") == "requester"
+    token = env.get("SLUICE_BEARER_TOKEN")
+    hosts = tuple(filter(None, env.get("SLUICE_BEARER_HOSTS", "").split(",")))
+    return RemoteAccess(
+        s3_key=env.get("AWS_ACCESS_KEY_ID") if pays else None,
+        s3_secret=env.get("AWS_SECRET_ACCESS_KEY") if pays else None,
+        s3_session=env.get("AWS_SESSION_TOKEN") if pays else None,
+        s3_region=env.get("AWS_REGION", "us-west-2"),
+        requester_pays=pays,
+        bearer_token=token,
+        bearer_hosts=hosts,
+        **common,
+    )

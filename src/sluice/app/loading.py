@@ -1,33 +1,258 @@
-"""From scenes to a model's inputs: read, take away clouds, reduce to one image."""
+"""From scenes to one image of a period: read, take away clouds, reduce."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import datetime as dt
+import functools
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from sluice.base.errors import BandNotFound, ConfigError
-from sluice.base.protocols import ImagerySource
+from sluice.base.arrays import ArrayBHW, ArrayHW, ArrayTBHW, ArrayTHW, BoolHW, BoolTHW
+from sluice.base.errors import (
+    AuthError,
+    BandNotFound,
+    ConfigError,
+    GridMismatch,
+    SourceError,
+    SourceUnavailable,
+)
+from sluice.base.grid import PixelWindow
+from sluice.base.methods import Method
 from sluice.base.raster import Raster
-from sluice.base.records import ModelInput
+from sluice.base.records import ModelInput, Scene
+from sluice.base.sensors import find_sensor
 from sluice.composite.adapt import adapt_bands
-from sluice.composite.clear import clear_sky
-from sluice.composite.reduce import median_of_clear
+from sluice.composite.clear import clear_sky, sort_sky
+from sluice.composite.guard import give_back_stable_ground
+from sluice.composite.reduce import last_clear_day, reduce_stack
+from sluice.composite.sar import BackscatterMethod, combine_directions, from_db, reduce_backscatter
+from sluice.imagery.scenes import SceneImages
+
+_BLOCK_PX = 256
+_OVERCAST = 0.98
+"""Of a block of 256 x 256 px: the little that is left shines through thin cloud mostly."""
+_READERS = 12
+_VISIBLE = ("blue", "green", "red")
+_UNDATED = dt.date(1970, 1, 1)
+"""Before any look, so that a dated one counts as the last."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the looks of a period become one image."""
+
+    method: Method = "median"
+    min_looks: int = 1
+    """Clear looks that a pixel needs."""
+    cloud_margin_px: int = 2
+    """Pixels around cloud and shadow that are not trusted either."""
+    guard: bool = True
+    """Give bright ground back that the cloud layer calls cloud on most dates."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """One image of a period."""
+
+    raster: Raster
+    """NaN where there were too few clear looks."""
+    looks_hw: npt.NDArray[np.int16]
+    """(H, W), clear looks at each pixel."""
+    last_day_hw: ArrayHW
+    """(H, W) float32, days since 1970-01-01 of the last clear look, NaN where there is none."""
+
+
+@dataclass(frozen=True)
+class Compositor:
+    """Makes any part of a period's composite; pickles.
+
+    Each call reads the scenes for its part of the grid only, so memory is bounded by the tile.
+    A pixel does not depend on the part it is read in.
+    """
+
+    source: SceneImages
+    bands: tuple[str, ...]
+    """Common names, in the order to give."""
+    recipe: Recipe = Recipe()
+    adapt: Mapping[str, Sequence[tuple[float, float]] | None] = field(default_factory=dict)
+    """By sensor: (gain, offset) for each band, from the model's manifest."""
+
+    def __call__(self, geobox: GeoBox) -> Composite:
+        """Compose a part of the grid.
+
+        Raises:
+            SourceError: More than half of the scenes could not be read.
+        """
+        scenes = [scene for scene in self.source.scenes if self.source.meets(scene, geobox)]
+        failed: dict[str, SourceError | GridMismatch] = {}
+        if all(_is_radar(scene) for scene in scenes) and scenes:
+            composite = self._of_radar(scenes, geobox, failed)
+        else:
+            composite = self._of_optical(scenes, geobox, failed)
+        _refuse_too_many(failed, len(scenes))
+        reasons = {name: str(err) for name, err in failed.items()}
+        return replace(composite, raster=replace(composite.raster, left_out=reasons))
+
+    def _of_optical(
+        self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
+    ) -> Composite:
+        skies = self._each(scenes, lambda scene: self._read_sky(scene, geobox), failed)
+        wanted = [
+            (scene, sky)
+            for scene, sky in zip(scenes, skies, strict=True)
+            if sky is not None and sky.worth_reading(guard=self.recipe.guard)
+        ]
+        images = self._each(
+            [scene for scene, _ in wanted], lambda scene: self._read(scene, geobox), failed
+        )
+        looks = [
+            (scene, sky, image)
+            for (scene, sky), image in zip(wanted, images, strict=True)
+            if image is not None
+        ]
+        if not looks:
+            return self._nothing(geobox)
+        shape = geobox.shape.yx
+        stack = np.empty((len(looks), len(self.bands), *shape), np.float32)
+        clear = np.empty((len(looks), *shape), np.bool_)
+        for k, (_, sky, image) in enumerate(looks):
+            stack[k] = image
+            seen = np.isfinite(image).all(axis=0)
+            clear[k] = seen if sky.clear is None else seen & sky.clear
+        if self.recipe.guard:
+            clear |= self._given_back(stack, [sky for _, sky, _ in looks])
+        days = [scene.acquired or _UNDATED for scene, _, _ in looks]
+        last = last_clear_day(clear, days)
+        last[last == 0] = np.nan
+        reduced, looks_hw = reduce_stack(
+            self.recipe.method, stack, clear, min_looks=self.recipe.min_looks
+        )
+        return Composite(Raster(reduced, self.bands, geobox), looks_hw, last)
+
+    def _given_back(self, stack_tbhw: ArrayTBHW, skies: Sequence[_Sky]) -> BoolTHW:
+        """Looks that the cloud layer calls cloud and that are ground all the same."""
+        visible = [k for k, band in enumerate(self.bands) if band in _VISIBLE]
+        flagged = np.zeros((len(skies), *stack_tbhw.shape[2:]), np.bool_)
+        if not visible or all(sky.cloud is None for sky in skies):
+            return flagged
+        brightness: ArrayTHW = stack_tbhw[:, visible].mean(axis=1)
+        for k, sky in enumerate(skies):
+            if sky.cloud is not None:
+                flagged[k] = sky.cloud
+                brightness[k][sky.unsure] = np.nan
+        return give_back_stable_ground(brightness, flagged)
+
+    def _of_radar(
+        self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
+    ) -> Composite:
+        """Each orbit direction on its own, as slopes look brighter from one side, then both."""
+        read = self._each(scenes, lambda scene: self._read(scene, geobox), failed)
+        found = [
+            (scene, image) for scene, image in zip(scenes, read, strict=True) if image is not None
+        ]
+        if not found:
+            return self._nothing(geobox)
+        method: BackscatterMethod = "minimum" if self.recipe.method == "minimum" else "median"
+        by_orbit: dict[str | None, list[tuple[Scene, ArrayBHW]]] = {}
+        for scene, image in found:
+            by_orbit.setdefault(scene.orbit_state, []).append((scene, image))
+        directions = [
+            reduce_backscatter(
+                from_db(np.stack([image for _, image in members])),
+                method,
+                min_looks=self.recipe.min_looks,
+            )
+            for members in by_orbit.values()
+        ]
+        decibels, looks_hw = combine_directions(directions, method)
+        seen = np.stack([np.isfinite(image).all(axis=0) for _, image in found])
+        last = last_clear_day(seen, [scene.acquired or _UNDATED for scene, _ in found])
+        last[last == 0] = np.nan
+        return Composite(Raster(decibels, self.bands, geobox), looks_hw, last)
+
+    def _nothing(self, geobox: GeoBox) -> Composite:
+        shape = geobox.shape.yx
+        empty: ArrayBHW = np.full((len(self.bands), *shape), np.nan, np.float32)
+        never: ArrayHW = np.full(shape, np.nan, np.float32)
+        return Composite(Raster(empty, self.bands, geobox), np.zeros(shape, np.int16), never)
+
+    def _read(self, scene: Scene, geobox: GeoBox) -> ArrayBHW:
+        image = self.source.read(scene, self.bands, geobox).data_bhw
+        lines = self.adapt.get(scene.sensor or "")
+        return adapt_bands(image, lines) if lines else image
+
+    def _read_sky(self, scene: Scene, geobox: GeoBox) -> _Sky:
+        if scene.sky_layer is None:
+            return _Sky()
+        margin = self.recipe.cloud_margin_px
+        # Cloud just beyond the part spoils pixels inside it, and a block is judged as a whole.
+        wider, inner = _to_blocks(geobox, margin)
+        values = self.source.read_sky(scene, wider)
+        if values is None:
+            return _Sky()
+        # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
+        bare = clear_sky(scene.sky_layer, values)
+        overcast = _overcast(bare, np.isfinite(values))[inner.slices]
+        sky = sort_sky(scene.sky_layer, values, grow_px=margin)
+        clear, shadow = sky.clear[inner.slices], sky.shadow[inner.slices]
+        cloud = sky.cloud[inner.slices] & ~shadow & ~overcast
+        return _Sky(clear & ~overcast, cloud, shadow | overcast)
+
+    def _each(
+        self,
+        scenes: Sequence[Scene],
+        read: Callable[[Scene], _T],
+        failed: dict[str, SourceError | GridMismatch],
+    ) -> list[_T | None]:
+        """Read scenes, those at addresses side by side; None where one could not be read."""
+        waiting: list[Callable[[], _T]] = []
+        for scene in scenes:
+            if self.source.is_remote(scene):
+                waiting.append(_reader_of(scene.id).submit(read, scene).result)
+            else:
+                waiting.append(functools.partial(read, scene))
+        results: list[_T | None] = []
+        for scene, wait in zip(scenes, waiting, strict=True):
+            try:
+                results.append(wait())
+            except (SourceError, GridMismatch) as err:
+                failed[scene.id] = err
+                results.append(None)
+        return results
+
+
+@dataclass(frozen=True)
+class _Sky:
+    """What a cloud layer says of a part, (H, W) each; all None where there is no layer."""
+
+    clear: BoolHW | None = None
+    cloud: BoolHW | None = None
+    """Cloud and its rim, for the guard to doubt."""
+    unsure: BoolHW | None = None
+    """Shadow, and overcast blocks: their brightness is no evidence of the ground."""
+
+    def worth_reading(self, *, guard: bool) -> bool:
+        if self.clear is None or self.clear.any():
+            return True
+        return guard and self.cloud is not None and bool(self.cloud.any())
 
 
 @dataclass(frozen=True)
 class CompositeLoader:
-    """Loads any part of the median of a source's clear looks; a `TileLoader`, and pickles.
+    """Loads a model's inputs on any part of the grid; a `TileLoader`, and pickles."""
 
-    Each call reads every scene for its part of the grid only, so memory is bounded by the tile.
-    """
-
-    source: ImagerySource
+    periods: Mapping[int, SceneImages]
+    """0 is the period under judgement, -1 the one before."""
     inputs: tuple[ModelInput, ...]
-    cloud_margin_px: int = 2
-    """Pixels around cloud and shadow that are not trusted either."""
+    recipe: Recipe = Recipe()
     adapt: Mapping[str, Sequence[tuple[float, float]] | None] = field(default_factory=dict)
     """By sensor: (gain, offset) for each input, from the model's manifest."""
 
@@ -36,39 +261,97 @@ class CompositeLoader:
 
         Raises:
             BandNotFound: A scene lacks a band that the model needs.
-            ConfigError: The model needs more than one period.
+            ConfigError: The model needs a period for which there are no images.
         """
-        earlier = [i.key for i in self.inputs if i.period != 0]
+        earlier = [i.key for i in self.inputs if i.period not in self.periods]
         if earlier:
             raise ConfigError(
                 f"model {model_name} compares periods (it needs {', '.join(earlier)}); "
-                "files from disk are one period: choose another model"
+                "give --source with --every, or choose another model"
             )
-        for scene in self.source.scenes:
-            missing = [i.band for i in self.inputs if i.band not in scene.bands]
-            if missing:
-                raise BandNotFound.from_missing_and_available(
-                    missing, scene.bands, wanted_by=f"model {model_name}", href=scene.href
-                )
+        for period, images in self.periods.items():
+            bands = [i.band for i in self.inputs if i.period == period]
+            for scene in images.scenes:
+                missing = [band for band in bands if band not in scene.bands]
+                if missing:
+                    raise BandNotFound.from_missing_and_available(
+                        missing, scene.bands, wanted_by=f"model {model_name}", href=scene.href
+                    )
 
     def __call__(self, geobox: GeoBox) -> Raster:
-        """Read the inputs on a grid, NaN where no scene has a clear look."""
-        bands = [i.band for i in self.inputs]
-        margin = self.cloud_margin_px
-        # Cloud just beyond the part spoils pixels inside it; so the sky is read with a margin.
-        wider = geobox.pad(margin)
-        stack, clear = [], []
-        for scene in self.source.scenes:
-            image = self.source.read(scene, bands, geobox)
-            sky = self.source.read_sky(scene, wider) if scene.sky_layer else None
-            if sky is None or scene.sky_layer is None:
-                seen = image.valid
-            else:
-                grown = clear_sky(scene.sky_layer, sky, grow_px=margin)
-                inner = slice(margin, -margin) if margin else slice(None)
-                seen = image.valid & grown[inner, inner]
-            lines = self.adapt.get(scene.sensor or "")
-            stack.append(adapt_bands(image.data_bhw, lines) if lines else image.data_bhw)
-            clear.append(seen)
-        median, _ = median_of_clear(np.stack(stack), np.stack(clear))
-        return Raster(median, tuple(i.key for i in self.inputs), geobox)
+        """Compose each period, and put its bands in the model's order."""
+        data: ArrayBHW = np.empty((len(self.inputs), *geobox.shape.yx), np.float32)
+        left_out: dict[str, str] = {}
+        for period, images in self.periods.items():
+            members = [k for k, i in enumerate(self.inputs) if i.period == period]
+            if not members:
+                continue
+            adapt = {
+                sensor: [lines[k] for k in members] if lines else None
+                for sensor, lines in self.adapt.items()
+            }
+            bands = tuple(self.inputs[k].band for k in members)
+            raster = Compositor(images, bands, self.recipe, adapt)(geobox).raster
+            data[members] = raster.data_bhw
+            left_out |= raster.left_out
+        return Raster(data, tuple(i.key for i in self.inputs), geobox, left_out)
+
+
+def _refuse_too_many(failed: Mapping[str, SourceError | GridMismatch], scenes: int) -> None:
+    """Fail the tile where its composite would be another one than was asked for.
+
+    A failed tile is tried again when the command is given again; one that was made of a few
+    scenes because the line was down would stay.
+    """
+    if not failed or 2 * len(failed) <= scenes:
+        return
+    errors = list(failed.values())
+    first = next((err for err in errors if isinstance(err, AuthError)), errors[0])
+    if len(failed) == scenes:
+        raise first
+    raise SourceUnavailable(
+        f"{len(failed)} of {scenes} scenes could not be read; first: {first}", item_id=first.item_id
+    ) from first
+
+
+def _is_radar(scene: Scene) -> bool:
+    return scene.sensor is not None and find_sensor(scene.sensor).quantity == "backscatter_db"
+
+
+def _to_blocks(geobox: GeoBox, margin: int) -> tuple[GeoBox, PixelWindow]:
+    """The whole blocks around a part and its margin, and the part within them.
+
+    Blocks are counted from the CRS's origin, so that every part sees the same ones.
+    """
+    a, (height, width) = geobox.affine, geobox.shape.yx
+    row, col = round(a.f / a.e), round(a.c / a.a)
+    top, left = _floor(row - margin), _floor(col - margin)
+    bottom, right = -_floor(-(row + height + margin)), -_floor(-(col + width + margin))
+    wider = PixelWindow(top - row, left - col, bottom - top, right - left).of(geobox)
+    return wider, PixelWindow(row - top, col - left, height, width)
+
+
+def _floor(pixel: int) -> int:
+    return pixel // _BLOCK_PX * _BLOCK_PX
+
+
+def _overcast(clear: BoolHW, observed: BoolHW) -> BoolHW:
+    """Blocks of which hardly anything was seen."""
+
+    def count(values: BoolHW) -> npt.NDArray[np.int64]:
+        height, width = values.shape
+        blocks = values.reshape(height // _BLOCK_PX, _BLOCK_PX, width // _BLOCK_PX, _BLOCK_PX)
+        return np.asarray(blocks.sum(axis=(1, 3)))
+
+    bad = count(clear) < (1 - _OVERCAST) * count(observed)
+    return np.asarray(bad.repeat(_BLOCK_PX, axis=0).repeat(_BLOCK_PX, axis=1))
+
+
+@functools.cache
+def _readers() -> tuple[ThreadPoolExecutor, ...]:
+    return tuple(ThreadPoolExecutor(1, thread_name_prefix=f"read-{k}") for k in range(_READERS))
+
+
+def _reader_of(scene_id: str) -> ThreadPoolExecutor:
+    """A scene's own thread: its files stay open there from tile to tile."""
+    return _readers()[zlib.crc32(scene_id.encode()) % _READERS]

@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import datetime as dt
 import functools
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import geopandas as gpd
-from odc.geo.geobox import GeoBox
-from shapely.geometry.base import BaseGeometry
 
 from sluice import __version__
-from sluice.app.area import read_area, widened_box
-from sluice.app.config import ScanConfig, models_folder
-from sluice.app.loading import CompositeLoader
+from sluice.app.config import ScanConfig
+from sluice.app.finding import Findings
+from sluice.app.gathering import Gatherer, Tell, choose_sensor
+from sluice.app.jobs import Job, plan_jobs, run_jobs
+from sluice.app.loading import CompositeLoader, Recipe
+from sluice.app.planning import (
+    ScanPlan,
+    load_model,
+    model_bands,
+    prepare_scan,
+    scan_geobox,
+)
 from sluice.app.products.coverage import part_near
 from sluice.app.products.landing import open_output, telling_disk_errors
-from sluice.app.products.layout import FAILED_RUN, ProductPaths
-from sluice.app.products.run_record import write_run
+from sluice.app.products.layout import ProductPaths
+from sluice.app.products.overview import JobOutcome
+from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
 from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
-from sluice.base.errors import ConfigError, ManifestMismatch, NoValidData, SluiceError
-from sluice.base.records import DISCLAIMER, ModelInput, Run, Scene, TileOutcome
-from sluice.base.windows import ScoredWindows, WindowLattice
-from sluice.imagery.local import open_local
-from sluice.imagery.scenes import SceneImages
-from sluice.imagery.target_grid import scan_grid
-from sluice.models.manifest import Manifest
-from sluice.models.package import ModelPackage, load_package
-from sluice.models.predictor import WindowPredictor
+from sluice.base.errors import ConfigError, NoValidData, SluiceError
+from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
+from sluice.base.windows import ScoredWindows
 from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_processes, run_in_threads
 from sluice.scan.mosaic import write_probability_map, write_score_map
 from sluice.scan.run import Progress, ScanResult, scan_windows
-from sluice.scan.tiles import plan_tiles
 from sluice.sites.vectorise import vectorise
 
 
@@ -51,63 +51,97 @@ class FinishedScan:
     summary: Summary
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """All that a scan needs, checked before anything is computed."""
-
-    config: ScanConfig
-    area: BaseGeometry | None
-    images: SceneImages
-    package: ModelPackage
-    predictor: WindowPredictor
-    geobox: GeoBox
-    loader: CompositeLoader
-    stride_px: int
-    workers: int
-
-    @property
-    def manifest(self) -> Manifest:
-        return self.package.manifest
-
-    @property
-    def prior(self) -> float | None:
-        return self.config.prior if self.manifest.calibration else None
-
-
-def scan(config: ScanConfig, progress: Progress | None = None) -> FinishedScan:
-    """Find likely mines in images from disk, and write the map.
+def scan(
+    config: ScanConfig, progress: Progress | None = None, tell: Tell | None = None
+) -> FinishedScan:
+    """Find likely mines in one area and period, and write the map.
 
     A scan that is cut off goes on where it stopped when it is called again.
 
     Args:
         config: What to scan, with which model, and where the files go.
         progress: Told of each tile.
+        tell: Told what was found before reading begins.
 
     Raises:
-        SluiceError: See `sluice.base.errors`; `RunFailed` once the scan has begun.
+        SluiceError: See `sluice.base.errors`; `RunFailed` once the scan has begun;
+            `ConfigError` where the areas and periods make several results (`scan_all`).
     """
-    started = dt.datetime.now(dt.UTC)
-    plan = _prepare(config)
-    work = open_output(config.out, overwrite=config.overwrite)
-    outcomes: list[TileOutcome] = []
-
-    def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
-        outcomes.append(outcome)
-        if progress is not None:
-            progress(outcome, done=done, total=total, resumed=resumed)
-
-    try:
-        return _make_map(plan, work, started, note)
-    except SluiceError as err:
-        record = _record(plan, outcomes, started)
-        failed = record.model_copy(update={"status": "failed", "summary": {"error": str(err)}})
-        # On a full disk the error itself must do.
-        with contextlib.suppress(OSError):
-            write_run(failed, config.out / FAILED_RUN)
-        raise
+    jobs = plan_jobs(config)
+    if len(jobs) != 1:
+        raise ConfigError(f"the areas and periods make {len(jobs)} results, not one")
+    return _Scanner(config, tell).run(jobs[0], progress)
 
 
-def _make_map(plan: _Plan, work: Path, started: dt.datetime, progress: Progress) -> FinishedScan:
+def scan_all(
+    config: ScanConfig, progress: Progress | None = None, tell: Tell | None = None
+) -> list[JobOutcome]:
+    """Scan each area and period into a folder of its own; see `run_jobs`.
+
+    Args:
+        config: As for `scan`.
+        progress: Told of each tile.
+        tell: Told what was found, and what failed.
+    """
+    scanner = _Scanner(config, tell)
+
+    def run(job: Job) -> dict[str, object]:
+        return scanner.run(job, progress).summary.model_dump(mode="json")
+
+    return run_jobs(config, run, scanner.gatherer.tell)
+
+
+def find(config: ScanConfig, tell: Tell | None = None) -> list[Findings]:
+    """Say what there is for each area and period, and what it would cost; reads next to nothing.
+
+    Raises:
+        ConfigError: Images are named one by one, so there is nothing to search.
+        SourceError: A catalogue gave no answer.
+    """
+    scanner = _Scanner(config, tell)
+    return [scanner.look(job) for job in plan_jobs(config)]
+
+
+class _Scanner:
+    """Model and catalogues of a command, loaded and opened once for all its jobs."""
+
+    def __init__(self, config: ScanConfig, tell: Tell | None) -> None:
+        self.config = config
+        self.package = load_model(config)
+        manifest = self.package.manifest
+        sensor = choose_sensor(config, [level.sensor for level in manifest.levels])
+        self.gatherer = Gatherer(config, sensor, tell)
+        self.bands, self.with_earlier = model_bands(manifest)
+
+    def look(self, job: Job) -> Findings:
+        """Search for a job's scenes, and tell what was found."""
+        geobox = scan_geobox(job, self.package.manifest, None)
+        return self.gatherer.describe(job, self.bands, geobox, with_earlier=self.with_earlier)
+
+    def run(self, job: Job, progress: Progress | None) -> FinishedScan:
+        """Scan one job."""
+        started = dt.datetime.now(dt.UTC)
+        if self.config.source is not None:
+            self.look(job)
+        gathered = self.gatherer.gather(job, self.bands, with_earlier=self.with_earlier)
+        plan = prepare_scan(self.config, job, self.package, gathered)
+        work = open_output(job.out, overwrite=self.config.overwrite)
+        outcomes: list[TileOutcome] = []
+
+        def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(outcome, done=done, total=total, resumed=resumed)
+
+        try:
+            return _make_map(plan, work, started, note)
+        except SluiceError as err:
+            record = _record(plan, outcomes, started)
+            write_failed_run(record, err, job.out)
+            raise
+
+
+def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progress) -> FinishedScan:
     config = plan.config
     executor = run_in_processes if config.processes else run_in_threads
     result = scan_windows(
@@ -115,7 +149,7 @@ def _make_map(plan: _Plan, work: Path, started: dt.datetime, progress: Progress)
         plan.loader,
         plan.predictor,
         stride_px=plan.stride_px,
-        tile_px=config.tile_px,
+        tile_px=plan.tile_px,
         execute=functools.partial(executor, workers=plan.workers),
         checkpoint=Checkpoint(work / "tiles", _fingerprint(plan)),
         progress=progress,
@@ -126,7 +160,7 @@ def _make_map(plan: _Plan, work: Path, started: dt.datetime, progress: Progress)
     detections = _find_sites(plan, result.windows, blended)
     run = _record(plan, result.outcomes, started)
     score_path, probability_path = work / "score.tif", None
-    with telling_disk_errors(config.out):
+    with telling_disk_errors(plan.job.out):
         tags = {"model": plan.package.name, "run": run.run_id, "note": DISCLAIMER}
         write_score_map(score_path, blended, tags)
         if plan.manifest.calibration is not None:
@@ -135,7 +169,7 @@ def _make_map(plan: _Plan, work: Path, started: dt.datetime, progress: Progress)
                 probability_path, blended, plan.manifest.calibration, config.prior, tags
             )
     paths, summary = write_products(
-        config.out,
+        plan.job.out,
         detections,
         run,
         score_path=score_path,
@@ -149,96 +183,29 @@ def _make_map(plan: _Plan, work: Path, started: dt.datetime, progress: Progress)
     return FinishedScan(paths, summary)
 
 
-def _prepare(config: ScanConfig) -> _Plan:
-    area = read_area(config.area) if config.area is not None else None
-    package = load_package(config.model, models_folder())
-    manifest = package.manifest
-    images = open_local(
-        config.images,
-        sensor=config.sensor,
-        bands=config.bands,
-        scale=config.scale,
-        offset=config.offset,
-        nodata=config.nodata,
-    )
-    for scene in images.scenes:
-        _check_level(scene, manifest, any_level=config.any_level)
-    stride_px = _stride_px(config, manifest)
-    geobox = scan_grid(images, manifest.gsd_m, area)
-    if area is not None:
-        # A window more on each side, where the images have it: a mine at the area's edge is
-        # judged with its surroundings, as one in the middle is.
-        margin_m = manifest.window_px * manifest.gsd_m
-        geobox = scan_grid(images, manifest.gsd_m, widened_box(area, margin_m))
-    lattice = WindowLattice(geobox.shape.yx, manifest.window_px, stride_px)
-    cores = _cores()
-    workers = min(config.workers or min(8, cores), len(plan_tiles(lattice, config.tile_px)))
-    predictor = WindowPredictor(
-        package,
-        engine=config.engine,
-        precision=config.precision,
-        # Fewer tiles than cores: the engine gets the cores that are left.
-        threads=max(1, cores // workers),
-        calls=1 if config.processes else workers,
-    )
-    adapt = {s.sensor: manifest.adaptation_for(s.sensor) for s in manifest.levels}
-    loader = CompositeLoader(images, predictor.inputs, config.cloud_margin_px, adapt)
-    loader.check(package.name)
-    return _Plan(config, area, images, package, predictor, geobox, loader, stride_px, workers)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
-    """A model gets the imagery it was made for, unless its user says otherwise, on record."""
-    if scene.sensor is None or any_level or manifest.find_level(scene.sensor) is not None:
-        return
-    known = ", ".join(level.sensor for level in manifest.levels)
-    raise ManifestMismatch(
-        f"{scene.href}: is {scene.sensor} imagery, model {manifest.name} takes {known}; "
-        "use such imagery or another model, or give --any-level to try it all the same",
-        href=scene.href,
-    )
-
-
-def _stride_px(config: ScanConfig, manifest: Manifest) -> int:
-    if config.stride_m is None:
-        return manifest.stride_px
-    stride_px = round(config.stride_m / manifest.gsd_m)
-    window_m = manifest.window_px * manifest.gsd_m
-    if not 1 <= stride_px <= manifest.window_px:
-        raise ConfigError(
-            f"--stride {config.stride_m:g}: windows of {window_m:g} m need a stride from "
-            f"{manifest.gsd_m:g} to {window_m:g} m"
-        )
-    return stride_px
-
-
-def _fingerprint(plan: _Plan) -> str:
+def _fingerprint(plan: ScanPlan) -> str:
     """Everything that the scores depend on."""
     return json.dumps(
         {
             "version": __version__,
-            "scenes": [scene.model_dump(mode="json") for scene in plan.images.scenes],
+            "scenes": {
+                period: [scene.model_dump(mode="json") for scene in images.scenes]
+                for period, images in plan.gathered.periods.items()
+            },
             "read_as": plan.config.model_dump(include={"bands", "sensor", "nodata"}),
             "model": plan.package.sha256,
             "engine": plan.predictor.engine,
             "precision": plan.predictor.precision,
-            "grid": _grid_record(plan.geobox),
+            "grid": grid_record(plan.geobox),
             "stride_px": plan.stride_px,
-            "tile_px": plan.config.tile_px,
-            "cloud_margin_px": plan.config.cloud_margin_px,
+            "tile_px": plan.tile_px,
+            "recipe": dataclasses.asdict(plan.loader.recipe),
         },
         sort_keys=True,
     )
 
 
-def _refuse_nothing_seen(plan: _Plan, result: ScanResult) -> None:
+def _refuse_nothing_seen(plan: ScanPlan, result: ScanResult) -> None:
     if any(outcome.observed for outcome in result.outcomes):
         return
     where = "the area" if plan.area is not None else "the images"
@@ -246,11 +213,11 @@ def _refuse_nothing_seen(plan: _Plan, result: ScanResult) -> None:
     raise NoValidData(
         f"nothing could be observed in {where}: every window is more than {share:.0%} nodata, "
         "cloud or shadow, or the image is smaller than a window; check --nodata and the cloud "
-        "layer, or use images of other dates"
+        "layer, or use images of other dates or a longer period"
     )
 
 
-def _find_sites(plan: _Plan, windows: ScoredWindows, blended: BlendedScores) -> gpd.GeoDataFrame:
+def _find_sites(plan: ScanPlan, windows: ScoredWindows, blended: BlendedScores) -> gpd.GeoDataFrame:
     calibration = plan.manifest.calibration
     return vectorise(
         blended.scores,
@@ -267,20 +234,20 @@ def _find_sites(plan: _Plan, windows: ScoredWindows, blended: BlendedScores) -> 
     )
 
 
-def _preview(plan: _Plan) -> CompositeLoader:
+def _preview(plan: ScanPlan) -> CompositeLoader:
     """True colour where the images have it, else what the model saw."""
     shared = set.intersection(*(set(scene.bands) for scene in plan.images.scenes))
     colours = ("red", "green", "blue")
-    # No margin: on the picture's coarse grid its pixels would be hundreds of metres.
+    # No margin, no guard: on the picture's coarse grid a pixel has hundreds of metres.
+    recipe = Recipe(cloud_margin_px=0, guard=False)
     if not shared.issuperset(colours):
-        return replace(plan.loader, cloud_margin_px=0)
-    return CompositeLoader(
-        plan.images, tuple(ModelInput(band=c) for c in colours), cloud_margin_px=0
-    )
+        return replace(plan.loader, recipe=recipe)
+    inputs = tuple(ModelInput(band=colour) for colour in colours)
+    return CompositeLoader({0: plan.images}, inputs, recipe)
 
 
-def _record(plan: _Plan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:
-    manifest = plan.manifest
+def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:
+    manifest, job = plan.manifest, plan.job
     asked = plan.config.model_dump(mode="json", exclude={"overwrite", "out", "images", "prior"})
     return Run(
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{plan.package.sha256[:8]}",
@@ -288,7 +255,9 @@ def _record(plan: _Plan, outcomes: Sequence[TileOutcome], started: dt.datetime) 
         started=started,
         finished=dt.datetime.now(dt.UTC),
         status="complete",
-        scenes=plan.images.scenes,
+        period=job.period.name if job.period else None,
+        scenes=tuple(scene for images in plan.gathered.periods.values() for scene in images.scenes),
+        left_out=left_out_of(plan.gathered.scenes, plan.gathered.left_out, outcomes),
         model={
             "name": manifest.name,
             "sha256": plan.package.sha256,
@@ -304,17 +273,9 @@ def _record(plan: _Plan, outcomes: Sequence[TileOutcome], started: dt.datetime) 
         engine=f"{plan.predictor.engine} {plan.predictor.engine_version}",
         precision=plan.predictor.precision,
         prior=plan.prior,
-        parameters={**asked, "stride_px": plan.stride_px},
-        grid=_grid_record(plan.geobox),
+        parameters={**asked, "stride_px": plan.stride_px, "tile_px": plan.tile_px},
+        grid=grid_record(plan.geobox),
         tiles=tuple(outcomes),
         summary={},
         disclaimer=DISCLAIMER,
     )
-
-
-def _grid_record(geobox: GeoBox) -> dict[str, object]:
-    return {
-        "crs": str(geobox.crs),
-        "transform": list(geobox.affine)[:6],
-        "shape": list(geobox.shape.yx),
-    }

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 ArrayHW: TypeAlias = npt.NDArray[np.float32]
 ArrayBHW: TypeAlias = npt.NDArray[np.float32]
+ArrayTHW: TypeAlias = npt.NDArray[np.float32]
 ArrayTBHW: TypeAlias = npt.NDArray[np.float32]
 BoolHW: TypeAlias = npt.NDArray[np.bool_]
 BoolTHW: TypeAlias = npt.NDArray[np.bool_]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -24,6 +25,8 @@ class Raster:
     """Names in the order of the first axis: a `ModelInput`'s key, or a STAC common name."""
     geobox: GeoBox
     """Grid of the last two axes."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Scenes that could not be read for it, by id, and why; it was made of the others."""
 
     def __post_init__(self) -> None:
         expected = (len(self.bands), *self.geobox.shape.yx)

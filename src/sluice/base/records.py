@@ -94,9 +94,9 @@ class TileOutcome(Record):
     tile_id: str
     status: TileStatus
     windows: int
-    """Windows that the tile owns."""
+    """Windows that the tile owns; of a composite, pixels."""
     observed: int
-    """Windows that were scored."""
+    """Windows that were scored; of a composite, pixels with enough clear looks."""
     reason: str | None = None
     """Why it failed."""
     left_out: dict[str, str] = {}
@@ -125,8 +125,8 @@ class Detection(Record):
     """Cells in the polygon, each a stride wide."""
 
 
-class Run(Record):
-    """What a run read, used and did: `run.json`, or `run-failed.json`."""
+class ImageryRun(Record):
+    """What a composite was made of: its `run.json`."""
 
     run_id: str
     sluice_version: str
@@ -134,12 +134,11 @@ class Run(Record):
     finished: dt.datetime | None
     status: str
     """`complete` or `failed`; a run that was cut off leaves no record."""
+    period: str | None = None
+    """`2024-01_2024-04`; None where images were named one by one."""
     scenes: tuple[Scene, ...]
-    model: dict[str, Any]
-    """Name, hash, thresholds, calibration: copied from the manifest that was used."""
-    engine: str
-    precision: str
-    prior: float | None
+    left_out: tuple[LeftOut, ...] = ()
+    """Scenes that were found and not used, or not everywhere."""
     parameters: dict[str, Any]
     grid: dict[str, Any]
     """CRS, transform and shape of the processing grid."""
@@ -148,6 +147,16 @@ class Run(Record):
     summary: dict[str, Any]
     """The figures told at the end; of a failed run the error."""
     disclaimer: str
+
+
+class Run(ImageryRun):
+    """What a scan read, used and did: `run.json`, or `run-failed.json`."""
+
+    model: dict[str, Any]
+    """Name, hash, thresholds, calibration: copied from the manifest that was used."""
+    engine: str
+    precision: str
+    prior: float | None
 
 
 DISCLAIMER = (

@@ -1,1 +1,1 @@
-"""Pure arrays: clear sky, reduction over time, indices."""
+"""Pure arrays: clear sky, the guard, reduction over time, indices, radar, terrain."""

@@ -1,24 +1,41 @@
-"""From a cloud layer to `clear`: where the ground was seen."""
+"""From a cloud layer to `clear`: where the ground was seen, and what hid it elsewhere."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from scipy import ndimage
+import numpy.typing as npt
 
 from sluice.base.arrays import ArrayHW, BoolHW
-from sluice.base.errors import ConfigError
+from sluice.base.errors import ConfigError, ShapeMismatch
 
 SCL_CLEAR = (2, 4, 5, 6, 7, 11)
 """Dark area, vegetation, bare, water, unclassified, snow.
 
 Unclassified is kept: Sen2Cor puts bright bare soil and ponds there, which is what a mine is.
+No data (0) and saturated or defective (1) are neither clear nor cloud.
 """
-SCL_CLOUD = (3, 8, 9, 10)
-"""Cloud shadow, cloud of medium and of high probability, thin cirrus."""
+SCL_CLOUD = (8, 9, 10)
+"""Cloud of medium and of high probability, thin cirrus."""
+SCL_SHADOW = (3,)
 CLOUD_PROBABILITY = 0.4
 """A probability from here on is cloud: the threshold that s2cloudless was tuned with."""
 _QA60_CLOUD = (1 << 10) | (1 << 11)
 _PROBABILITY_OF_ONE = {"cld": 100.0, "clp": 255.0}
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What a cloud layer says of each pixel; growth is in it."""
+
+    clear: BoolHW
+    """(H, W), True where the ground was seen; False where not observed."""
+    cloud: BoolHW
+    """Cloud or cirrus, and what is near it. The guard may overrule this."""
+    shadow: BoolHW
+    """Cloud shadow, and what is near it; may overlap `cloud`. No evidence of brightness."""
 
 
 def clear_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> BoolHW:
@@ -43,31 +60,100 @@ def clear_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> BoolHW:
         catalogue, COPERNICUS/S2 (QA60); Zupanc 2017, "Improving cloud detection with machine
         learning" (s2cloudless); Planet, "Usable data masks" (UDM2).
     """
+    return sort_sky(layer_name, values, grow_px=grow_px).clear
+
+
+def sort_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> Sky:
+    """Sort a cloud layer into clear, cloud and shadow; arguments as for `clear_sky`.
+
+    Only `scl` knows shadow. Everything that `udm2` does not call clear is cloud here.
+
+    Raises:
+        ConfigError: No such layer.
+    """
     observed = np.isfinite(values)
     codes = np.where(observed, values, 0).astype(np.int32)
+    none = np.zeros(values.shape, bool)
     if layer_name == "scl":
-        cloud = np.isin(codes, SCL_CLOUD)
-        clear = np.isin(codes, SCL_CLEAR)
-    elif layer_name == "qa60":
+        usable = _is_one_of(codes, SCL_CLEAR)
+        return grow_sky(
+            usable & observed,
+            _is_one_of(codes, SCL_CLOUD) & observed,
+            _is_one_of(codes, SCL_SHADOW) & observed,
+            grow_px=grow_px,
+        )
+    if layer_name == "qa60":
         cloud = (codes & _QA60_CLOUD) != 0
-        clear = ~cloud
     elif layer_name in _PROBABILITY_OF_ONE:
         cloud = codes >= CLOUD_PROBABILITY * _PROBABILITY_OF_ONE[layer_name]
-        clear = ~cloud
     elif layer_name == "udm2":
-        clear = codes == 1
-        cloud = ~clear
+        cloud = codes != 1
     else:
         raise ConfigError(
             f"cloud layer {layer_name!r} is not known; use scl, qa60, cld, clp or udm2"
         )
-    if grow_px > 0:
-        # What was not observed is no cloud, and does not grow.
-        cloud = ndimage.binary_dilation(cloud & observed, structure=_disk(grow_px))
-        clear = clear & ~cloud
-    return np.asarray(clear & observed)
+    return grow_sky(~cloud & observed, cloud & observed, none, grow_px=grow_px)
 
 
-def _disk(radius_px: int) -> BoolHW:
-    row, col = np.ogrid[-radius_px : radius_px + 1, -radius_px : radius_px + 1]
-    return np.asarray(row**2 + col**2 <= radius_px**2)
+def grow_sky(clear: BoolHW, cloud: BoolHW, shadow: BoolHW, *, grow_px: int) -> Sky:
+    """Widen cloud and shadow, and take them from the clear.
+
+    Args:
+        clear: (H, W), where the ground would be seen if nothing grew.
+        cloud: (H, W); what was not observed is no cloud, and does not grow.
+        shadow: (H, W).
+        grow_px: Radius in pixels.
+
+    Returns:
+        The sky after growth.
+    """
+    cloud, shadow = grow(cloud, grow_px), grow(shadow, grow_px)
+    return Sky(clear & ~cloud & ~shadow, cloud, shadow)
+
+
+def grow(flagged: BoolHW, radius_px: int) -> BoolHW:
+    """Widen what is flagged by a disk: everything within `radius_px` of a flagged pixel.
+
+    Args:
+        flagged: (H, W).
+        radius_px: 0 leaves it as it is.
+
+    Returns:
+        (H, W), a new array where the radius is not 0.
+    """
+    if radius_px <= 0 or not flagged.any():
+        return flagged
+    # The disk, row by row: spread along rows once for each half-width, then move the result up
+    # and down. Several times as fast as a dilation with a disk.
+    widened = flagged.copy()
+    grown = np.zeros_like(flagged)
+    half_widths = [int((radius_px**2 - row**2) ** 0.5) for row in range(radius_px + 1)]
+    for half_width in range(radius_px + 1):
+        if half_width:
+            widened[:, half_width:] |= flagged[:, :-half_width]
+            widened[:, :-half_width] |= flagged[:, half_width:]
+        for row, reach in enumerate(half_widths):
+            if reach == half_width:
+                grown[row:] |= widened[: max(len(widened) - row, 0)]
+                grown[: max(len(grown) - row, 0)] |= widened[row:]
+    return grown
+
+
+def join_clear(clear_hw: Sequence[BoolHW]) -> BoolHW:
+    """Clear where all of several masks of one scene say so.
+
+    Raises:
+        ShapeMismatch: They differ in shape, or there are none.
+    """
+    shapes = {mask.shape for mask in clear_hw}
+    if len(shapes) != 1:
+        raise ShapeMismatch(f"masks of one scene need one shape, got {sorted(shapes)}")
+    joined: BoolHW = np.logical_and.reduce(list(clear_hw))
+    return joined
+
+
+def _is_one_of(codes: npt.NDArray[np.int32], classes: Sequence[int]) -> BoolHW:
+    found: BoolHW = np.zeros(codes.shape, bool)
+    for code in classes:
+        found |= codes == code
+    return found

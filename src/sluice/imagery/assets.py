@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
-import pyproj
+import numpy.typing as npt
 import rasterio
-from odc.geo import CRS
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from sluice.base.arrays import ArrayHW
 from sluice.base.errors import AssetReadError, GridMismatch
 from sluice.base.files import open_raster
-from sluice.base.grid import PixelWindow
+from sluice.base.grid import PixelWindow, shifted
+from sluice.imagery.raster_header import RasterHeader, read_header, same_crs
+from sluice.imagery.remote import RemoteAccess, is_address, public_address
+from sluice.imagery.remote_blocks import RemoteFile, fetch_decimated, fetch_header, fetch_window
+
+_Counts = npt.NDArray[Any]
+_Layers = tuple[_Counts, list[_Counts]]
+"""Counts, and masks that are 0 where there is no data."""
 
 _OPEN_AT_MOST = 32
+# Catalogues round coordinates.
+_SAME_PLACE_PX = 0.02
 # GDAL would keep decoded blocks in up to a twentieth of the machine's memory. This is one cache
 # for the process, yet each thread's dataset keeps blocks of its own. For one thread it holds the
 # strips under a row of tiles (1,024 lines of 20,000 pixels in three uint16 bands are 123 MB);
@@ -35,7 +44,8 @@ _BLOCK_CACHE_BYTES = 256 * 2**20
 class Asset:
     """One band of a raster file; holds no open file, so it pickles."""
 
-    path: Path
+    href: str
+    """Path on disk, or http(s) or s3 address; without signature."""
     index: int
     """Band number in the file, from 1."""
     description: str
@@ -53,6 +63,24 @@ class Asset:
     """value = count * scale + offset."""
     has_scale_tags: bool = False
     """Scale and offset were written in the file."""
+    access: RemoteAccess | None = None
+    """How to fetch it, for an address."""
+    size_bytes: int | None = None
+    """Of the file, as its catalogue says."""
+    is_power: bool = False
+    """Values are backscatter as linear power, not dB."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is fetched over the network."""
+        return is_address(self.href)
+
+    @property
+    def name(self) -> str:
+        """The file's name, without folder or query."""
+        if self.is_remote:
+            return unquote(urlsplit(self.href).path.rpartition("/")[2])
+        return Path(self.href).name
 
     @property
     def is_float(self) -> bool:
@@ -78,27 +106,57 @@ class Asset:
         Raises:
             ItemNotFound: The file is gone.
             AssetReadError: The file is damaged.
+            AuthError, RateLimited, SourceUnavailable: Its source refused, or gave no answer.
+            GridMismatch: A remote file is not on the grid, or not of the type, of its catalogue.
         """
-        dataset = _open_datasets.get(self.path)
+        counts, masks = self._layers(window)
+        values: ArrayHW = counts.astype(np.float32, copy=False)
+        if (self.scale, self.offset) != (1.0, 0.0):
+            values = values * np.float32(self.scale) + np.float32(self.offset)
+        return self._blank_absent(values, counts, masks)
+
+    def _layers(self, window: PixelWindow, shape: tuple[int, int] | None = None) -> _Layers:
+        """Counts and masks of a window, decimated to `shape` if that is given."""
+        read_band = self._remote_reader if self.is_remote else self._local_reader
+        return read_band(window, shape)
+
+    def _local_reader(self, window: PixelWindow, shape: tuple[int, int] | None) -> _Layers:
+        dataset = _open_datasets.get(Path(self.href))
         area = Window(window.col, window.row, window.width, window.height)
         masks = []
         try:
             # Inside an environment GDAL's own warnings go to the log, not to the terminal.
-            with rasterio.Env(GDAL_CACHEMAX=_BLOCK_CACHE_BYTES):
-                counts = dataset.read(self.index, window=area)
+            # One thread of GDAL's, as failures of its others reach nobody: a JPEG 2000 file that is
+            # cut off would give wrong pixels.
+            with rasterio.Env(GDAL_CACHEMAX=_BLOCK_CACHE_BYTES, GDAL_NUM_THREADS="1"):
+                counts = dataset.read(self.index, window=area, out_shape=shape)
                 if self.alpha_index is not None:
-                    masks.append(dataset.read(self.alpha_index, window=area))
+                    masks.append(dataset.read(self.alpha_index, window=area, out_shape=shape))
                 if self.has_mask:
-                    masks.append(dataset.read_masks(self.index, window=area))
+                    masks.append(dataset.read_masks(self.index, window=area, out_shape=shape))
         except RasterioError as err:
             raise AssetReadError(
-                f"{self.path}: band {self.index} cannot be read (truncated or damaged: "
+                f"{self.href}: band {self.index} cannot be read (truncated or damaged: "
                 f"{err.__cause__ or err}); copy or download the file again",
-                href=str(self.path),
+                href=self.href,
             ) from err
-        values: ArrayHW = counts.astype(np.float32, copy=False)
-        if (self.scale, self.offset) != (1.0, 0.0):
-            values = values * np.float32(self.scale) + np.float32(self.offset)
+        return counts, masks
+
+    def _remote_reader(self, window: PixelWindow, shape: tuple[int, int] | None) -> _Layers:
+        file = RemoteFile(self.href, self.access or RemoteAccess(), self.size_bytes)
+
+        def fetch(band: int) -> _Counts:
+            if shape is None:
+                return fetch_window(file, band, window, self._refuse_other_file)
+            return fetch_decimated(file, band, shape, self._refuse_other_file)
+
+        masks = [fetch(self.alpha_index)] if self.alpha_index is not None else []
+        if self.has_mask:
+            masks.append(fetch(-self.index))
+        return fetch(self.index), masks
+
+    def _blank_absent(self, values: ArrayHW, counts: _Counts, masks: list[_Counts]) -> ArrayHW:
+        """Put NaN where there is no data."""
         if self.is_float:
             values[~np.isfinite(counts)] = np.nan
         if self.nodata is not None:
@@ -106,6 +164,45 @@ class Asset:
         for mask in masks:
             values[mask == 0] = np.nan
         return values
+
+    def _refuse_other_file(self, header: RasterHeader) -> None:
+        """Raise where the file's header contradicts its catalogue."""
+        promised = f"{self.dtype} {tuple(self.geobox.shape.yx)} px, {_place(self.geobox)}"
+        place = public_address(self.href)
+        if self.index > len(header.dtypes):
+            found = f"{len(header.dtypes)} bands"
+            promised = f"a band {self.index}"
+        elif not header.crs_wkt:
+            found = "no CRS"
+        elif header.dtypes[self.index - 1] == self.dtype and _same_grid(self.geobox, header.geobox):
+            return
+        else:
+            found = f"{header.dtypes[self.index - 1]} {header.shape} px, {_place(header.geobox)}"
+        raise GridMismatch(
+            f"{place}: its catalogue promises {promised}; the file has {found}; "
+            "tell the catalogue's keeper, and leave this scene out",
+            href=place,
+        )
+
+
+def read_overview(asset: Asset, max_px: int) -> ArrayHW:
+    """Read the raw counts of a whole band at a coarser size, from its overviews if it has any.
+
+    Args:
+        asset: Local or remote.
+        max_px: Longest side of the result.
+
+    Returns:
+        (height, width) float32 counts, not scaled; NaN where there is no data.
+
+    Raises:
+        As `Asset.read`.
+    """
+    height, width = asset.geobox.shape.yx
+    shrink = max(1.0, max(height, width) / max_px)
+    shape = max(1, math.floor(height / shrink)), max(1, math.floor(width / shrink))
+    counts, masks = asset._layers(PixelWindow(0, 0, height, width), shape)
+    return asset._blank_absent(counts.astype(np.float32), counts, masks)
 
 
 def list_assets(path: Path) -> list[Asset]:
@@ -117,56 +214,74 @@ def list_assets(path: Path) -> list[Asset]:
         GridMismatch: It says not where on Earth it lies.
     """
     with warnings.catch_warnings():
-        # Said below in words that help.
+        # Said in words that help by `refuse_unusable`.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.Env(), open_raster(path) as dataset:
-            if dataset.crs is None or dataset.transform.is_identity:
-                lacking = "CRS" if dataset.crs is None else "position (geotransform)"
-                raise GridMismatch(
-                    f"{path}: has no {lacking}, so its place on Earth is not known; georeference "
-                    "it first (QGIS: Raster > Projections > Assign Projection, or Georeferencer)",
-                    href=str(path),
-                )
-            if any(dtype.startswith("complex") for dtype in dataset.dtypes):
-                raise AssetReadError(
-                    f"{path}: holds complex numbers; convert radar images to backscatter in dB",
-                    href=str(path),
-                )
-            geobox = GeoBox(dataset.shape, dataset.transform, _crs_of(dataset))
-            alphas = [i for i in dataset.indexes if dataset.colorinterp[i - 1] == ColorInterp.alpha]
-            alpha = alphas[0] if alphas else None
-            return [
-                _describe(dataset, path, geobox, index, alpha)
-                for index in dataset.indexes
-                if index not in alphas
-            ]
+            return _describe_bands(read_header(dataset), str(path))
 
 
-def _crs_of(dataset: Any) -> CRS:
-    """The dataset's CRS, by its EPSG code where it has one, as texts of one CRS may differ."""
-    wkt = dataset.crs.to_wkt()
-    code = dataset.crs.to_epsg()
-    if code is not None and pyproj.CRS(wkt).equals(pyproj.CRS(code), ignore_axis_order=True):
-        return CRS(f"EPSG:{code}")
-    return CRS(wkt)
+def open_remote_assets(
+    href: str, access: RemoteAccess | None = None, *, size_bytes: int | None = None
+) -> list[Asset]:
+    """Describe the bands of a file at an address by opening it, without its alpha band.
+
+    Raises:
+        ItemNotFound, AuthError, RateLimited, SourceUnavailable: Its source refused, or gave no
+            answer.
+        AssetReadError: No allowed driver reads it, or its numbers are complex.
+        GridMismatch: It says not where on Earth it lies.
+    """
+    access = access or RemoteAccess()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        header = fetch_header(RemoteFile(href, access, size_bytes))
+    return _describe_bands(header, href, access, size_bytes)
 
 
-def _describe(dataset: Any, path: Path, geobox: GeoBox, index: int, alpha: int | None) -> Asset:
-    scale, offset = dataset.scales[index - 1], dataset.offsets[index - 1]
-    flags = dataset.mask_flag_enums[index - 1]
-    return Asset(
-        path=path,
-        index=index,
-        description=(dataset.descriptions[index - 1] or "").strip(),
-        geobox=geobox,
-        dtype=dataset.dtypes[index - 1],
-        nodata=dataset.nodatavals[index - 1],
-        has_mask=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
-        alpha_index=alpha,
-        scale=float(scale),
-        offset=float(offset),
-        has_scale_tags=(scale, offset) != (1.0, 0.0),
-    )
+def _describe_bands(
+    header: RasterHeader,
+    href: str,
+    access: RemoteAccess | None = None,
+    size_bytes: int | None = None,
+) -> list[Asset]:
+    header.refuse_unusable(public_address(href))
+    return [
+        Asset(
+            href=href,
+            index=index,
+            description=header.descriptions[index - 1],
+            geobox=header.geobox,
+            dtype=dtype,
+            nodata=header.nodatas[index - 1],
+            has_mask=header.masked[index - 1],
+            alpha_index=header.alphas[0] if header.alphas else None,
+            scale=header.scales[index - 1],
+            offset=header.offsets[index - 1],
+            has_scale_tags=(header.scales[index - 1], header.offsets[index - 1]) != (1.0, 0.0),
+            access=access,
+            size_bytes=size_bytes,
+        )
+        for index, dtype in enumerate(header.dtypes, start=1)
+        if index not in header.alphas
+    ]
+
+
+def _same_grid(promised: GeoBox, found: GeoBox) -> bool:
+    """Whether two grids are one, but for what rounding in a catalogue may do."""
+    if promised.shape != found.shape or not same_crs(promised.crs, found.crs):
+        return False
+    pixel = math.sqrt(abs(found.affine.determinant))
+    height, width = found.shape.yx
+    for row, col in ((0, 0), (0, width), (height, 0)):
+        one, other = shifted(promised.affine, row, col), shifted(found.affine, row, col)
+        if math.hypot(one.c - other.c, one.f - other.f) > _SAME_PLACE_PX * pixel:
+            return False
+    return True
+
+
+def _place(grid: GeoBox) -> str:
+    a = grid.affine
+    return f"{grid.crs}, ({a.a:g}, {a.b:g}, {a.c:.10g}, {a.d:g}, {a.e:g}, {a.f:.10g})"
 
 
 class _OpenDatasets(threading.local):

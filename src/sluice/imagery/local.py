@@ -83,7 +83,7 @@ def _open_scene(
     collect = members_of_folder if path.is_dir() else members_of_file
     found = collect(path, sensor=sensor, bands=bands)
     radiometry = settle_radiometry(found.bands, stated, found.safe, where=str(path))
-    names = [path.name, *(asset.path.stem for asset in found.bands.values())]
+    names = [path.name, *(Path(asset.href).stem for asset in found.bands.values())]
     layer, sky = _choose_sky(found)
     known = sensor or _recognise_sensor(found, names)
     baselines = [found.safe.processing_baseline] if found.safe else map(baseline_in_name, names)
@@ -141,7 +141,7 @@ def _hash_files(path: Path, found: Members, sky: Asset | None) -> dict[str, str]
     """SHA-256 of each file used, by its name, or its path within the folder."""
     if path.is_file():
         return {path.name: sha256_file(path)}
-    used = {asset.path for asset in (*found.bands.values(), sky) if asset is not None}
+    used = {Path(asset.href) for asset in (*found.bands.values(), sky) if asset is not None}
     if found.safe is not None:
         used.add(found.safe.path)
     # A product's metadata may lie above the folder of its images.

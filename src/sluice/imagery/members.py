@@ -47,11 +47,11 @@ class Members:
         if other is None or _pixel_area(asset) < _pixel_area(other):
             kind[name] = asset
         elif _pixel_area(asset) == _pixel_area(other):
-            places = " and ".join(f"{a.path.name} (band {a.index})" for a in (other, asset))
+            places = " and ".join(f"{a.name} (band {a.index})" for a in (other, asset))
             raise ConfigError(
-                f"{asset.path.parent}: {name} is there twice, in {places}; "
+                f"{Path(asset.href).parent}: {name} is there twice, in {places}; "
                 "keep one image in a folder, or name the bands with --bands",
-                href=str(asset.path),
+                href=asset.href,
             )
 
 

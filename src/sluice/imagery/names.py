@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+from dataclasses import dataclass
 
 from sluice.base.sensors import SENSORS, Sensor, find_sensor
 
@@ -23,6 +24,28 @@ _SENTINEL_1 = re.compile(r"s1[abcd]|sentinel1", re.IGNORECASE)
 _BASELINE = re.compile(r"(?:^|_)N(\d{2})(\d{2})(?:_|$)")
 _DATE = re.compile(r"(?<!\d)((?:19|20)\d{2})([-_]?)(\d{2})\2(\d{2})(?!\d)")
 _PRODUCT = re.compile(r"(S[123][A-D]_|L[COTEM]0\d_)", re.IGNORECASE)
+_SENTINEL_2 = re.compile(
+    r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})"
+    r"_R(?P<orbit>\d{3})_T(?P<tile>\d{2}[C-X][A-Z]{2})_(?P<told_apart>\d{8}T\d{6})"
+)
+
+
+@dataclass(frozen=True)
+class Sentinel2Name:
+    """What the name of a Sentinel-2 product tells, as they are called since December 2016."""
+
+    platform: str
+    """`S2A`"""
+    sensor_id: str
+    """`s2-l1c` or `s2-l2a`."""
+    datatake_start: dt.datetime
+    """UTC; minutes before the satellite passes over the tile itself."""
+    processing_baseline: str
+    """`05.10`"""
+    tile: str
+    """`21MVN`"""
+    told_apart_by: str
+    """The last time in the name: it tells apart products of one datatake and tile."""
 
 
 def find_band(name: str, sensor: Sensor | None) -> str | None:
@@ -109,6 +132,26 @@ def sensor_in_name(name: str) -> Sensor | None:
     if {"analyticms", "sr"} <= tokens:
         return find_sensor("planet-8b" if "8b" in tokens else "planet-4b")
     return None
+
+
+def read_sentinel2_name(name: str) -> Sentinel2Name | None:
+    """What a product's name tells, with or without `.SAFE`; None where it is not of that form."""
+    found = _SENTINEL_2.match(name)
+    if found is None:
+        return None
+    try:
+        start = dt.datetime.strptime(found["start"], "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
+    baseline = found["baseline"]
+    return Sentinel2Name(
+        platform=found["platform"],
+        sensor_id="s2-l1c" if found["level"] == "L1C" else "s2-l2a",
+        datatake_start=start,
+        processing_baseline=f"{baseline[:2]}.{baseline[2:]}",
+        tile=found["tile"],
+        told_apart_by=found["told_apart"],
+    )
 
 
 def is_landsat(name: str) -> bool:

@@ -14,7 +14,8 @@ from sluice.base.sensors import SENSORS
 from sluice.imagery.assets import Asset
 from sluice.imagery.safe import SafeMetadata
 
-_BACKSCATTER = frozenset(band.common_name for band in SENSORS["s1"].bands)
+BACKSCATTER_BANDS = frozenset(band.common_name for band in SENSORS["s1"].bands)
+"""Common names of bands that are radar backscatter, not reflectance."""
 _MANY_ZEROS = 0.01
 _BRIGHTEST = 2.0
 """Sun glint and cloud tops exceed a reflectance of 1, hardly 2; counts go into the thousands."""
@@ -66,7 +67,7 @@ def settle_radiometry(
     """
     if stated.scale == 0:
         raise ConfigError("--scale 0 makes all values equal; for counts to 10000 give 0.0001")
-    reflectance = [name for name in bands if name not in _BACKSCATTER]
+    reflectance = [name for name in bands if name not in BACKSCATTER_BANDS]
     leading = [*reflectance, *bands][0]
     settled: dict[str, Asset] = {}
     sources: dict[str, str] = {}
@@ -107,7 +108,7 @@ def _settle_band(
             )
     elif asset.has_scale_tags:
         scale, offset, source = asset.scale, asset.offset, "file tags"
-    elif stated.scale is not None and name not in _BACKSCATTER:
+    elif stated.scale is not None and name not in BACKSCATTER_BANDS:
         raise ConfigError(
             f"{where}: --scale {stated.scale:g} needs --offset, as nothing states it here; give "
             "--offset 0 (Sentinel-2 of processing baseline 04.00 or later, from January 2022 on, "
@@ -116,7 +117,7 @@ def _settle_band(
         )
     elif stated.scale is not None:
         return stated.scale, 0.0, "flags"
-    elif name in _BACKSCATTER:
+    elif name in BACKSCATTER_BANDS:
         _check_decibel(name, asset, where)
         scale, offset, source = 1.0, 0.0, "backscatter in dB, as stored"
     else:

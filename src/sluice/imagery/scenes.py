@@ -13,7 +13,11 @@ from sluice.base.errors import BandNotFound, ItemNotFound
 from sluice.base.raster import Raster
 from sluice.base.records import Scene
 from sluice.imagery.assets import Asset
-from sluice.imagery.warp import plan_read
+from sluice.imagery.radiometry import BACKSCATTER_BANDS
+from sluice.imagery.warp import crs_of, plan_read
+
+_EDGE_POINTS = 9
+_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,8 @@ class SceneImages:
         """Read bands onto a grid.
 
         Pixels are copied where the file shares the grid's lines, else bilinear (averaged first
-        where the grid is more than twice as coarse). A pixel has the same value whatever part
-        of a grid is read.
+        where the grid is more than twice as coarse), of backscatter in linear power. A pixel
+        has the same value whatever part of a grid is read.
 
         Args:
             scene: One of `scenes`.
@@ -58,6 +62,8 @@ class SceneImages:
             BandNotFound: The scene lacks a band.
             AssetReadError: A file is damaged.
             ItemNotFound: A file is gone, or the scene is not one of these.
+            AuthError, RateLimited, SourceUnavailable: Its source refused, or gave no answer.
+            GridMismatch: A remote file is not what its catalogue promises.
         """
         files = self._files_of(scene)
         missing = [band for band in bands if band not in files.bands]
@@ -66,12 +72,15 @@ class SceneImages:
                 missing, files.bands, wanted_by="the model", href=scene.href
             )
         data: ArrayBHW = np.empty((len(bands), *geobox.shape.yx), dtype=np.float32)
-        by_grid: dict[GeoBox, list[int]] = {}
+        alike: dict[tuple[GeoBox, bool], list[int]] = {}
         for k, band in enumerate(bands):
-            by_grid.setdefault(files.bands[band].geobox, []).append(k)
-        for grid, members in by_grid.items():
+            asset = files.bands[band]
+            backscatter = asset.is_power or band in BACKSCATTER_BANDS
+            alike.setdefault((asset.geobox, backscatter), []).append(k)
+        for (grid, backscatter), members in alike.items():
             assets = [files.bands[bands[k]] for k in members]
-            data[members] = plan_read(grid, geobox).read_bands(assets)
+            plan = plan_read(grid, geobox)
+            data[members] = plan.read_bands(assets, backscatter=backscatter)
         return Raster(data, tuple(bands), geobox)
 
     def read_sky(self, scene: Scene, geobox: GeoBox) -> ArrayHW | None:
@@ -92,8 +101,53 @@ class SceneImages:
         grids = {asset.geobox for asset in self._files_of(scene).bands.values()}
         return tuple(sorted(grids, key=lambda grid: abs(grid.affine.determinant)))
 
+    def meets(self, scene: Scene, geobox: GeoBox) -> bool:
+        """Whether a scene may have pixels on a grid, told from its place alone.
+
+        True where in doubt; a scene that does not meet it reads as NaN throughout.
+
+        Raises:
+            ItemNotFound: The scene is not one of these.
+        """
+        return _may_meet(self.source_grids(scene)[0], geobox)
+
+    def is_remote(self, scene: Scene) -> bool:
+        """Whether a scene's files lie at addresses.
+
+        Raises:
+            ItemNotFound: The scene is not one of these.
+        """
+        return any(asset.is_remote for asset in self._files_of(scene).bands.values())
+
     def _files_of(self, scene: Scene) -> SceneFiles:
         for files in self.files:
             if files.scene.id == scene.id:
                 return files
         raise ItemNotFound(f"{scene.id}: not among the images opened", item_id=scene.id)
+
+
+def _may_meet(source: GeoBox, target: GeoBox) -> bool:
+    """Whether two grids may share ground: False only if they surely do not."""
+    box = target.boundingbox
+    steps = np.linspace(0, 1, _EDGE_POINTS)
+    x, y = np.meshgrid(box.left + steps * box.span_x, box.bottom + steps * box.span_y)
+    if source.crs != target.crs:
+        x, y = crs_of(target).transformer_to_crs(crs_of(source), always_xy=True)(x, y)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return True
+    own = source.boundingbox
+    if crs_of(source).geographic:
+        # As in `warp`: a longitude counts as the one nearest to the source's middle. Of a target
+        # that is cut by that, both ends count, and it spans the source.
+        middle = (own.left + own.right) / 2
+        x = middle + (x - middle + 180) % 360 - 180
+    # Between the points edges bend a little, and a pixel reaches beyond its centre.
+    spread_x, spread_y = np.ptp(x), np.ptp(y)
+    margin_x = spread_x * _MARGIN + 2 * own.span_x / source.shape.x
+    margin_y = spread_y * _MARGIN + 2 * own.span_y / source.shape.y
+    return bool(
+        x.min() - margin_x < own.right
+        and x.max() + margin_x > own.left
+        and y.min() - margin_y < own.top
+        and y.max() + margin_y > own.bottom
+    )

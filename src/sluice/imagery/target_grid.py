@@ -65,6 +65,39 @@ def scan_grid(images: SceneImages, gsd_m: float, area: BaseGeometry | None = Non
     return utm_grid(box, crs, gsd_m)
 
 
+def area_grid(area: BaseGeometry, gsd_m: float, margin_m: float = 0.0) -> GeoBox:
+    """The UTM grid over an area, in the zone of its middle, on multiples of the pixel size.
+
+    Sentinel-2's own pixels of 10, 20 and 60 m lie on such lines, and so are copied as they are.
+
+    Args:
+        area: In lon/lat (EPSG:4326), on one side of 180 degrees.
+        gsd_m: Pixel side in metres.
+        margin_m: Widens the box on each side.
+
+    Raises:
+        GridMismatch: The area is too large for one grid, or beyond UTM at the poles.
+    """
+    _, south, _, north = area.bounds
+    if not (south > -80 and north < 84):
+        raise GridMismatch(
+            f"the area lies within {_degrees(area.bounds)} (west, south, east, north in degrees), "
+            "beyond 84 N or 80 S, where no map can be made; give another area"
+        )
+    middle = area.envelope.centroid
+    crs = utm_crs(middle.x, middle.y)
+    xmin, ymin, xmax, ymax = _bounds(area, crs)
+    box = (xmin - margin_m, ymin - margin_m, xmax + margin_m, ymax + margin_m)
+    # Written so that what cannot be projected fails too.
+    if not max(box[2] - box[0], box[3] - box[1]) <= _LARGEST_SIDE_M:
+        raise GridMismatch(
+            f"the area reaches over {_LARGEST_SIDE_M / 1e3:,.0f} km, within "
+            f"{_degrees(area.bounds)} (west, south, east, north in degrees); cut it into parts, "
+            "in a folder with a file for each"
+        )
+    return utm_grid(box, crs, gsd_m)
+
+
 def _common_grid(images: SceneImages, gsd_m: float) -> GeoBox | None:
     """The grid over all scenes on the lines they share, None where they share none."""
     grids = []

@@ -64,11 +64,13 @@ class ReadPlan:
         only: ArrayHW = self.read_bands([asset])[0]
         return only
 
-    def read_bands(self, assets: Sequence[Asset]) -> ArrayBHW:
+    def read_bands(self, assets: Sequence[Asset], *, backscatter: bool = False) -> ArrayBHW:
         """Read bands.
 
         Args:
             assets: Bands on the plan's source grid.
+            backscatter: They are linear power or dB. Several pixels are weighed in power, since
+                the mean of dB lies below the mean of what came back; dB comes out.
 
         Returns:
             (bands, H, W) float32 on the target grid, NaN where there is no value.
@@ -79,7 +81,10 @@ class ReadPlan:
         out: ArrayBHW = np.full((len(assets), *self.target.shape.yx), np.nan, dtype=np.float32)
         if self.window is None:
             return out
-        sources = _read_blocks(assets, self.window, self.blocks)
+        copied = self.nearest or (self.corner is not None and self.blocks == (1, 1))
+        # What is copied stays to the last bit as it was stored.
+        in_power = [backscatter and (asset.is_power or not copied) for asset in assets]
+        sources = _read_blocks(assets, self.window, self.blocks, in_power)
         for band, source in zip(out, sources, strict=True):
             if self.corner is not None:
                 row, col = self.corner
@@ -90,6 +95,9 @@ class ReadPlan:
                 else:
                     found = _bilinear(source, self.samples)
                 np.copyto(band, found, where=self.samples.inside)
+        for band, power in zip(out, in_power, strict=True):
+            if power:
+                _to_decibel(band)
         return out
 
 
@@ -316,12 +324,15 @@ def _weigh(source: ArrayHW, samples: _Samples) -> ArrayHW:
 
 
 def _read_blocks(
-    assets: Sequence[Asset], window: PixelWindow, blocks: tuple[int, int]
+    assets: Sequence[Asset],
+    window: PixelWindow,
+    blocks: tuple[int, int],
+    in_power: Sequence[bool],
 ) -> Iterator[ArrayHW]:
     """Read a window of block pixels of each band: the mean of the values in each block, or NaN."""
     down, across = blocks
     if blocks == (1, 1):
-        yield from (asset.read(window) for asset in assets)
+        yield from map(_read_values, assets, [window] * len(assets), in_power)
         return
     have_rows, have_cols = assets[0].geobox.shape.yx
     left, right = window.col * across, min(have_cols, (window.col + window.width) * across)
@@ -333,10 +344,25 @@ def _read_blocks(
         count = min(strip, window.height - start)
         top = (window.row + start) * down
         bottom = min(have_rows, top + count * down)
-        for band, asset in zip(out, assets, strict=True):
-            values = asset.read(PixelWindow(top, left, bottom - top, right - left))
+        for band, asset, power in zip(out, assets, in_power, strict=True):
+            part = PixelWindow(top, left, bottom - top, right - left)
+            values = _read_values(asset, part, power)
             band[start : start + count] = _block_means(values, (count, window.width), blocks)
     yield from out
+
+
+def _read_values(asset: Asset, window: PixelWindow, in_power: bool) -> ArrayHW:
+    values = asset.read(window)
+    if in_power and not asset.is_power:
+        values = np.float32(10) ** (values / np.float32(10))
+    return values
+
+
+def _to_decibel(power: ArrayHW) -> None:
+    """Turn power into dB in place; what is not above 0 has none."""
+    power[~(power > 0)] = np.nan
+    np.log10(power, out=power)
+    power *= np.float32(10)
 
 
 def _block_means(values: ArrayHW, shape: tuple[int, int], blocks: tuple[int, int]) -> ArrayHW:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -218,6 +219,12 @@ class FineSpectra:
         self.scl_k = tuple(COVERS[name].scl for name in names)
         self.pixel_sd_k = np.array([COVERS[name].pixel_sd for name in names], dtype=np.float32)
         self.texture_of = texture_of
+
+    def of_bands(self, index: Sequence[int]) -> FineSpectra:
+        """The same palette in some of the bands, by their places in `BANDS`."""
+        part = copy.copy(self)
+        part.spectra_kb = self.spectra_kb[:, list(index)]
+        return part
 
     def texture(self, kind: np.ndarray) -> np.ndarray:
         """Relative departure of each fine pixel from its spectrum."""

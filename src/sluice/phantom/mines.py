@@ -52,6 +52,28 @@ STYLES = (
 )
 
 
+@dataclass(frozen=True)
+class MinePlan:
+    """A mine as it will be when it has reached its full size."""
+
+    style: str
+    """Name of one of `STYLES`."""
+    frame: Frame
+    """Where it lies."""
+    kind_hw: np.ndarray
+    """(h, w) at fine resolution: index into the palette, 0 where regrowth stands, negative
+    where nothing is touched."""
+    palette: FineSpectra
+    """What each index looks like; index 0 is regrowth."""
+    rank_hw: FloatArray
+    """(h, w) at fine resolution: ground is worked in the order of this number."""
+
+    @property
+    def planted(self) -> Planted:
+        """Kind and outline at full size."""
+        return Planted(self.style, outline_of(worked_outline(self.kind_hw > 0), self.frame.window))
+
+
 def plant_mine(
     canvas: Canvas, area_ha: float, streams: list[LineString], far_hw: ArrayHW
 ) -> Planted:
@@ -69,6 +91,21 @@ def plant_mine(
     Raises:
         NoPlace: No room for it.
     """
+    plan = plan_mine(canvas, area_ha, streams, far_hw)
+    canvas.paint_fine(plan.frame, plan.kind_hw, plan.palette)
+    return plan.planted
+
+
+def plan_mine(
+    canvas: Canvas, area_ha: float, streams: list[LineString], far_hw: ArrayHW
+) -> MinePlan:
+    """Find a place for a mine and draw what it will look like, without painting it.
+
+    Arguments as for `plant_mine`; the place is marked as taken.
+
+    Raises:
+        NoPlace: No room for it.
+    """
     rng = canvas.rng
     weights = np.array([style.weight for style in STYLES])
     style = STYLES[rng.choice(len(STYLES), p=weights / weights.sum())]
@@ -81,10 +118,22 @@ def plant_mine(
     reach = 1.25 * half_length + 4
     centre = canvas.find_place(reach, far_hw < max(6.0, 0.8 * half_width))
     frame = frame_at(centre, _heading(streams, centre), reach)
-    worked = _worked_ground(canvas, frame, half_width, half_length, area_px)
-    kind, palette, outline_hw = _dig(canvas, style, worked)
-    canvas.paint_fine(frame, kind, palette)
-    return Planted(style.name, outline_of(outline_hw, frame.window))
+    rank, limit = _working_order(canvas, frame, half_width, half_length, area_px)
+    kind, palette = _dig(canvas, style, np.asarray(rank <= limit))
+    return MinePlan(style.name, frame, kind, palette, rank)
+
+
+def worked_outline(bare: BoolHW) -> BoolHW:
+    """Bare ground and ponds with gaps of up to 40 m closed and holes filled.
+
+    Args:
+        bare: (h, w) at fine resolution, True where ground is bare or water.
+
+    Returns:
+        The same shape. More bare ground never gives less outline.
+    """
+    closed = ndimage.binary_closing(np.pad(bare, 8), iterations=4)[8:-8, 8:-8]
+    return np.asarray(ndimage.binary_fill_holes(closed | bare))
 
 
 def _heading(streams: list[LineString], centre_xy: tuple[int, int]) -> float:
@@ -101,10 +150,14 @@ def _noise(canvas: Canvas, frame: Frame, scale_px: float, slope: float) -> Float
     return noise.astype(np.float64)
 
 
-def _worked_ground(
+def _working_order(
     canvas: Canvas, frame: Frame, half_width: float, half_length: float, area_px: float
-) -> BoolHW:
-    """An irregular lobed patch of the wanted area, bent like the stream it follows."""
+) -> tuple[FloatArray, float]:
+    """An irregular lobed patch of the wanted area, bent like the stream it follows.
+
+    Returns:
+        A number that grows from the patch's core outwards, and the one at its edge.
+    """
     rng = canvas.rng
     bend = (
         half_width
@@ -119,17 +172,14 @@ def _worked_ground(
     # The frame's rim stays untouched, so that the outline lies inside the scene.
     height[np.maximum(np.abs(frame.u), np.abs(frame.v)) > frame.window.width / 2 - 1.5] = np.inf
     pixels = int(area_px * FINE**2)
-    return np.asarray(height <= np.partition(height.ravel(), pixels)[pixels])
+    return height, float(np.partition(height.ravel(), pixels)[pixels])
 
 
-def _dig(
-    canvas: Canvas, style: MineStyle, worked: BoolHW
-) -> tuple[np.ndarray, FineSpectra, BoolHW]:
+def _dig(canvas: Canvas, style: MineStyle, worked: BoolHW) -> tuple[np.ndarray, FineSpectra]:
     """Choose what each fine pixel shows: soil, pond, regrowth, or the ground that was there.
 
     Returns:
-        Index into the palette (negative where nothing was touched), the palette, and the
-        outline: bare ground and ponds with gaps of up to 40 m closed.
+        Index into the palette (negative where nothing was touched), and the palette.
     """
     rng = canvas.rng
     freshness = style.freshness * rng.uniform(0.6, 1.1)
@@ -164,9 +214,7 @@ def _dig(
     def texture(pixel_sd: np.ndarray) -> np.ndarray:
         return np.asarray(np.clip(pixel_sd * rough, -0.5, 0.6), dtype=np.float32)
 
-    closed = ndimage.binary_closing(np.pad(bare, 8), iterations=4)[8:-8, 8:-8]
-    outline = ndimage.binary_fill_holes(closed | bare)
-    return kind, FineSpectra(names, spectra, texture), np.asarray(outline)
+    return kind, FineSpectra(names, spectra, texture)
 
 
 _SOIL_TONES = 5

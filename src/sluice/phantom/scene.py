@@ -58,7 +58,8 @@ LAND_KINDS = ("river", "reservoir", "farmland")
 """Kinds that are land cover: they count only where no object lies."""
 
 GSD_M = 10.0
-_NOT_CLEAR = (CLOUD_SHADOW, CLOUD_MEDIUM, CLOUD_HIGH, THIN_CIRRUS)
+NOT_CLEAR = (CLOUD_SHADOW, CLOUD_MEDIUM, CLOUD_HIGH, THIN_CIRRUS)
+"""Classes under which the ground was not seen."""
 # Somewhere between the Tapajos and the Jamanxim as far as coordinates go; nothing in the scene
 # is there.
 _CRS = CRS("EPSG:32721")
@@ -85,7 +86,7 @@ class PhantomScene:
     @property
     def clear(self) -> BoolHW:
         """(H, W) bool, True where neither cloud, cirrus nor shadow lies."""
-        return np.asarray(~np.isin(self.scl_hw, _NOT_CLEAR))
+        return np.asarray(~np.isin(self.scl_hw, NOT_CLEAR))
 
 
 def demo_scene() -> PhantomScene:
@@ -122,37 +123,56 @@ def build_scene(
     Raises:
         ConfigError: A size or share that cannot be drawn.
     """
-    if size_px < 240 or size_px % 6:
-        raise ConfigError(f"size_px is {size_px}; use a multiple of 6 that is 240 or more")
-    if largest_ha < 1:
-        raise ConfigError(f"largest_ha is {largest_ha}; mines start at 1 ha, so use 1 or more")
+    check_land(size_px, largest_ha, farmland_share)
     for name, share in (
-        ("farmland_share", farmland_share),
         ("cloud_share", cloud_share),
         ("cirrus_share", cirrus_share),
     ):
-        if not 0 <= share < 1:
-            raise ConfigError(f"{name} is {share}; use a share of 0 or more and less than 1")
+        _check_share(name, share)
     canvas = Canvas(size_px, np.random.default_rng(seed))
-    mines, others = _draw_land(canvas, mine_count, largest_ha, farmland_share)
+    mines, others = draw_land(canvas, mine_count, largest_ha, farmland_share)
     paint_clouds(canvas, cloud_share, cirrus_share)
     reflectance = observe(canvas)
-    scl = _at_20_m(canvas.scl_hw)
-    geobox = GeoBox(
-        (size_px, size_px), Affine(GSD_M, 0, _UPPER_LEFT_M[0], 0, -GSD_M, _UPPER_LEFT_M[1]), _CRS
-    )
+    scl = at_20_m(canvas.scl_hw)
+    geobox = scene_grid(size_px)
     names = tuple(band.common_name for band in SENSORS["s2-l2a"].bands)
     return PhantomScene(
         seed=seed,
         acquired=acquired,
         raster=Raster(reflectance, names, geobox),
         scl_hw=scl,
-        mines=_truth_frame(mines, "style", scl, geobox, ids=True),
-        confusers=_truth_frame(others, "kind", scl, geobox, ids=False),
+        mines=truth_frame(mines, "style", scl, geobox, ids=True),
+        confusers=truth_frame(others, "kind", scl, geobox, ids=False),
     )
 
 
-def _at_20_m(scl_hw: np.ndarray) -> np.ndarray:
+def check_land(size_px: int, largest_ha: float, farmland_share: float) -> None:
+    """Refuse what cannot be drawn.
+
+    Raises:
+        ConfigError: A size or share that cannot be drawn.
+    """
+    if size_px < 240 or size_px % 6:
+        raise ConfigError(f"size_px is {size_px}; use a multiple of 6 that is 240 or more")
+    if largest_ha < 1:
+        raise ConfigError(f"largest_ha is {largest_ha}; mines start at 1 ha, so use 1 or more")
+    _check_share("farmland_share", farmland_share)
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0 <= share < 1:
+        raise ConfigError(f"{name} is {share}; use a share of 0 or more and less than 1")
+
+
+def scene_grid(
+    size_px: int, upper_left_m: tuple[float, float] = _UPPER_LEFT_M, crs: CRS = _CRS
+) -> GeoBox:
+    """The 10 m grid of a scene."""
+    transform = Affine(GSD_M, 0, upper_left_m[0], 0, -GSD_M, upper_left_m[1])
+    return GeoBox((size_px, size_px), transform, crs)
+
+
+def at_20_m(scl_hw: np.ndarray) -> np.ndarray:
     """The classification at 20 m, like the real one: a block with any sky in it is sky."""
     blocks = [scl_hw[row::2, col::2] for row in (0, 1) for col in (0, 1)]
     coarse = blocks[0].copy()
@@ -161,10 +181,28 @@ def _at_20_m(scl_hw: np.ndarray) -> np.ndarray:
     return coarse.repeat(2, axis=0).repeat(2, axis=1)
 
 
-def _draw_land(
-    canvas: Canvas, mine_count: int, largest_ha: float, farmland_share: float
+def draw_land(
+    canvas: Canvas,
+    mine_count: int,
+    largest_ha: float,
+    farmland_share: float,
+    *,
+    plant: Callable[[Canvas, float, list[LineString], ArrayHW], Planted] = plant_mine,
+    reservoirs: int = 2,
 ) -> tuple[list[Planted], list[Planted]]:
-    """Paint the land from the ground up; return mines and everything else of known place."""
+    """Paint the land from the ground up.
+
+    Args:
+        canvas: Painted in place.
+        mine_count: Mines to plant; fewer where they do not fit.
+        largest_ha: Upper end of their sizes, which are log-uniform from 1 ha.
+        farmland_share: Part of the scene that is farmland, 0-1.
+        plant: Plants one mine; takes what `plant_mine` takes.
+        reservoirs: How many to flood; they fill a small scene.
+
+    Returns:
+        The mines, and everything else of known place.
+    """
     rng, size = canvas.rng, canvas.size_px
     # Counts of objects grow with the scene: those of the 12 km demo are the measure.
     fill = (size / 1200) ** 2
@@ -176,7 +214,7 @@ def _draw_land(
     main = paint_river(canvas, width_px=rng.uniform(9, 26), turbid=True, bar_share=0.6)
     drowned = shapely.union_all([planted.outline for planted in main])
     others += main + [Planted(p.kind, p.outline.difference(drowned)) for p in tributary]
-    others += _plant(2, lambda: paint_reservoir(canvas, rng.uniform(45, 80)))
+    others += _plant(reservoirs, lambda: paint_reservoir(canvas, rng.uniform(45, 80)))
     towns = _plant(max(1, round(6 * fill)), lambda: [plant_settlement(canvas, rng.uniform(10, 30))])
     works = _plant(max(1, round(5 * fill)), lambda: [plant_industry(canvas, rng.uniform(15, 45))])
     far = _distance_to(streams, size)
@@ -185,7 +223,7 @@ def _draw_land(
     areas = np.sort(np.exp(rng.uniform(0, np.log(largest_ha), mine_count)))[::-1]
     mines: list[Planted] = []
     for area in areas:
-        mines += _plant(1, partial(_mine, canvas, float(area), streams, far))
+        mines += _plant(1, partial(_mine, plant, canvas, float(area), streams, far))
     tracks = _tracks(canvas, mines, roads)
     ponds = _plant(max(2, round(12 * fill)), lambda: [plant_fish_ponds(canvas)])
     return mines, others + towns + works + roads + tracks + ponds
@@ -203,9 +241,13 @@ def _plant(count: int, plant: Callable[[], list[Planted]]) -> list[Planted]:
 
 
 def _mine(
-    canvas: Canvas, area_ha: float, streams: list[LineString], far_hw: ArrayHW
+    plant: Callable[[Canvas, float, list[LineString], ArrayHW], Planted],
+    canvas: Canvas,
+    area_ha: float,
+    streams: list[LineString],
+    far_hw: ArrayHW,
 ) -> list[Planted]:
-    return [plant_mine(canvas, area_ha, streams, far_hw)]
+    return [plant(canvas, area_ha, streams, far_hw)]
 
 
 def _distance_to(lines: list[LineString], size_px: int) -> ArrayHW:
@@ -246,7 +288,7 @@ def _tracks(canvas: Canvas, mines: list[Planted], roads: list[Planted]) -> list[
     return tracks
 
 
-def _truth_frame(
+def truth_frame(
     planted: list[Planted], label: str, scl_hw: np.ndarray, geobox: GeoBox, *, ids: bool
 ) -> gpd.GeoDataFrame:
     """Outlines on the ground with their area and the share of it that is clear."""
@@ -254,19 +296,26 @@ def _truth_frame(
     scene = shapely.box(0, 0, width, height)
     outlines = [shapely.intersection(p.outline, scene) for p in planted]
     kept = [(p.kind, o) for p, o in zip(planted, outlines, strict=True) if o.area >= 1]
-    a = geobox.affine
-    ground = [affinity.affine_transform(o, (a.a, a.b, a.d, a.e, a.c, a.f)) for _, o in kept]
+    ground = [to_ground(outline, geobox) for _, outline in kept]
     columns: dict[str, object] = {"mine_id": [f"M{n:02d}" for n in range(1, len(kept) + 1)]}
     if not ids:
         columns = {}
     columns[label] = [kind for kind, _ in kept]
     columns["area_ha"] = [shape.area / 10_000 for shape in ground]
-    clear = ~np.isin(scl_hw, _NOT_CLEAR)
-    columns["clear_share"] = [_share_inside(clear, outline) for _, outline in kept]
+    clear = ~np.isin(scl_hw, NOT_CLEAR)
+    columns["clear_share"] = [share_inside(clear, outline) for _, outline in kept]
     return gpd.GeoDataFrame(columns, geometry=ground, crs=str(geobox.crs))
 
 
-def _share_inside(clear_hw: np.ndarray, outline: BaseGeometry) -> float:
+def to_ground(outline: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
+    """A shape in pixels as one in the grid's CRS."""
+    a = geobox.affine
+    ground: BaseGeometry = affinity.affine_transform(outline, (a.a, a.b, a.d, a.e, a.c, a.f))
+    return ground
+
+
+def share_inside(clear_hw: np.ndarray, outline: BaseGeometry) -> float:
+    """Part of a shape, in pixels, where `clear_hw` is True."""
     share, window = share_of(outline, len(clear_hw))
     if not share.any():
         # Thinner than the raster sees: the margin gives it a pixel at least.

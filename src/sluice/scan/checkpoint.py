@@ -18,7 +18,7 @@ from sluice.scan.predict import TileScores
 from sluice.scan.tiles import TileTask
 
 # What reading a cut-off or damaged .npz file raises.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class Checkpoint:
@@ -83,7 +83,7 @@ class Checkpoint:
                     return None
                 scores, seen = stored["scores"], stored["seen"]
                 outcome = TileOutcome.model_validate_json(str(stored["outcome"]))
-        except _DAMAGED:
+        except DAMAGED:
             return None
         if scores.shape != task.shape or scores.dtype != np.float32:
             return None

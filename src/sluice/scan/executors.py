@@ -16,7 +16,7 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from odc.geo.geobox import GeoBox
 
@@ -29,6 +29,9 @@ from sluice.scan.tiles import TileTask
 _WAKE_S = 0.5
 # The most handles that Windows waits for at once, less those that the pool needs itself.
 _MOST_PROCESSES_ON_WINDOWS = 61
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
 
 
 class TileExecutor(Protocol):
@@ -95,16 +98,16 @@ def run_in_threads(
         raise ConfigError(f"{workers} worker threads were asked for; use 1 or more")
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="tile")
     try:
-        yield from _as_done(
+        yield from as_done(
             lambda task: pool.submit(predict_tile, task, geobox, loader, predictor), tasks, workers
         )
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _as_done(
-    submit: Callable[[TileTask], Future[TileScores]], tasks: Sequence[TileTask], workers: int
-) -> Generator[TileScores, None, None]:
+def as_done(
+    submit: Callable[[_Task], Future[_Result]], tasks: Sequence[_Task], workers: int
+) -> Generator[_Result, None, None]:
     """Results as they come, with one more task waiting than there are workers.
 
     So none is idle, and little is lost when the caller stops. Ctrl-C begins no more tiles, yields
@@ -123,7 +126,7 @@ def _as_done(
         raise
 
 
-def _under_way(running: set[Future[TileScores]]) -> Generator[TileScores, None, None]:
+def _under_way(running: set[Future[_Result]]) -> Generator[_Result, None, None]:
     begun = {future for future in running if not future.cancel()}
     while begun:
         done, begun = wait(begun, timeout=_WAKE_S, return_when=FIRST_COMPLETED)
@@ -175,7 +178,7 @@ def run_in_processes(
         initargs=(luggage,),
     )
     try:
-        yield from _as_done(lambda task: pool.submit(_predict_here, task), tasks, workers)
+        yield from as_done(lambda task: pool.submit(_predict_here, task), tasks, workers)
     except BrokenProcessPool as err:
         raise RunFailed(
             "a worker process ended unexpectedly, most often for lack of memory; "

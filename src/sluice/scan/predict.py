@@ -68,7 +68,7 @@ def score_tile(task: TileTask, raster: Raster, predictor: Predictor) -> TileScor
     valid = raster.valid
     seen = _cells_seen(valid, task)
     if not valid.any():
-        return _result(task, np.full(task.shape, np.nan, np.float32), seen)
+        return _result(task, np.full(task.shape, np.nan, np.float32), seen, raster)
     del valid
     scores = predictor.score_windows(raster, task.rows, task.cols)
     if scores.shape != task.shape:
@@ -76,7 +76,7 @@ def score_tile(task: TileTask, raster: Raster, predictor: Predictor) -> TileScor
             f"tile {task.tile_id} has {task.shape} windows, the model gave {scores.shape} scores",
             tile_id=task.tile_id,
         )
-    return _result(task, scores.astype(np.float32, copy=False), seen)
+    return _result(task, scores.astype(np.float32, copy=False), seen, raster)
 
 
 def predict_tile(
@@ -139,7 +139,7 @@ def _cells_seen(valid: BoolHW, task: TileTask) -> BoolHW:
     return np.asarray(2 * count >= pixels)
 
 
-def _result(task: TileTask, scores: ArrayHW, seen: BoolHW) -> TileScores:
+def _result(task: TileTask, scores: ArrayHW, seen: BoolHW, raster: Raster) -> TileScores:
     observed = int(np.isfinite(scores).sum())
     return TileScores(
         task,
@@ -150,5 +150,6 @@ def _result(task: TileTask, scores: ArrayHW, seen: BoolHW) -> TileScores:
             status=TileStatus.DONE if observed else TileStatus.NOT_OBSERVED,
             windows=task.windows,
             observed=observed,
+            left_out=dict(raster.left_out),
         ),
     )

@@ -1,6 +1,7 @@
-"""Small georeferenced files for the tests of images from disk."""
+"""Small georeferenced files for the tests of images, on disk and at addresses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+
+from fault_server import FaultServer
+from remote_cases import COUNTS, QUICK
+from sluice.imagery.remote import RemoteAccess
 
 WriteTif = Callable[..., Path]
 TEN_METRES = Affine(10, 0, 600000, 0, -10, 700000)
@@ -58,3 +63,24 @@ def write_tif() -> WriteTif:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def served_folder(tmp_path_factory: pytest.TempPathFactory, write_tif: WriteTif) -> Path:
+    """A folder with `red.tif`, a COG of `remote_cases.COUNTS`."""
+    folder = tmp_path_factory.mktemp("served")
+    write_tif(folder / "red.tif", COUNTS, driver="COG", blocksize=512, compress="deflate", nodata=0)
+    return folder
+
+
+@pytest.fixture
+def server(served_folder: Path) -> Iterator[FaultServer]:
+    """That folder on loopback; tests that use it are marked `enable_socket`."""
+    with FaultServer(served_folder) as server:
+        yield server
+
+
+@pytest.fixture
+def access(tmp_path: Path) -> RemoteAccess:
+    """Few tries without waits, and an empty cache."""
+    return replace(QUICK, cache_folder=tmp_path / "cache", cache_bytes=2**26)

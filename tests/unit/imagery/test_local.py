@@ -21,7 +21,9 @@ from sluice.base.errors import (
     SluiceError,
 )
 from sluice.base.files import sha256_file
+from sluice.base.grid import PixelWindow
 from sluice.base.protocols import ImagerySource
+from sluice.imagery.assets import list_assets
 from sluice.imagery.local import open_local
 from sluice.imagery.scenes import SceneImages
 
@@ -385,6 +387,31 @@ def test_a_truncated_file_is_named_when_it_is_read(
     path.write_bytes(whole[:100])
     with pytest.raises(AssetReadError, match="not a readable image"):
         open_local([path], scale=1e-4, offset=0.0)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("share", [0.9, 0.6, 0.2])
+def test_a_truncated_jpeg_2000_gives_no_wrong_pixels(
+    tmp_path: Path, write_tif: WriteTif, capfd: pytest.CaptureFixture[str], share: float
+) -> None:
+    """GDAL decodes several tiles in threads, whose failures do not reach the reader."""
+    noise = np.random.default_rng(3).integers(1, 9999, (600, 600), dtype=np.uint16)
+    path = write_tif(
+        tmp_path / "B04.jp2",
+        noise,
+        driver="JP2OpenJPEG",
+        quality="100",
+        reversible="YES",
+        blockxsize=128,
+        blockysize=128,
+    )
+    (asset,) = list_assets(path)
+    window = PixelWindow(0, 0, 600, 600)
+    np.testing.assert_array_equal(asset.read(window), noise)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(AssetReadError, match="truncated or damaged"):
+        asset.read(window)
     assert capfd.readouterr().err == ""
 
 

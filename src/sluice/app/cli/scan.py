@@ -6,30 +6,30 @@ from pathlib import Path
 
 import typer
 
+from sluice.app.cli import options
 from sluice.app.config import DEFAULT_PRIOR
 
 
 def scan(
-    images: list[Path] = typer.Argument(
-        help="GeoTIFFs with several bands, or folders of single-band files. Several are one "
-        "period: where they overlap, the median of the clear looks is taken."
-    ),
-    out: Path = typer.Option(..., "--out", help="Folder for the results."),
+    images: list[Path] = options.IMAGES,
+    out: Path = options.OUT,
     model: str = typer.Option("default", "--model", help="A model's name, or its folder."),
-    area: str | None = typer.Option(
-        None, "--area", help="West,south,east,north in degrees, or a file with polygons."
-    ),
-    bands: str | None = typer.Option(
-        None, "--bands", help="Names of the file's bands in file order, with commas: blue,green,red"
-    ),
-    sensor: str | None = typer.Option(
-        None, "--sensor", help="s2-l1c, s2-l2a, s1, planet-4b, planet-8b or nicfi."
-    ),
-    scale: float | None = typer.Option(
-        None, "--scale", help="Reflectance = number x scale + offset."
-    ),
-    offset: float | None = typer.Option(None, "--offset", help="See --scale."),
-    nodata: float | None = typer.Option(None, "--nodata", help="The number that means no data."),
+    area: str | None = options.AREA,
+    first: str | None = options.FROM,
+    last: str | None = options.TO,
+    every: str = options.EVERY,
+    source: str | None = options.SOURCE,
+    collection: str | None = options.COLLECTION,
+    sensor: str | None = options.SENSOR,
+    max_cloud: float | None = options.MAX_CLOUD,
+    reduce: str = options.REDUCE,
+    min_looks: int = options.MIN_LOOKS,
+    guard: bool = options.GUARD,
+    cloud_margin: int = options.CLOUD_MARGIN,
+    bands: str | None = options.BANDS,
+    scale: float | None = options.SCALE,
+    offset: float | None = options.OFFSET,
+    nodata: float | None = options.NODATA,
     prior: float = typer.Option(
         DEFAULT_PRIOR, "--prior", help="Share of windows you expect to hold a mine."
     ),
@@ -39,62 +39,72 @@ def scan(
     min_area: float = typer.Option(
         2.0, "--min-area", help="Smallest footprint to report, in hectares."
     ),
-    cloud_margin: int = typer.Option(
-        2, "--cloud-margin", help="Pixels around cloud and shadow that are left out too."
-    ),
     engine: str = typer.Option("auto", "--engine", help="auto, onnxruntime or openvino."),
     precision: str = typer.Option("f32", "--precision", help="f32 or bf16; kept in the record."),
-    workers: int | None = typer.Option(
-        None, "--workers", help="Tiles at a time; one for each core if left out."
-    ),
-    processes: bool = typer.Option(
-        False, "--processes", help="Use processes instead of threads, for machines of many cores."
-    ),
     any_level: bool = typer.Option(
         False, "--any-level", help="Use imagery that the model was not made for; kept on record."
     ),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Replace a finished result."),
-    json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
-    quiet: bool = typer.Option(False, "--quiet", help="No progress bar."),
+    workers: int | None = options.WORKERS,
+    processes: bool = typer.Option(
+        False, "--processes", help="Use processes instead of threads, for machines of many cores."
+    ),
+    cache_gb: float = options.CACHE,
+    dry_run: bool = options.DRY_RUN,
+    overwrite: bool = options.OVERWRITE,
+    json: bool = options.JSON,
+    quiet: bool = options.QUIET,
 ) -> None:
     """Find likely mines in satellite images and write a map of them.
 
-    A scan that was stopped goes on where it was when the same command is given again.
+    Give images from disk, or --source, --area, --from and --to. A scan that was stopped goes on
+    where it was when the same command is given again.
     """
-    from sluice.app.cli.progress import tile_progress
-    from sluice.app.config import make_config
-    from sluice.app.products.summary import summary_text
-    from sluice.app.workflows import scan as run_scan
+    from sluice.app.cli.results import show_findings, show_results
+    from sluice.app.config import ScanConfig, make_config
+    from sluice.app.products.summary import Summary, summary_text
+    from sluice.app.workflows import find, scan_all
 
     config = make_config(
-        images=tuple(images),
+        ScanConfig,
+        images=tuple(images or ()),
         out=out,
         model=model,
         area=area,
-        bands=tuple(part.strip() for part in bands.split(",")) if bands else None,
+        first=first,
+        last=last,
+        every=every,
+        source=source,
+        collection=collection,
         sensor=sensor,
+        max_cloud=max_cloud,
+        method=reduce,
+        min_looks=min_looks,
+        guard=guard,
+        cloud_margin_px=cloud_margin,
+        bands=options.as_names(bands),
         scale=scale,
         offset=offset,
         nodata=nodata,
         prior=prior,
         stride_m=stride,
         min_footprint_ha=min_area,
-        cloud_margin_px=cloud_margin,
         engine=engine,
         precision=precision,
+        any_level=any_level,
         workers=workers,
         processes=processes,
-        any_level=any_level,
+        cache_gb=cache_gb,
         overwrite=overwrite,
     )
-    with tile_progress(shown=not (json or quiet)) as progress:
-        finished = run_scan(config, progress)
-    if json:
-        typer.echo(finished.summary.model_dump_json(indent=2))
+    if dry_run:
+        show_findings(find, config, as_json=json)
         return
-    typer.echo(summary_text(finished.summary))
-    typer.echo(f"\nMap: {finished.paths.quicklook}")
-    typer.echo(f"Sites for QGIS: {finished.paths.sites_gpkg}")
+
+    def tell(summary: dict[str, object], folder: Path) -> str:
+        text = summary_text(Summary.model_validate(summary))
+        return f"{text}\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
+
+    show_results(scan_all, config, tell, as_json=json, quiet=quiet)
 
 
 def demo(

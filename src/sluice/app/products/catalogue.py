@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from sluice.app.products import layout
 from sluice.app.products.coverage import outline_lonlat
 from sluice.app.products.summary import Summary
 from sluice.base.files import open_raster, sha256_file
-from sluice.base.records import Run, Scene
+from sluice.base.records import ImageryRun, Scene
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 # A multihash: 0x12 means SHA-256, 0x20 its length in bytes.
@@ -27,6 +29,14 @@ _GEOPARQUET = "application/vnd.apache.parquet"
 
 # Name in the folder: key, title, media type, roles.
 _ASSETS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
+    layout.COMPOSITE: ("composite", "Composite image", pystac.MediaType.COG, ("data",)),
+    layout.LOOKS: (
+        "looks",
+        "Clear looks, and days from 1970-01-01 to the last one",
+        pystac.MediaType.COG,
+        ("data",),
+    ),
+    layout.PREVIEW: ("preview", "Picture of the composite", pystac.MediaType.PNG, ("overview",)),
     layout.SCORE: ("score", "Score, raw output of the model", pystac.MediaType.COG, ("data",)),
     layout.PROBABILITY: (
         "probability",
@@ -63,8 +73,30 @@ _ASSETS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
 }
 
 
-def write_catalogue(
-    folder: Path, files: Mapping[str, Path], *, run: Run, summary: Summary, geobox: GeoBox
+@dataclass(frozen=True)
+class Product:
+    """What a folder holds, in words and dates."""
+
+    title: str
+    description: str
+    first_date: dt.date | None
+    """Of the images; None where they carry no date."""
+    last_date: dt.date | None
+
+
+def scan_product(summary: Summary) -> Product:
+    """What a scan left."""
+    return Product(
+        title="Likely mine sites",
+        description=f"Likely mine sites found: {summary.sites}. Images: {summary.images}. "
+        f"Model: {summary.model}.",
+        first_date=summary.first_date,
+        last_date=summary.last_date,
+    )
+
+
+def write_stac(
+    folder: Path, files: Mapping[str, Path], *, run: ImageryRun, product: Product, geobox: GeoBox
 ) -> None:
     """Write `catalog.json` and `item.json`.
 
@@ -72,13 +104,13 @@ def write_catalogue(
         folder: Where to write; links are relative, so that it can be moved.
         files: Name in the output folder to present path, everything but the catalogue.
         run: As in `run.json`.
-        summary: Outcome.
+        product: What the files are.
         geobox: Processing grid, for the outline and the CRS.
 
     Raises:
         OSError: They cannot be written.
     """
-    item = _item(run, summary, geobox)
+    item = _item(run, product, geobox)
     for scene in run.scenes:
         item.add_link(_source_link(scene))
     catalogue = pystac.Catalog(
@@ -97,14 +129,11 @@ def write_catalogue(
     catalogue.save()
 
 
-def _item(run: Run, summary: Summary, geobox: GeoBox) -> pystac.Item:
+def _item(run: ImageryRun, product: Product, geobox: GeoBox) -> pystac.Item:
     # Corners, and points between only where an edge bends by more than 0.1 m.
     outline = shapely.transform(outline_lonlat(geobox).simplify(1e-6), lambda xy: xy.round(7))
-    moment, period = _dates(run, summary)
-    found = (
-        f"Likely mine sites found: {summary.sites}. Images: {summary.images}. "
-        f"Model: {summary.model}."
-    )
+    moment, period = _dates(run, product)
+    found = product.description
     item = pystac.Item(
         id=run.run_id,
         geometry=outline.__geo_interface__,
@@ -112,9 +141,9 @@ def _item(run: Run, summary: Summary, geobox: GeoBox) -> pystac.Item:
         datetime=moment,
         properties={
             **period,
-            "title": "Likely mine sites",
+            "title": product.title,
             "description": found
-            if summary.first_date
+            if product.first_date
             else f"{found} The images carry no date: datetime is that of the run.",
             "created": pystac.utils.datetime_to_str(run.finished or run.started),
             "processing:software": {"sluice": run.sluice_version},
@@ -130,12 +159,12 @@ def _item(run: Run, summary: Summary, geobox: GeoBox) -> pystac.Item:
     return item
 
 
-def _dates(run: Run, summary: Summary) -> tuple[dt.datetime | None, dict[str, Any]]:
+def _dates(run: ImageryRun, product: Product) -> tuple[dt.datetime | None, dict[str, Any]]:
     """STAC wants a moment or a period; where no image has a date, the run's start stands in."""
-    if summary.first_date is None or summary.last_date is None:
+    if product.first_date is None or product.last_date is None:
         return run.started, {}
-    start = dt.datetime.combine(summary.first_date, dt.time.min, dt.UTC)
-    end = dt.datetime.combine(summary.last_date, dt.time(23, 59, 59), dt.UTC)
+    start = dt.datetime.combine(product.first_date, dt.time.min, dt.UTC)
+    end = dt.datetime.combine(product.last_date, dt.time(23, 59, 59), dt.UTC)
     return None, {
         "start_datetime": pystac.utils.datetime_to_str(start),
         "end_datetime": pystac.utils.datetime_to_str(end),
@@ -145,13 +174,19 @@ def _dates(run: Run, summary: Summary) -> tuple[dt.datetime | None, dict[str, An
 def _add_asset(item: pystac.Item, name: str, path: Path) -> None:
     key, title, media_type, roles = _ASSETS[name]
     fields: dict[str, Any] = {}
-    if name in {layout.SCORE, layout.PROBABILITY}:
-        fields["bands"] = [{"name": key}]
+    if media_type == pystac.MediaType.COG:
         with open_raster(path) as raster:
+            bands = [{"name": name or key} for name in raster.descriptions]
+            fields["bands"] = bands if len(bands) > 1 else [{"name": key}]
             fields["proj:shape"] = list(raster.shape)
             fields["proj:transform"] = list(raster.transform)[:6]
             fields["data_type"] = raster.dtypes[0]
-        fields |= {"nodata": "nan", "unit": "1"}
+            absent = raster.nodata
+            fields["nodata"] = "nan" if absent is None or math.isnan(absent) else int(absent)
+            if raster.scales[0] != 1:
+                fields |= {"raster:scale": raster.scales[0], "raster:offset": raster.offsets[0]}
+        if name != layout.LOOKS:
+            fields["unit"] = "1"
     asset = pystac.Asset(f"./{name}", title, None, media_type, list(roles), fields)
     item.add_asset(key, asset)
     file = FileExtension.ext(asset, add_if_missing=True)

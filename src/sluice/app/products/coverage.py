@@ -69,7 +69,7 @@ def measure_coverage(
     """Count the pixels without a score, block by block.
 
     Args:
-        score_path: Raster in a projected CRS, north up, NaN = not observed.
+        score_path: Raster in a projected CRS, north up, no data = not observed.
         geobox: Processing grid, which the raster covers.
         area: In EPSG:4326, the part that was asked for; the whole raster if None. What of it
             lies outside the raster counts as not observed.
@@ -111,7 +111,7 @@ def _count(score: Any, area: BaseGeometry | None, *, all_touched: bool = False) 
     )
     pixels = observed = 0
     for _, window in score.block_windows(1):
-        has_score: BoolHW = np.isfinite(score.read(1, window=window))
+        has_score: BoolHW = score.read_masks(1, window=window) > 0
         if shape is None:
             inside = np.ones_like(has_score)
         else:

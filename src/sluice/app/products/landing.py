@@ -14,7 +14,7 @@ from pathlib import Path
 import pyogrio
 from rasterio.errors import RasterioError
 
-from sluice.app.products.layout import CATALOGUE, FAILED_RUN, ITEM, ORDER, RUN, WORK_FOLDER
+from sluice.app.products.layout import CATALOGUE, EVERYTHING, FAILED_RUN, ITEM, RUN, WORK_FOLDER
 from sluice.base.errors import ConfigError, RunFailed
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -64,7 +64,7 @@ def open_output(out_dir: Path, *, overwrite: bool = False) -> Path:
 
 
 def _refuse_what_is_not_ours(out_dir: Path, *, overwrite: bool) -> None:
-    if _is_finished(out_dir):
+    if holds_finished(out_dir):
         if not overwrite:
             raise ConfigError(
                 f"{out_dir}: holds the finished output of another run; "
@@ -81,7 +81,8 @@ def _refuse_what_is_not_ours(out_dir: Path, *, overwrite: bool) -> None:
             )
 
 
-def _is_finished(out_dir: Path) -> bool:
+def holds_finished(out_dir: Path) -> bool:
+    """Whether a folder holds a finished output."""
     try:
         record = json.loads((out_dir / RUN).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -105,7 +106,7 @@ def land(staged: Mapping[str, Path], out_dir: Path) -> None:
     """
     for name in (FAILED_RUN, RUN, CATALOGUE, ITEM):
         (out_dir / name).unlink(missing_ok=True)
-    for name in ORDER:
+    for name in EVERYTHING:
         for suffix in _COMPANIONS:
             (out_dir / f"{name}{suffix}").unlink(missing_ok=True)
         if name in staged:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 SCORE = "score.tif"
 PROBABILITY = "probability.tif"
+COMPOSITE = "composite.tif"
+LOOKS = "looks.tif"
+PREVIEW = "preview.png"
 SITES_GPKG = "sites.gpkg"
 SITES_PARQUET = "sites.parquet"
 SITES_GEOJSON = "sites.geojson"
@@ -17,6 +20,8 @@ CATALOGUE = "catalog.json"
 RUN = "run.json"
 FAILED_RUN = "run-failed.json"
 """What became of a run that failed; gone once the same command succeeds."""
+OVERVIEW = "overview.csv"
+"""Above the folders of a command that makes several results."""
 
 ORDER = (
     SCORE,
@@ -31,6 +36,9 @@ ORDER = (
     RUN,
 )
 """In the order in which they land; `run.json` is last, so that its presence says "whole"."""
+
+EVERYTHING = (COMPOSITE, LOOKS, PREVIEW, *ORDER)
+"""Of scans and composites alike, in the order in which they land."""
 
 WORK_FOLDER = ".sluice-work"
 """Inside the output folder: what an unfinished run keeps, gone once it is finished."""

@@ -45,6 +45,10 @@ class Summary(Record):
     undated_images: int
     images_without_cloud_layer: int
     """Optical images in which cloud was not looked for; it is judged like ground."""
+    images_left_out: int = 0
+    """Found and not used, or not everywhere: refused, or not to be read."""
+    min_looks: int = 1
+    """Clear looks that a pixel needed to count as observed."""
     first_date: dt.date | None
     last_date: dt.date | None
     model: str
@@ -96,6 +100,8 @@ def summarise(
         images_without_cloud_layer=sum(
             scene.sky_layer is None and scene.sensor != "s1" for scene in run.scenes
         ),
+        images_left_out=len({left_out.scene_id for left_out in run.left_out}),
+        min_looks=int(run.parameters.get("min_looks", 1)),
         first_date=min(dates, default=None),
         last_date=max(dates, default=None),
         model=str(run.model["name"]),
@@ -173,10 +179,13 @@ def _found(summary: Summary) -> str:
 
 
 def _observed(summary: Summary) -> str:
+    why = "cloud, no image, or unreadable"
+    if summary.min_looks > 1:
+        why = f"fewer than {summary.min_looks} clear looks, or unreadable"
     lines = [
         f"Looked at: {_hectares(summary.area_ha)} in {_count(summary.images, 'image')}, "
         f"{dates_in_words(summary)}.",
-        f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
+        f"Not observed ({why}): {percent(summary.not_observed_percent)} "
         f"of it, {_hectares(summary.not_observed_ha)}.",
     ]
     if summary.not_observed_ha > 0:
@@ -185,6 +194,11 @@ def _observed(summary: Summary) -> str:
         lines.append(
             f"No cloud layer for {summary.images_without_cloud_layer:,} of "
             f"{_count(summary.images, 'image')}: cloud there was judged like ground."
+        )
+    if summary.images_left_out:
+        lines.append(
+            f"{_count(summary.images_left_out, 'image')} left out, or not used everywhere; "
+            "run.json says why."
         )
     if summary.assumed_level is not None:
         name = _LEVEL_NAMES.get(summary.assumed_level, summary.assumed_level)

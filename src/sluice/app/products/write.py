@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.products import layout, vectors
-from sluice.app.products.catalogue import write_catalogue
+from sluice.app.products.catalogue import scan_product, write_stac
 from sluice.app.products.coverage import measure_coverage
 from sluice.app.products.landing import land, telling_disk_errors
 from sluice.app.products.layout import ProductPaths
@@ -85,7 +85,7 @@ def write_products(
         )
         write_run(run, stage / layout.RUN)
         files |= {name: stage / name for name in (layout.QUICKLOOK, layout.RUN)}
-        write_catalogue(stage, files, run=run, summary=summary, geobox=geobox)
+        write_stac(stage, files, run=run, product=scan_product(summary), geobox=geobox)
         files |= {name: stage / name for name in (layout.ITEM, layout.CATALOGUE)}
         land(files, out_dir)
     paths = ProductPaths.in_folder(out_dir, with_probability=probability_path is not None)

@@ -1,0 +1,88 @@
+"""`sluice composite`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sluice.app.cli import options
+
+
+def composite(
+    images: list[Path] = options.IMAGES,
+    out: Path = options.OUT,
+    layers: str = typer.Option(
+        "blue,green,red,nir",
+        "--layers",
+        help="Bands and indices to write: B04, red, swir16, vv, ndvi, ndwi, mndwi, bsi, ndti.",
+    ),
+    pixel: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
+    area: str | None = options.AREA,
+    first: str | None = options.FROM,
+    last: str | None = options.TO,
+    every: str = options.EVERY,
+    source: str | None = options.SOURCE,
+    collection: str | None = options.COLLECTION,
+    sensor: str | None = options.SENSOR,
+    max_cloud: float | None = options.MAX_CLOUD,
+    reduce: str = options.REDUCE,
+    min_looks: int = options.MIN_LOOKS,
+    guard: bool = options.GUARD,
+    cloud_margin: int = options.CLOUD_MARGIN,
+    bands: str | None = options.BANDS,
+    scale: float | None = options.SCALE,
+    offset: float | None = options.OFFSET,
+    nodata: float | None = options.NODATA,
+    workers: int | None = options.WORKERS,
+    cache_gb: float = options.CACHE,
+    dry_run: bool = options.DRY_RUN,
+    overwrite: bool = options.OVERWRITE,
+    json: bool = options.JSON,
+    quiet: bool = options.QUIET,
+) -> None:
+    """Make one clear image of a period: composite.tif, and looks.tif with its clear looks.
+
+    Give images from disk, or --source, --area, --from and --to. What was stopped goes on where
+    it was when the same command is given again.
+    """
+    from sluice.app.cli.results import show_findings, show_results
+    from sluice.app.compositing import composite_all, find_for_composite
+    from sluice.app.config import CompositeConfig, make_config
+    from sluice.app.products.composite_files import CompositeSummary, composite_text
+
+    config = make_config(
+        CompositeConfig,
+        images=tuple(images or ()),
+        out=out,
+        layers=options.as_names(layers) or (),
+        gsd_m=pixel,
+        area=area,
+        first=first,
+        last=last,
+        every=every,
+        source=source,
+        collection=collection,
+        sensor=sensor,
+        max_cloud=max_cloud,
+        method=reduce,
+        min_looks=min_looks,
+        guard=guard,
+        cloud_margin_px=cloud_margin,
+        bands=options.as_names(bands),
+        scale=scale,
+        offset=offset,
+        nodata=nodata,
+        workers=workers,
+        cache_gb=cache_gb,
+        overwrite=overwrite,
+    )
+    if dry_run:
+        show_findings(find_for_composite, config, as_json=json)
+        return
+
+    def tell(summary: dict[str, object], folder: Path) -> str:
+        text = composite_text(CompositeSummary.model_validate(summary))
+        return f"{text}\n\nImage: {folder / 'composite.tif'}\nPicture: {folder / 'preview.png'}"
+
+    show_results(composite_all, config, tell, as_json=json, quiet=quiet)

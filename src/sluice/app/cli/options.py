@@ -1,0 +1,78 @@
+"""Options that several commands take: where images come from, and how they become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from sluice.app.config import DEFAULT_CACHE_GB
+
+IMAGES: Any = typer.Argument(
+    None,
+    help="GeoTIFFs with several bands, or folders of single-band files. Several are one period: "
+    "where they overlap, the clear looks are reduced to one image.",
+)
+OUT: Any = typer.Option(..., "--out", help="Folder for the results.")
+AREA: Any = typer.Option(
+    None,
+    "--area",
+    help="West,south,east,north in degrees, a file with polygons, or a folder of such files.",
+)
+FROM: Any = typer.Option(None, "--from", help="First year, month or day: 2024, 2024-01.")
+TO: Any = typer.Option(None, "--to", help="Last year, month or day, included.")
+EVERY: Any = typer.Option(
+    "none", "--every", help="One result each month, quarter, 4months, half-year or year; or none."
+)
+SOURCE: Any = typer.Option(
+    None,
+    "--source",
+    help="Catalogue to search: earth-search, planetary-computer, cdse, google, the address of a "
+    "STAC API, a STAC catalogue or stac-geoparquet file, or a folder of Planet orders.",
+)
+COLLECTION: Any = typer.Option(
+    None, "--collection", help="Of the catalogue; its usual one for the sensor if left out."
+)
+SENSOR: Any = typer.Option(
+    None, "--sensor", help="s2-l1c, s2-l2a, s1, planet (or planet-4b, planet-8b), or nicfi."
+)
+MAX_CLOUD: Any = typer.Option(
+    None, "--max-cloud", help="Leave out scenes with more cloud than this, in percent."
+)
+REDUCE: Any = typer.Option(
+    "median", "--reduce", help="median, medoid, minimum, p25 or p75 of the clear looks."
+)
+MIN_LOOKS: Any = typer.Option(
+    1, "--min-looks", help="Clear looks that a pixel needs to count as observed."
+)
+GUARD: Any = typer.Option(
+    True,
+    "--guard/--no-guard",
+    help="Give bright ground back that the cloud layer calls cloud on most dates.",
+)
+CLOUD_MARGIN: Any = typer.Option(
+    2, "--cloud-margin", help="Pixels around cloud and shadow that are left out too."
+)
+BANDS: Any = typer.Option(
+    None, "--bands", help="Names of the file's bands in file order, with commas: blue,green,red"
+)
+SCALE: Any = typer.Option(None, "--scale", help="Reflectance = number x scale + offset.")
+OFFSET: Any = typer.Option(None, "--offset", help="See --scale.")
+NODATA: Any = typer.Option(None, "--nodata", help="The number that means no data.")
+WORKERS: Any = typer.Option(
+    None, "--workers", help="Tiles at a time; one for each core if left out."
+)
+CACHE: Any = typer.Option(
+    DEFAULT_CACHE_GB, "--cache", help="Gigabytes of downloads to keep for later; 0 keeps none."
+)
+DRY_RUN: Any = typer.Option(
+    False, "--dry-run", help="Say what there is, how many bytes and how long, and stop."
+)
+OVERWRITE: Any = typer.Option(False, "--overwrite", help="Replace a finished result.")
+JSON: Any = typer.Option(False, "--json", help="Print the outcome as JSON.")
+QUIET: Any = typer.Option(False, "--quiet", help="No progress bar.")
+
+
+def as_names(text: str | None) -> tuple[str, ...] | None:
+    """Names between commas."""
+    return tuple(part.strip() for part in text.split(",")) if text else None

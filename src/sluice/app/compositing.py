@@ -1,0 +1,272 @@
+"""`sluice composite`: images → one image of each area and period."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from sluice import __version__
+from sluice.app.config import CompositeConfig
+from sluice.app.finding import Findings
+from sluice.app.gathering import Gathered, Gatherer, Tell, choose_sensor
+from sluice.app.jobs import Job, plan_jobs, run_jobs
+from sluice.app.loading import Compositor
+from sluice.app.planning import choose_tile_px, recipe_of, usable_cores
+from sluice.app.products.composite_files import (
+    LAYER_NODATA,
+    LOOKS_NODATA,
+    CompositePaths,
+    CompositeSummary,
+    write_composite,
+)
+from sluice.app.products.landing import open_output, telling_disk_errors
+from sluice.app.products.overview import JobOutcome
+from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
+from sluice.base.arrays import ArrayBHW, ArrayHW
+from sluice.base.errors import BandNotFound, ConfigError, NoValidData, SluiceError
+from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
+from sluice.composite.indices import INDICES, compute_index
+from sluice.imagery.names import find_band
+from sluice.imagery.target_grid import area_grid, scan_grid
+from sluice.scan.composing import LayerTile, LayerTiles, compose_tiles
+from sluice.scan.run import Progress
+
+_DAY_LIMIT = LOOKS_NODATA - 1
+
+
+@dataclass(frozen=True)
+class FinishedComposite:
+    """What a composite left."""
+
+    paths: CompositePaths
+    summary: CompositeSummary
+
+
+@dataclass(frozen=True)
+class LayerMaker:
+    """Makes the stored layers of a part of the grid; pickles."""
+
+    compositor: Compositor
+    layers: tuple[str, ...]
+    scale: float
+    """Value of one count."""
+
+    def __call__(self, geobox: GeoBox) -> LayerTile:
+        """Compose the bands, work out the indices, and round them to counts."""
+        composite = self.compositor(geobox)
+        raster = composite.raster
+        bands = dict(zip(raster.bands, raster.data_bhw, strict=True))
+        layers: ArrayBHW = np.stack(
+            [
+                bands[layer] if layer in bands else compute_index(layer, bands)
+                for layer in self.layers
+            ]
+        )
+        return LayerTile(
+            layers=_to_counts(layers, self.scale),
+            looks=_looks(composite.looks_hw, composite.last_day_hw),
+            observed=int(raster.valid.sum()),
+            left_out=dict(raster.left_out),
+        )
+
+
+def composite(
+    config: CompositeConfig, progress: Progress | None = None, tell: Tell | None = None
+) -> FinishedComposite:
+    """Make the composite of one area and period; one that was cut off goes on.
+
+    Args:
+        config: Which images, which bands and indices, and where the files go.
+        progress: Told of each tile.
+        tell: Told what was found before reading begins.
+
+    Raises:
+        SluiceError: See `sluice.base.errors`; `RunFailed` once it has begun; `ConfigError` where
+            the areas and periods make several results (`composite_all`).
+    """
+    jobs = plan_jobs(config)
+    if len(jobs) != 1:
+        raise ConfigError(f"the areas and periods make {len(jobs)} results, not one")
+    return _Maker(config, tell).run(jobs[0], progress)
+
+
+def composite_all(
+    config: CompositeConfig, progress: Progress | None = None, tell: Tell | None = None
+) -> list[JobOutcome]:
+    """Make the composite of each area and period in a folder of its own; see `run_jobs`."""
+    maker = _Maker(config, tell)
+
+    def run(job: Job) -> dict[str, object]:
+        return maker.run(job, progress).summary.model_dump(mode="json")
+
+    return run_jobs(config, run, maker.gatherer.tell)
+
+
+def find_for_composite(config: CompositeConfig, tell: Tell | None = None) -> list[Findings]:
+    """Say what there is for each area and period; see `workflows.find`."""
+    maker = _Maker(config, tell)
+    return [maker.look(job) for job in plan_jobs(config)]
+
+
+class _Maker:
+    """The catalogues of a command, opened once for all its jobs."""
+
+    def __init__(self, config: CompositeConfig, tell: Tell | None) -> None:
+        self.config = config
+        self.layers = tuple(_layer_name(layer) for layer in config.layers)
+        self.bands = _bands_of(self.layers)
+        sensor = choose_sensor(config, ["s1"] if set(self.bands) <= {"vv", "vh"} else [])
+        self.gatherer = Gatherer(config, sensor, tell)
+
+    def look(self, job: Job) -> Findings:
+        """Search for a job's scenes, and tell what was found."""
+        if job.area is None:
+            raise ConfigError("a search needs an area; give --area")
+        geobox = area_grid(job.area, self.config.gsd_m)
+        return self.gatherer.describe(job, self.bands, geobox)
+
+    def run(self, job: Job, progress: Progress | None) -> FinishedComposite:
+        """Make one composite."""
+        config, started = self.config, dt.datetime.now(dt.UTC)
+        if config.source is not None:
+            self.look(job)
+        gathered = self.gatherer.gather(job, self.bands)
+        _refuse_missing(gathered, self.bands)
+        if job.area is not None and job.period is not None:
+            geobox = area_grid(job.area, config.gsd_m)
+        else:
+            geobox = scan_grid(gathered.images, config.gsd_m, job.area)
+        workers = config.workers or min(8, usable_cores())
+        tile_px = config.tile_px or choose_tile_px(
+            gathered.periods.values(), geobox, len(self.bands), workers
+        )
+        compositor = Compositor(gathered.images, self.bands, recipe_of(config))
+        scale = 0.01 if set(self.bands) <= {"vv", "vh"} else 0.0001
+        work = open_output(job.out, overwrite=config.overwrite)
+        parts = {
+            "version": __version__,
+            "scenes": [scene.model_dump(mode="json") for scene in gathered.images.scenes],
+            "layers": self.layers,
+            "recipe": dataclasses.asdict(compositor.recipe),
+            "grid": grid_record(geobox),
+            "tile_px": tile_px,
+        }
+        with telling_disk_errors(job.out):
+            fingerprint = json.dumps(parts, sort_keys=True)
+            tiles = LayerTiles(work / "tiles", fingerprint, geobox, tile_px)
+        outcomes: list[TileOutcome] = []
+
+        def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(outcome, done=done, total=total, resumed=resumed)
+
+        def record() -> ImageryRun:
+            return _record(config, job, gathered, grid_record(geobox), outcomes, started=started)
+
+        try:
+            compose_tiles(
+                tiles,
+                LayerMaker(compositor, self.layers, scale),
+                workers=workers,
+                progress=note,
+                failure_budget=config.failure_budget,
+            )
+            _refuse_nothing_seen(outcomes)
+            paths, summary = write_composite(
+                job.out, tiles, record(), layers=self.layers, scale=scale, area=job.area
+            )
+        except SluiceError as err:
+            write_failed_run(record(), err, job.out)
+            raise
+        return FinishedComposite(paths, summary)
+
+
+def _layer_name(name: str) -> str:
+    """The common name of a band, or the name of an index.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    if name.lower() in INDICES:
+        return name.lower()
+    band = find_band(name, None)
+    if band is None:
+        known = ", ".join(INDICES)
+        raise ConfigError(
+            f"--layers: {name!r} is neither a band nor an index; use names such as B04, red, nir, "
+            f"vv, or {known}"
+        )
+    return band
+
+
+def _bands_of(layers: Sequence[str]) -> tuple[str, ...]:
+    """The bands to read for some layers, each once."""
+    needed = [INDICES[layer].bands if layer in INDICES else (layer,) for layer in layers]
+    return tuple(dict.fromkeys(band for bands in needed for band in bands))
+
+
+def _refuse_missing(gathered: Gathered, bands: Sequence[str]) -> None:
+    for scene in gathered.scenes:
+        missing = [band for band in bands if band not in scene.bands]
+        if missing:
+            raise BandNotFound.from_missing_and_available(
+                missing, scene.bands, wanted_by="--layers", href=scene.href
+            )
+
+
+def _refuse_nothing_seen(outcomes: Sequence[TileOutcome]) -> None:
+    if not any(outcome.observed for outcome in outcomes):
+        raise NoValidData(
+            "nothing could be observed: no pixel has enough clear looks; use a longer period, "
+            "fewer --min-looks, or check --nodata and the cloud layer"
+        )
+
+
+def _to_counts(layers: ArrayBHW, scale: float) -> npt.NDArray[np.int16]:
+    """Round values to counts; what is absent, or too large for them, is no data."""
+    counts = np.rint(layers / np.float32(scale))
+    counts[~(np.abs(counts) <= 32767)] = LAYER_NODATA
+    stored: npt.NDArray[np.int16] = counts.astype(np.int16)
+    return stored
+
+
+def _looks(looks_hw: npt.NDArray[np.int16], last_day_hw: ArrayHW) -> npt.NDArray[np.uint16]:
+    days = np.where((last_day_hw >= 0) & (last_day_hw <= _DAY_LIMIT), last_day_hw, LOOKS_NODATA)
+    return np.stack([looks_hw.astype(np.uint16), days.astype(np.uint16)])
+
+
+def _record(
+    config: CompositeConfig,
+    job: Job,
+    gathered: Gathered,
+    grid: dict[str, object],
+    outcomes: Sequence[TileOutcome],
+    *,
+    started: dt.datetime,
+) -> ImageryRun:
+    asked = config.model_dump(mode="json", exclude={"overwrite", "out", "images"})
+    mark = hashlib.sha256(json.dumps([asked, grid], sort_keys=True).encode()).hexdigest()[:8]
+    return ImageryRun(
+        run_id=f"{started:%Y%m%dT%H%M%SZ}-{mark}",
+        sluice_version=__version__,
+        started=started,
+        finished=dt.datetime.now(dt.UTC),
+        status="complete",
+        period=job.period.name if job.period else None,
+        scenes=gathered.scenes,
+        left_out=left_out_of(gathered.scenes, gathered.left_out, outcomes),
+        parameters=asked,
+        grid=grid,
+        tiles=tuple(sorted(outcomes, key=lambda outcome: outcome.tile_id)),
+        summary={},
+        disclaimer=DISCLAIMER,
+    )

@@ -1,0 +1,232 @@
+"""From what a command asks for to the scenes of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from sluice.app.config import ImageryConfig, access_for
+from sluice.app.finding import Findings, describe_findings, findings_text, measure_line
+from sluice.app.jobs import Job
+from sluice.base.errors import ConfigError, NoValidData
+from sluice.base.periods import Period
+from sluice.base.records import LeftOut, Scene
+from sluice.base.sensors import find_sensor
+from sluice.imagery.assets import read_overview
+from sluice.imagery.catalogue import Catalogue, Found
+from sluice.imagery.google import GoogleBucket
+from sluice.imagery.image_folders import open_folder
+from sluice.imagery.local import open_local
+from sluice.imagery.pairing import lend_sky
+from sluice.imagery.radiometry import Stated
+from sluice.imagery.scenes import SceneImages
+from sluice.imagery.stac.catalogues import open_catalogue
+from sluice.imagery.stac.offsets import settle_offsets
+
+Tell = Callable[[str], None]
+"""Takes a line for the person who waits."""
+
+_PLANET = "planet"
+"""PlanetScope of four or eight bands, as its files say."""
+_USUAL_SENSOR = {"google": "s2-l1c"}
+"""Where it is not surface reflectance."""
+_LENDS_SKY = {"google": "earth-search"}
+"""Whose surface-reflectance products lend a source's top-of-atmosphere images their cloud layer,
+where the source has none itself; free and without a key."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The scenes of a job."""
+
+    periods: dict[int, SceneImages]
+    """0 is the period under judgement, -1 the one before."""
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def images(self) -> SceneImages:
+        """Of the period under judgement."""
+        return self.periods[0]
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        """Of all periods."""
+        return tuple(scene for images in self.periods.values() for scene in images.scenes)
+
+
+class Gatherer:
+    """The images of a command: catalogues are opened and searched once for all its jobs.
+
+    Args:
+        config: Where images come from.
+        sensor: What to search for, see `choose_sensor`.
+        tell: Told what was found.
+    """
+
+    def __init__(self, config: ImageryConfig, sensor: str, tell: Tell | None = None) -> None:
+        self.config = config
+        self.sensor = sensor
+        self.tell: Tell = tell or (lambda _: None)
+        self._opened: dict[str, Catalogue] = {}
+        self._found: dict[tuple[str, Period], Found] = {}
+        self._line: list[float | None] = []
+        self._named: Gathered | None = None
+
+    def describe(
+        self, job: Job, bands: Sequence[str], geobox: GeoBox, *, with_earlier: bool = False
+    ) -> Findings:
+        """Search for a job's scenes and tell what there is; reads next to nothing.
+
+        Args:
+            job: Gives area and period.
+            bands: Common names of the bands to read.
+            geobox: Grid of the result.
+            with_earlier: Whether the period before is read as well.
+
+        Raises:
+            ConfigError: Images are named one by one, or there is no period before.
+            SourceError: The catalogue gave no answer.
+        """
+        found = self._search(job, bands, with_earlier=with_earlier)
+        files = [scene for scenes in found.values() for scene in scenes.files]
+        if not self._line and files:
+            self._line.append(measure_line(files))
+        findings = describe_findings(
+            job.name,
+            files,
+            [left_out for scenes in found.values() for left_out in scenes.left_out],
+            bands=bands,
+            geobox=geobox,
+            bytes_per_s=self._line[0] if self._line else None,
+        )
+        self.tell(findings_text(findings))
+        return findings
+
+    def gather(self, job: Job, bands: Sequence[str], *, with_earlier: bool = False) -> Gathered:
+        """The scenes of a job; those of a catalogue checked against their darkest pixels.
+
+        Raises:
+            NoValidData: Nothing usable was found in a period.
+            SluiceError: Images could not be opened, or the catalogue gave no answer.
+        """
+        if self.config.source is None:
+            if self._named is None:
+                self._named = self._open_images()
+            return self._named
+        periods, left_out = {}, []
+        for place, scenes in self._search(job, bands, with_earlier=with_earlier).items():
+            settled = settle_offsets(scenes.files, read_overview)
+            refused = [*scenes.left_out, *settled.left_out]
+            if not settled.files:
+                raise _nothing_usable(refused)
+            periods[place] = SceneImages(settled.files)
+            left_out += refused
+        return Gathered(periods, tuple(left_out))
+
+    def _open_images(self) -> Gathered:
+        config = self.config
+        images = open_local(
+            config.images,
+            sensor=config.sensor,
+            bands=config.bands,
+            scale=config.scale,
+            offset=config.offset,
+            nodata=config.nodata,
+        )
+        return Gathered({0: images})
+
+    def _search(self, job: Job, bands: Sequence[str], *, with_earlier: bool) -> dict[int, Found]:
+        if self.config.source is None:
+            raise ConfigError("--dry-run says what a catalogue holds; give --source")
+        if job.area is None or job.period is None:
+            raise ConfigError("a search needs an area and a period; give --area, --from and --to")
+        found = {0: self._find(job, job.period, bands)}
+        if with_earlier:
+            if job.earlier is None:
+                raise ConfigError(
+                    f"the model compares {job.period.name} with the period before it; begin --from "
+                    "one period earlier, with --every"
+                )
+            found[-1] = self._find(job, job.earlier, bands)
+        return found
+
+    def _find(self, job: Job, period: Period, bands: Sequence[str]) -> Found:
+        key = (job.place, period)
+        if key not in self._found and job.area is not None:
+            source = self.config.source or ""
+            found = self._catalogue(source, self.sensor).find(job.area, period, bands)
+            if self.sensor == "s2-l1c" and any(files.sky is None for files in found.files):
+                found = self._with_lent_sky(found, job.area, period)
+            self._found[key] = found
+        return self._found[key]
+
+    def _with_lent_sky(self, found: Found, area: BaseGeometry, period: Period) -> Found:
+        """Top-of-atmosphere scenes with the cloud layer of their surface-reflectance twins."""
+        source = self.config.source or ""
+        lender = _LENDS_SKY.get(source, source)
+        try:
+            twins = self._catalogue(lender, "s2-l2a").find(area, period, ())
+        except ConfigError:
+            # It has no surface reflectance; the summary says for how many images no layer was.
+            return found
+        return Found(tuple(lend_sky(found.files, twins.files)), found.left_out)
+
+    def _catalogue(self, source: str, sensor: str) -> Catalogue:
+        key = f"{source} {sensor}"
+        if key not in self._opened:
+            self._opened[key] = self._open(source, sensor)
+        return self._opened[key]
+
+    def _open(self, source: str, sensor: str) -> Catalogue:
+        config = self.config
+        access = access_for(source, config.cache_gb)
+        if source == "google":
+            return GoogleBucket(access)
+        path = Path(source)
+        if path.is_dir() and not (path / "catalog.json").is_file():
+            return open_folder(path, sensor)
+        if path.is_dir():
+            source = str(path / "catalog.json")
+        own = sensor == self.sensor
+        return open_catalogue(
+            source,
+            sensor,
+            collection=config.collection if own else None,
+            access=access,
+            max_cloud=config.max_cloud,
+            stated=Stated(config.scale, config.offset, config.nodata) if own else None,
+        )
+
+
+def choose_sensor(config: ImageryConfig, usable: Sequence[str]) -> str:
+    """The sensor to search for.
+
+    Args:
+        config: Names it, or its source.
+        usable: Sensors that the model takes, the best first; empty where any will do.
+
+    Raises:
+        ConfigError: No such sensor.
+    """
+    if config.sensor is not None:
+        if config.sensor != _PLANET:
+            find_sensor(config.sensor)
+        return config.sensor
+    usual = _USUAL_SENSOR.get(config.source or "", "s2-l2a")
+    return usual if not usable or usual in usable else usable[0]
+
+
+def _nothing_usable(left_out: Sequence[LeftOut]) -> NoValidData:
+    if not left_out:
+        return NoValidData(
+            "the catalogue holds no scene of the area in the period; give a longer period, "
+            "another --source, or check that the area is given as longitude, latitude"
+        )
+    return NoValidData(
+        f"{len(left_out)} scenes were found and none can be used; first {left_out[0].scene_id}: "
+        f"{left_out[0].reason}"
+    )

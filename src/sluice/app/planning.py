@@ -1,0 +1,209 @@
+"""All that a scan needs, settled and checked before anything is computed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
+
+from sluice.app.area import widened_box
+from sluice.app.config import ImageryConfig, ScanConfig, models_folder
+from sluice.app.gathering import Gathered
+from sluice.app.jobs import Job
+from sluice.app.loading import CompositeLoader, Recipe
+from sluice.base.errors import ConfigError, ManifestMismatch
+from sluice.base.grid import PixelWindow, iter_tiles
+from sluice.base.records import Scene
+from sluice.base.windows import WindowLattice
+from sluice.imagery.scenes import SceneImages
+from sluice.imagery.target_grid import area_grid, scan_grid
+from sluice.models.manifest import Manifest
+from sluice.models.package import ModelPackage, load_package
+from sluice.models.predictor import WindowPredictor
+from sluice.scan.tiles import plan_tiles
+
+LARGEST_TILE_PX = 1024
+_SMALLEST_TILE_PX = 192
+_STACKS_BYTES = 1_200_000_000
+"""For the stacks of all tiles under way; what else a scan holds comes on top."""
+_COPIES = 2.5
+"""Of a stack, while it is masked, sorted and reduced."""
+
+
+@dataclass(frozen=True)
+class ScanPlan:
+    """One scan, ready to run."""
+
+    config: ScanConfig
+    job: Job
+    gathered: Gathered
+    package: ModelPackage
+    predictor: WindowPredictor
+    geobox: GeoBox
+    loader: CompositeLoader
+    stride_px: int
+    tile_px: int
+    workers: int
+
+    @property
+    def area(self) -> BaseGeometry | None:
+        """In longitude and latitude; None for all of the images."""
+        return self.job.area
+
+    @property
+    def images(self) -> SceneImages:
+        """Of the period under judgement."""
+        return self.gathered.images
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's."""
+        return self.package.manifest
+
+    @property
+    def prior(self) -> float | None:
+        """Share of windows expected to hold a mine; None where no probability is told."""
+        return self.config.prior if self.manifest.calibration else None
+
+
+def load_model(config: ScanConfig) -> ModelPackage:
+    """The model of a scan."""
+    return load_package(config.model, models_folder())
+
+
+def model_bands(manifest: Manifest) -> tuple[tuple[str, ...], bool]:
+    """The bands that a model reads, each once, and whether it compares periods."""
+    bands = tuple(dict.fromkeys(i.band for i in manifest.inputs))
+    return bands, any(i.period != 0 for i in manifest.inputs)
+
+
+def scan_geobox(job: Job, manifest: Manifest, gathered: Gathered | None) -> GeoBox:
+    """The processing grid.
+
+    With an area, a window more on each side: a mine at its edge is judged with its surroundings,
+    as one in the middle is.
+
+    Args:
+        job: Gives the area.
+        manifest: Gives pixel size and window.
+        gathered: Images named one by one, whose own grid is kept where it fits; None for a search.
+    """
+    margin_m = manifest.window_px * manifest.gsd_m
+    if gathered is not None and job.period is None:
+        geobox = scan_grid(gathered.images, manifest.gsd_m, job.area)
+        if job.area is not None:
+            widened = widened_box(job.area, margin_m)
+            geobox = scan_grid(gathered.images, manifest.gsd_m, widened)
+        return geobox
+    if job.area is None:
+        raise ConfigError("a search needs an area; give --area")
+    return area_grid(job.area, manifest.gsd_m, margin_m)
+
+
+def prepare_scan(
+    config: ScanConfig, job: Job, package: ModelPackage, gathered: Gathered
+) -> ScanPlan:
+    """Bring a job's images, grid and model together.
+
+    Raises:
+        ManifestMismatch: Imagery of a level that the model was not made for.
+        BandNotFound: A scene lacks a band that the model needs.
+        GridMismatch: Images and area do not meet, or make no grid.
+        ConfigError: Stride or tile size do not fit.
+    """
+    manifest = package.manifest
+    for images in gathered.periods.values():
+        for scene in images.scenes:
+            _check_level(scene, manifest, any_level=config.any_level)
+    stride_px = _stride_px(config, manifest)
+    geobox = scan_geobox(job, manifest, gathered)
+    cores = usable_cores()
+    workers = config.workers or min(8, cores)
+    bands = len(manifest.inputs)
+    tile_px = config.tile_px or choose_tile_px(gathered.periods.values(), geobox, bands, workers)
+    tile_px = max(tile_px, manifest.window_px)
+    lattice = WindowLattice(geobox.shape.yx, manifest.window_px, stride_px)
+    workers = min(workers, len(plan_tiles(lattice, tile_px)))
+    predictor = WindowPredictor(
+        package,
+        engine=config.engine,
+        precision=config.precision,
+        # Fewer tiles than cores: the engine gets the cores that are left.
+        threads=max(1, cores // workers),
+        calls=1 if config.processes else workers,
+    )
+    adapt = {s.sensor: manifest.adaptation_for(s.sensor) for s in manifest.levels}
+    loader = CompositeLoader(gathered.periods, predictor.inputs, recipe_of(config), adapt)
+    loader.check(package.name)
+    return ScanPlan(
+        config, job, gathered, package, predictor, geobox, loader, stride_px, tile_px, workers
+    )
+
+
+def recipe_of(config: ImageryConfig) -> Recipe:
+    """How a command wants its composites made."""
+    return Recipe(
+        method=config.method,
+        min_looks=config.min_looks,
+        cloud_margin_px=config.cloud_margin_px,
+        guard=config.guard,
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_tile_px(periods: Iterable[SceneImages], geobox: GeoBox, bands: int, workers: int) -> int:
+    """The largest tile whose stacks of looks fit in memory, at most 1,024 pixels a side.
+
+    Args:
+        periods: The scenes of each period.
+        geobox: Grid of the whole.
+        bands: Bands of all periods together.
+        workers: Tiles under way at a time.
+    """
+    looks = max((_most_looks(images, geobox) for images in periods), default=1)
+    each = _COPIES * 4 * bands * max(1, looks) * workers
+    side = int(math.sqrt(_STACKS_BYTES / each))
+    return max(_SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // 16 * 16))
+
+
+def _most_looks(images: SceneImages, geobox: GeoBox) -> int:
+    """The most scenes that lie over one of some parts of the grid."""
+    side = max(LARGEST_TILE_PX, max(geobox.shape.yx) // 8)
+    parts: list[PixelWindow] = [core for core, _ in iter_tiles(geobox.shape.yx, side, 0)]
+    grids = [part.of(geobox) for part in parts]
+    return max(sum(images.meets(scene, grid) for scene in images.scenes) for grid in grids)
+
+
+def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
+    """A model gets the imagery it was made for, unless its user says otherwise, on record."""
+    if scene.sensor is None or any_level or manifest.find_level(scene.sensor) is not None:
+        return
+    known = ", ".join(level.sensor for level in manifest.levels)
+    raise ManifestMismatch(
+        f"{scene.href}: is {scene.sensor} imagery, model {manifest.name} takes {known}; "
+        "use such imagery or another model, or give --any-level to try it all the same",
+        href=scene.href,
+    )
+
+
+def _stride_px(config: ScanConfig, manifest: Manifest) -> int:
+    if config.stride_m is None:
+        return manifest.stride_px
+    stride_px = round(config.stride_m / manifest.gsd_m)
+    window_m = manifest.window_px * manifest.gsd_m
+    if not 1 <= stride_px <= manifest.window_px:
+        raise ConfigError(
+            f"--stride {config.stride_m:g}: windows of {window_m:g} m need a stride from "
+            f"{manifest.gsd_m:g} to {window_m:g} m"
+        )
+    return stride_px

@@ -1,0 +1,257 @@
+"""The files of a composite: `composite.tif`, `looks.tif`, a preview, the record, a catalogue."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from PIL import Image
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+from shapely.geometry.base import BaseGeometry
+
+from sluice.app.products import layout
+from sluice.app.products.catalogue import Product, write_stac
+from sluice.app.products.coverage import Coverage, measure_coverage
+from sluice.app.products.landing import land, telling_disk_errors
+from sluice.app.products.run_record import write_run
+from sluice.app.products.summary import percent
+from sluice.base.records import ImageryRun, Record, TileStatus
+from sluice.scan.composing import LayerTiles
+
+LAYER_NODATA = -32768
+LOOKS_NODATA = 65535
+_STAGE = "products"
+_PREVIEW_PX = 1600
+_BRIGHTEST_SHARE = 0.98
+_RADAR_DB = {"vv": (-20.0, 0.0), "vh": (-27.0, -7.0)}
+
+
+@dataclass(frozen=True)
+class CompositePaths:
+    """Where the files of a finished composite are."""
+
+    folder: Path
+    composite: Path
+    """COG, int16 with scale, one band for each layer, NaN as -32768."""
+    looks: Path
+    """COG, uint16: clear looks, and the last one's day since 1970-01-01 (65535 = none)."""
+    preview: Path
+    run: Path
+
+
+class CompositeSummary(Record):
+    """The outcome of a composite: `summary` in `run.json`, and what `--json` prints."""
+
+    layers: tuple[str, ...]
+    area_ha: float
+    not_observed_ha: float
+    not_observed_percent: float
+    """With fewer clear looks than asked for."""
+    looks_median: float
+    """Clear looks, of the pixels that are observed."""
+    images: int
+    images_left_out: int
+    first_date: dt.date | None
+    last_date: dt.date | None
+    tiles: int
+    tiles_failed: int
+
+
+def write_composite(
+    out_dir: Path,
+    tiles: LayerTiles,
+    run: ImageryRun,
+    *,
+    layers: Sequence[str],
+    scale: float,
+    area: BaseGeometry | None,
+) -> tuple[CompositePaths, CompositeSummary]:
+    """Put the tiles together in hiding, then let the files land, `run.json` last.
+
+    Args:
+        out_dir: A folder that `open_output` accepted.
+        tiles: Finished ones; those that are missing become no data.
+        run: Its `summary` is filled in here.
+        layers: Names of the bands, in order.
+        scale: Value of one count.
+        area: In EPSG:4326, the part that was asked for; the whole grid if None.
+
+    Raises:
+        RunFailed: The disk is full, or a file could not be written.
+        ConfigError: The folder cannot be written.
+    """
+    with telling_disk_errors(out_dir):
+        stage = out_dir / layout.WORK_FOLDER / _STAGE
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir(parents=True)
+        tags = {"run": run.run_id, "period": run.period or "", "TIFFTAG_SOFTWARE": "Sluice"}
+        histogram = _write_rasters(tiles, stage, layers, scale, tags)
+        # Either layer's first band tells where there is a value.
+        coverage = measure_coverage(stage / layout.COMPOSITE, tiles.geobox, area=area)
+        summary = _summarise(run, layers, coverage, histogram)
+        _write_preview(stage / layout.COMPOSITE, stage / layout.PREVIEW, layers, scale)
+        run = run.model_copy(update={"summary": summary.model_dump(mode="json")})
+        write_run(run, stage / layout.RUN)
+        names = (layout.COMPOSITE, layout.LOOKS, layout.PREVIEW, layout.RUN)
+        files = {name: stage / name for name in names}
+        write_stac(stage, files, run=run, product=_product(summary), geobox=tiles.geobox)
+        files |= {name: stage / name for name in (layout.ITEM, layout.CATALOGUE)}
+        land(files, out_dir)
+    paths = CompositePaths(
+        out_dir,
+        out_dir / layout.COMPOSITE,
+        out_dir / layout.LOOKS,
+        out_dir / layout.PREVIEW,
+        out_dir / layout.RUN,
+    )
+    return paths, summary
+
+
+def composite_text(summary: CompositeSummary) -> str:
+    """Say it in plain language."""
+    dates = f"{summary.first_date} to {summary.last_date}" if summary.first_date else "unknown date"
+    lines = [
+        f"Composite of {summary.images} images, {dates}: {', '.join(summary.layers)}.",
+        f"{summary.area_ha:,.0f} ha, clear looks in the median: {summary.looks_median:g}.",
+        f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
+        f"of it, {summary.not_observed_ha:,.0f} ha.",
+    ]
+    if summary.images_left_out:
+        lines.append(
+            f"{summary.images_left_out} images were left out, or not used everywhere; "
+            "run.json says why."
+        )
+    if summary.tiles_failed:
+        lines.append(
+            f"{summary.tiles_failed:,} of {summary.tiles:,} parts of the area failed; "
+            "run.json says why."
+        )
+    return "\n".join(lines)
+
+
+def _write_rasters(
+    tiles: LayerTiles, stage: Path, layers: Sequence[str], scale: float, tags: dict[str, str]
+) -> np.ndarray:
+    """Write both rasters; returns how many observed pixels have each number of looks."""
+    geobox = tiles.geobox
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": geobox.shape.y,
+        "width": geobox.shape.x,
+        "crs": str(geobox.crs),
+        "transform": geobox.affine,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "deflate",
+        "zlevel": 1,
+        "predictor": 2,
+        "interleave": "band",
+        "bigtiff": "if_safer",
+        "sparse_ok": False,
+    }
+    plain = stage / "plain.tif", stage / "plain-looks.tif"
+    histogram = np.zeros(65536, np.int64)
+    with (
+        rasterio.Env(GDAL_CACHEMAX=256 * 2**20),
+        rasterio.open(
+            plain[0], "w", count=len(layers), dtype="int16", nodata=LAYER_NODATA, **profile
+        ) as image,
+        rasterio.open(
+            plain[1], "w", count=2, dtype="uint16", nodata=LOOKS_NODATA, **profile
+        ) as looks,
+    ):
+        image.descriptions, looks.descriptions = tuple(layers), ("looks", "last_look")
+        image.scales = (scale,) * len(layers)
+        for target in (image, looks):
+            target.update_tags(**tags)
+        looks.update_tags(2, unit="days since 1970-01-01")
+        for window, data, counts in tiles.arrays():
+            place = Window(window.col, window.row, window.width, window.height)
+            image.write(data, window=place)
+            looks.write(counts, window=place)
+            seen = (data != LAYER_NODATA).all(axis=0)
+            histogram += np.bincount(counts[0][seen], minlength=65536)
+    for path, name in zip(plain, (layout.COMPOSITE, layout.LOOKS), strict=True):
+        with rasterio.Env(GDAL_CACHEMAX=256 * 2**20):
+            rasterio.shutil.copy(
+                path,
+                stage / name,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                PREDICTOR="YES",
+                BLOCKSIZE="512",
+                OVERVIEW_RESAMPLING="NEAREST" if name == layout.LOOKS else "AVERAGE",
+                BIGTIFF="IF_SAFER",
+            )
+        path.unlink()
+    return histogram
+
+
+def _summarise(
+    run: ImageryRun, layers: Sequence[str], coverage: Coverage, histogram: np.ndarray
+) -> CompositeSummary:
+    dates = [scene.acquired for scene in run.scenes if scene.acquired is not None]
+    cumulative = histogram.cumsum()
+    return CompositeSummary(
+        layers=tuple(layers),
+        area_ha=round(coverage.area_ha, 1),
+        not_observed_ha=round(coverage.not_observed_ha, 1),
+        not_observed_percent=round(coverage.not_observed_percent, 2),
+        looks_median=float(np.searchsorted(cumulative, (cumulative[-1] + 1) // 2)),
+        images=len(run.scenes),
+        images_left_out=len({left_out.scene_id for left_out in run.left_out}),
+        first_date=min(dates, default=None),
+        last_date=max(dates, default=None),
+        tiles=len(run.tiles),
+        tiles_failed=sum(tile.status is TileStatus.FAILED for tile in run.tiles),
+    )
+
+
+def _product(summary: CompositeSummary) -> Product:
+    return Product(
+        title="Composite image",
+        description=f"Composite of {summary.images} images: {', '.join(summary.layers)}.",
+        first_date=summary.first_date,
+        last_date=summary.last_date,
+    )
+
+
+def _write_preview(composite: Path, preview: Path, layers: Sequence[str], scale: float) -> None:
+    """True colour where there is, else the first three layers; white is not observed."""
+    colours = [layers.index(c) for c in ("red", "green", "blue") if c in layers]
+    chosen = colours if len(colours) == 3 else [*range(min(3, len(layers)))]
+    chosen = chosen if len(chosen) == 3 else [chosen[0]] * 3
+    with rasterio.open(composite) as source:
+        shrink = max(1.0, max(source.shape) / _PREVIEW_PX)
+        shape = tuple(max(1, round(side / shrink)) for side in source.shape)
+        counts = source.read(
+            [k + 1 for k in chosen], out_shape=(3, *shape), resampling=Resampling.average
+        )
+    absent = (counts == LAYER_NODATA).any(axis=0)
+    values = counts.astype(np.float32) * scale
+    picture = np.full((3, *shape), 255, np.uint8)
+    if not absent.all():
+        for k, band in enumerate(chosen):
+            low, high = _stretch(values[k][~absent], layers[band], joint=values[:, ~absent])
+            shown = np.clip((values[k] - low) / max(1e-6, high - low), 0, 1) * 235
+            picture[k] = np.where(absent, 255, shown.astype(np.uint8))
+    Image.fromarray(picture.transpose(1, 2, 0)).save(preview, optimize=True)
+
+
+def _stretch(values: np.ndarray, layer: str, *, joint: np.ndarray) -> tuple[float, float]:
+    if layer in _RADAR_DB:
+        return _RADAR_DB[layer]
+    if layer in {"red", "green", "blue"}:
+        # One stretch for all colours keeps their balance.
+        return 0.0, max(0.1, float(np.quantile(joint, _BRIGHTEST_SHARE)))
+    low, high = np.quantile(values, [0.02, _BRIGHTEST_SHARE])
+    return float(low), float(high)

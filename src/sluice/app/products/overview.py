@@ -1,0 +1,85 @@
+"""`overview.csv`: one line for each result of a command that makes several."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.layout import OVERVIEW, RUN
+from sluice.base.errors import SluiceError
+from sluice.base.files import write_whole
+from sluice.base.records import Record
+
+
+class JobOutcome(Record):
+    """What became of one area and period."""
+
+    job: str
+    folder: Path
+    status: Literal["complete", "kept", "failed"]
+    """`kept`: it was finished by an earlier call."""
+    error: str | None = None
+    summary: dict[str, Any] = Field(default_factory=dict)
+    """The figures told at the end, as in `run.json`."""
+
+    @classmethod
+    def complete(cls, job: str, folder: Path, summary: Mapping[str, Any]) -> JobOutcome:
+        """A result that was made now."""
+        return cls(job=job, folder=folder, status="complete", summary=dict(summary))
+
+    @classmethod
+    def kept(cls, job: str, folder: Path) -> JobOutcome:
+        """A result that was there already."""
+        summary = json.loads((folder / RUN).read_bytes()).get("summary", {})
+        return cls(job=job, folder=folder, status="kept", summary=summary)
+
+    @classmethod
+    def failed(cls, job: str, folder: Path, err: SluiceError) -> JobOutcome:
+        """A result that could not be made."""
+        return cls(job=job, folder=folder, status="failed", error=" ".join(str(err).split()))
+
+
+_COLUMNS = (
+    "sites",
+    "footprint_ha",
+    "area_ha",
+    "not_observed_percent",
+    "images",
+    "first_date",
+    "last_date",
+)
+
+
+def write_overview(outcomes: Sequence[JobOutcome], out_dir: Path) -> Path:
+    """Write `overview.csv`, whole or not at all.
+
+    Raises:
+        RunFailed: The disk is full.
+        ConfigError: The folder cannot be written.
+    """
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["job", "status", *_COLUMNS, "folder", "error"])
+    for outcome in outcomes:
+        folder = outcome.folder.relative_to(out_dir).as_posix()
+        table.writerow(
+            [
+                outcome.job,
+                outcome.status,
+                *(outcome.summary.get(column, "") for column in _COLUMNS),
+                folder,
+                outcome.error or "",
+            ]
+        )
+    path = out_dir / OVERVIEW
+    with telling_disk_errors(out_dir), write_whole(path) as part:
+        # With a mark of its encoding, without which Excel takes it for another.
+        part.write_text(text.getvalue(), encoding="utf-8-sig", newline="")
+    return path

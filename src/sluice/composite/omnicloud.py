@@ -1,0 +1,103 @@
+"""Cloud and shadow by OmniCloudMask, where the user has installed it with its weights.
+
+Nothing is ever downloaded, and weights are taken as safetensors only: its older weights are
+pickles, which could run code.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from sluice.base.arrays import ArrayHW
+from sluice.base.errors import ConfigError, ShapeMismatch, WeightsError
+from sluice.composite.clear import Sky, grow_sky
+
+THICK, THIN, SHADOW = 1, 2, 3
+"""Its classes; 0 is clear."""
+_LEAST_PX, _PATCH_PX, _OVERLAP_PX = 50, 1000, 300
+_NO_DOWNLOAD = "none"
+"""It knows `hugging_face` and `google_drive`, and raises ValueError for any other source as soon
+as a file is missing."""
+_INSTEAD = "or use the images' own cloud layer"
+
+
+def detect_sky(
+    red: ArrayHW, green: ArrayHW, nir: ArrayHW, weights: Path, *, grow_px: int = 0
+) -> Sky:
+    """Cloud, thin cloud and shadow of one scene.
+
+    It looks at up to 1,000 px around each pixel and scales each patch by its own mean, so give it
+    the whole scene, or blocks that do not depend on tiles: parts of a scene differ from the whole.
+
+    Args:
+        red: (H, W) reflectance of any level, or digital numbers; NaN = not observed.
+        green: Same grid and units as `red`.
+        nir: Same grid and units as `red`. Pixels of 10 to 50 m.
+        weights: Folder with its weights, `*.safetensors`.
+        grow_px: Pixels by which cloud and shadow are widened.
+
+    Returns:
+        The sky; pixels that lack a band are neither clear nor cloud.
+
+    Raises:
+        ConfigError: The package is not installed, or the scene is smaller than 50 px.
+        WeightsError: The folder lacks its weights.
+        ShapeMismatch: The bands differ in shape.
+
+    Source:
+        Wright et al. 2025, doi:10.1016/j.rse.2025.114694.
+    """
+    bands = (red, green, nir)
+    if len({band.shape for band in bands}) != 1:
+        raise ShapeMismatch(f"bands need one shape, got {[band.shape for band in bands]}")
+    if min(red.shape) < _LEAST_PX:
+        raise ConfigError(
+            f"OmniCloudMask needs at least {_LEAST_PX} x {_LEAST_PX} px, got {red.shape}; "
+            f"take a larger area, {_INSTEAD}"
+        )
+    package = _import_package()
+    if not any(weights.glob("*.safetensors")):
+        raise WeightsError(
+            f"{weights}: holds no *.safetensors; put OmniCloudMask's weights there, {_INSTEAD}",
+            href=str(weights),
+        )
+    image = np.stack(bands).astype(np.float32)
+    observed = np.isfinite(image).all(axis=0)
+    # 0 is its mark for no data; reflectance of exactly 0 must not pass for it.
+    image = np.where(observed, np.where(image == 0, np.float32(1e-6), image), 0)
+    patch = min(_PATCH_PX, *red.shape)
+    try:
+        classes = package.predict_from_array(
+            image,
+            patch_size=patch,
+            patch_overlap=min(_OVERLAP_PX, patch // 2),
+            destination_model_dir=weights,
+            model_download_source=_NO_DOWNLOAD,
+        )
+    except ValueError as err:
+        raise WeightsError(
+            f"{weights}: OmniCloudMask could not be run with these weights ({err}); put there "
+            f"the files of its newest version, {_INSTEAD}",
+            href=str(weights),
+        ) from err
+    found = np.asarray(classes)[0]
+    return grow_sky(
+        observed & (found == 0),
+        observed & ((found == THICK) | (found == THIN)),
+        observed & (found == SHADOW),
+        grow_px=grow_px,
+    )
+
+
+def _import_package() -> ModuleType:
+    try:
+        return importlib.import_module("omnicloudmask")
+    except ImportError as err:
+        raise ConfigError(
+            f"OmniCloudMask cannot be imported ({err}); install the package omnicloudmask "
+            f"(1.7 or newer), {_INSTEAD}"
+        ) from err

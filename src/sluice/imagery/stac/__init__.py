@@ -1,0 +1,1 @@
+"""Scenes from STAC: APIs, static catalogues, files of items."""

@@ -1,0 +1,287 @@
+"""An area and a period go in: search over HTTP, read over HTTP, compose, scan."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import rasterio
+
+from fault_server import Fault
+from sluice.app.compositing import composite
+from sluice.app.config import CompositeConfig, ScanConfig, make_config
+from sluice.app.workflows import find, scan, scan_all
+from sluice.base.errors import ConfigError, NoValidData, RunFailed, SourceUnavailable
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
+SPAN = {"first": "2021-11", "last": "2022-06"}
+L2A = "sentinel-2-l2a"
+
+
+def scan_config(catalogue, model, out, **settings) -> ScanConfig:
+    values = {
+        "source": catalogue.api,
+        "sensor": "s2-l2a",
+        "area": catalogue.area,
+        "model": str(model),
+        "out": out,
+        **SPAN,
+    }
+    return make_config(ScanConfig, **(values | settings))
+
+
+def composite_config(catalogue, out, **settings) -> CompositeConfig:
+    values = {
+        "source": catalogue.api,
+        "sensor": "s2-l2a",
+        "area": catalogue.area,
+        "out": out,
+        **SPAN,
+    }
+    return make_config(CompositeConfig, **(values | settings))
+
+
+def layers(path) -> dict[str, np.ndarray]:
+    """Values by name, NaN where absent."""
+    with rasterio.open(path) as image:
+        counts = image.read().astype(np.float64)
+        values = np.where(counts == image.nodata, np.nan, counts * image.scales[0])
+        return dict(zip(image.descriptions, values, strict=True))
+
+
+def record(out) -> dict:
+    return json.loads((out / "run.json").read_text())
+
+
+def test_a_scan_says_what_it_found_and_leaves_a_map(catalogue, toy_model, tmp_path) -> None:
+    said: list[str] = []
+    finished = scan(scan_config(catalogue, toy_model, tmp_path / "out"), tell=said.append)
+    assert "8 scenes of 8 dates, 2021-11-05 to 2022-03-25" in said[0]
+    assert "to download" in said[0]
+    run = record(tmp_path / "out")
+    assert [scene["id"] for scene in run["scenes"]] == catalogue.item_ids(L2A)
+    baselines = {
+        scene["acquired"] < "2022-01-25": scene["processing_baseline"] for scene in run["scenes"]
+    }
+    assert baselines == {True: "03.01", False: baselines[False]}
+    assert baselines[False] >= "04.00"
+    assert {scene["offset"] for scene in run["scenes"]} == {0.0, -0.1}
+    assert run["period"] == "2021-11_2022-06"
+    assert run["left_out"] == []
+    assert finished.summary.not_observed_percent < 1
+    assert finished.summary.images_without_cloud_layer == 0
+
+
+def test_the_same_command_again_reads_nothing_over_the_network(
+    catalogue, items, toy_model, tmp_path
+) -> None:
+    first = scan(scan_config(catalogue, toy_model, tmp_path / "a", source=items))
+    asked = len(catalogue.files.requests)
+    assert asked > 0
+    again = scan(scan_config(catalogue, toy_model, tmp_path / "b", source=items))
+    assert len(catalogue.files.requests) == asked
+    assert again.summary.sites == first.summary.sites
+
+
+def test_over_http_and_from_disk_give_the_same_pixels(catalogue, tmp_path) -> None:
+    over_http = composite(composite_config(catalogue, tmp_path / "http"))
+    source = str(catalogue.folder / "catalog.json")
+    from_disk = composite(composite_config(catalogue, tmp_path / "disk", source=source))
+    one, other = (layers(result.paths.composite) for result in (over_http, from_disk))
+    assert list(one) == ["blue", "green", "red", "nir"]
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_composites_before_and_after_the_shift_of_2022_agree(catalogue, tmp_path) -> None:
+    """A step of 1000 counts would be 0.1; the ground drifts by far less."""
+    spans = {"before": ("2021-11", "2022-01-24"), "after": ("2022-01-25", "2022-06")}
+    images = {}
+    for name, (first, last) in spans.items():
+        config = composite_config(catalogue, tmp_path / name, first=first, last=last)
+        images[name] = layers(composite(config).paths.composite)
+    for band in ("blue", "green", "red"):
+        change = np.nanmedian(images["after"][band] - images["before"][band])
+        assert abs(change) < 0.01
+
+
+def test_a_composite_shows_the_ground_without_clouds(catalogue, tmp_path) -> None:
+    result = composite(composite_config(catalogue, tmp_path / "out"))
+    found = layers(result.paths.composite)
+    with rasterio.open(result.paths.composite) as image:
+        corner = image.transform
+    truth = catalogue.series.truth_at(catalogue.series.dates[0], ("blue", "green", "red", "nir"))
+    col = round((corner.c - truth.geobox.affine.c) / 10)
+    row = round((corner.f - truth.geobox.affine.f) / -10)
+    for band in ("blue", "green", "red"):
+        height, width = found[band].shape
+        error = np.abs(found[band] - truth.band(band)[row : row + height, col : col + width])
+        assert np.nanmedian(error) < 0.004
+        assert np.nanpercentile(error, 90) < 0.02
+    looks = layers(result.paths.looks)
+    assert np.nanmin(looks["looks"]) >= 1
+    assert np.nanmax(looks["looks"]) <= 8
+    days = {(day - type(day)(1970, 1, 1)).days for day in catalogue.series.dates}
+    assert set(np.unique(looks["last_look"])) <= days
+
+
+def test_too_few_looks_are_not_observed(catalogue, tmp_path) -> None:
+    one = composite(composite_config(catalogue, tmp_path / "one")).summary
+    many = composite(composite_config(catalogue, tmp_path / "many", min_looks=6)).summary
+    assert one.not_observed_percent < 1
+    assert many.not_observed_percent > one.not_observed_percent + 5
+
+
+def test_indices_of_the_composite(catalogue, tmp_path) -> None:
+    config = composite_config(catalogue, tmp_path / "out", layers=("ndvi", "red", "nir"))
+    found = layers(composite(config).paths.composite)
+    expected = (found["nir"] - found["red"]) / (found["nir"] + found["red"])
+    np.testing.assert_allclose(found["ndvi"], expected, atol=0.01)
+
+
+def test_each_quarter_has_a_folder_and_a_line(catalogue, toy_model, tmp_path) -> None:
+    config = scan_config(catalogue, toy_model, tmp_path / "out", every="quarter", last="2022-08")
+    outcomes = scan_all(config)
+    assert [outcome.status for outcome in outcomes] == ["complete", "complete", "failed", "failed"]
+    assert "no scene" in str(outcomes[2].error)
+    with (tmp_path / "out" / "overview.csv").open(encoding="utf-8-sig") as stream:
+        lines = list(csv.DictReader(stream))
+    assert [line["job"] for line in lines] == [outcome.job for outcome in outcomes]
+    assert (tmp_path / "out" / lines[0]["folder"] / "sites.gpkg").is_file()
+    again = scan_all(config)
+    assert [outcome.status for outcome in again[:2]] == ["kept", "kept"]
+
+
+def test_a_dry_run_reads_next_to_nothing_and_leaves_nothing(
+    catalogue, items, toy_model, tmp_path
+) -> None:
+    (findings,) = find(scan_config(catalogue, toy_model, tmp_path / "out", source=items))
+    assert findings.scenes == findings.dates == 8
+    assert findings.bytes > 100_000
+    assert findings.seconds is not None
+    assert not (tmp_path / "out").exists()
+    assert len(set(catalogue.files.paths())) <= 1
+
+
+def test_the_estimate_is_above_what_is_read_and_not_far(
+    catalogue, items, toy_model, tmp_path
+) -> None:
+    config = scan_config(catalogue, toy_model, tmp_path / "out", source=items)
+    (findings,) = find(config)
+    scan(config)
+    read = 0
+    for request in catalogue.files.requests:
+        if request.method == "GET" and request.range is not None:
+            first, last = map(int, request.range.removeprefix("bytes=").split("-"))
+            path = catalogue.folder / f"sentinel{request.path.partition('/sentinel')[2]}"
+            read += min(last + 1, path.stat().st_size) - first
+    assert read < findings.bytes < 5 * read
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(429, times=2, retry_after="1"), Fault(503, times=2), Fault("reset", times=1)]
+)
+def test_a_fault_that_passes_costs_no_scene(fault, catalogue, items, toy_model, tmp_path) -> None:
+    catalogue.files.faults[catalogue.item_ids(L2A)[0]] = fault
+    scan(scan_config(catalogue, toy_model, tmp_path / "out", source=items))
+    run = record(tmp_path / "out")
+    assert run["left_out"] == []
+    assert len(run["scenes"]) == 8
+
+
+@pytest.mark.parametrize("kind", [404, 429, 503, "reset", "cut", "slow"])
+def test_a_fault_that_stays_costs_its_scene_and_no_more(
+    kind, catalogue, items, toy_model, tmp_path
+) -> None:
+    bad = catalogue.item_ids(L2A)[3]
+    catalogue.files.faults[f"{bad}/B04"] = Fault(kind, delay_s=30)
+    finished = scan(scan_config(catalogue, toy_model, tmp_path / "out", source=items))
+    run = record(tmp_path / "out")
+    assert [left_out["scene_id"] for left_out in run["left_out"]] == [bad]
+    assert run["left_out"][0]["reason"]
+    assert finished.summary.tiles_failed == 0
+    assert finished.summary.images_left_out == 1
+
+
+def test_a_source_that_is_down_fails_the_run_and_the_next_call_goes_on(
+    catalogue, items, toy_model, tmp_path
+) -> None:
+    config = scan_config(catalogue, toy_model, tmp_path / "out", source=items, tile_px=200)
+    catalogue.files.faults["B04"] = Fault(503, late=True)
+    with pytest.raises((RunFailed, NoValidData)):
+        scan(config)
+    catalogue.files.faults.clear()
+    assert scan(config).summary.tiles_failed == 0
+    assert record(tmp_path / "out")["left_out"] == []
+
+
+def test_an_api_that_is_down_is_told_in_one_line(catalogue, toy_model, tmp_path) -> None:
+    config = scan_config(catalogue, toy_model, tmp_path / "out", source="http://127.0.0.1:9")
+    with pytest.raises((SourceUnavailable, ConfigError), match="127\\.0\\.0\\.1:9"):
+        scan(config)
+
+
+def test_radar_keeps_orbits_apart_and_minimum_is_lowest(catalogue, tmp_path) -> None:
+    settings = {"sensor": "s1", "layers": ("vv", "vh")}
+    median = composite(composite_config(catalogue, tmp_path / "median", **settings))
+    lowest = composite(
+        composite_config(catalogue, tmp_path / "minimum", method="minimum", **settings)
+    )
+    orbits = {scene["orbit_state"] for scene in record(tmp_path / "median")["scenes"]}
+    assert orbits == {"ascending", "descending"}
+    one, other = (layers(result.paths.composite) for result in (median, lowest))
+    for name in ("vv", "vh"):
+        seen = np.isfinite(one[name]) & np.isfinite(other[name])
+        assert seen.mean() > 0.9
+        assert (other[name] <= one[name] + 1e-6)[seen].all()
+        assert -35 < np.nanmedian(one[name]) < 0
+
+
+def test_top_of_atmosphere_takes_the_cloud_layer_of_its_twin(
+    catalogue, toy_model, tmp_path
+) -> None:
+    config = scan_config(catalogue, toy_model, tmp_path / "out", sensor="s2-l1c")
+    finished = scan(config)
+    scenes = record(tmp_path / "out")["scenes"]
+    assert {scene["sensor"] for scene in scenes} == {"s2-l1c"}
+    assert [scene["sky_from"] for scene in scenes] == catalogue.item_ids(L2A)
+    assert finished.summary.images_without_cloud_layer == 0
+
+
+def test_a_scan_that_is_killed_loses_no_finished_tile(catalogue, toy_model, tmp_path) -> None:
+    """SIGKILL, as the power would go: the next call reads what is missing only."""
+    source = str(catalogue.folder / "catalog.json")
+    config = composite_config(catalogue, tmp_path / "out", source=source, tile_px=64, workers=1)
+    program = (
+        "import sys, json\n"
+        "from sluice.app.compositing import composite\n"
+        "from sluice.app.config import CompositeConfig, make_config\n"
+        "composite(make_config(CompositeConfig, **json.loads(sys.argv[1])))\n"
+    )
+    started = subprocess.Popen([sys.executable, "-c", program, config.model_dump_json()])
+    deadline = time.monotonic() + 60
+    tiles = tmp_path / "out" / ".sluice-work" / "tiles"
+    while len(list(tiles.glob("*/r*.npz"))) < 3 and time.monotonic() < deadline:
+        assert started.poll() is None, "it was done before it could be killed"
+        time.sleep(0.01)
+    started.send_signal(signal.SIGKILL)
+    started.wait(timeout=30)
+    kept = {path.name for path in tiles.glob("*/r*.npz")}
+    assert len(kept) >= 3
+    resumed: list[str] = []
+
+    def note(outcome, *, done, total, resumed: bool, _into=resumed) -> None:
+        if resumed:
+            _into.append(f"{outcome.tile_id}.npz")
+
+    result = composite(config, note)
+    assert kept <= set(resumed)
+    plain = composite(composite_config(catalogue, tmp_path / "plain", source=source, tile_px=64))
+    for name, image in layers(plain.paths.composite).items():
+        np.testing.assert_array_equal(image, layers(result.paths.composite)[name])
