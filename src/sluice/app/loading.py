@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,9 +36,9 @@ from sluice.composite.reduce import last_clear_day, reduce_stack
 from sluice.composite.sar import BackscatterMethod, combine_directions, from_db, reduce_backscatter
 from sluice.imagery.scenes import SceneImages
 
-_BLOCK_PX = 256
 _OVERCAST = 0.98
-"""Of a block of 256 x 256 px: the little that is left shines through thin cloud mostly."""
+"""Of a block: the little that is left shines through thin cloud mostly."""
+_ON_LINE = 1e-3
 _READERS = 12
 _VISIBLE = ("blue", "green", "red")
 _UNDATED = dt.date(1970, 1, 1)
@@ -56,6 +57,9 @@ class Recipe:
     """Pixels around cloud and shadow that are not trusted either."""
     guard: bool = True
     """Give bright ground back that the cloud layer calls cloud on most dates."""
+    overcast_px: int = 256
+    """Side of the blocks that are left out of a look where hardly anything of them was seen; 0
+    to judge pixels alone."""
 
 
 @dataclass(frozen=True)
@@ -192,17 +196,19 @@ class Compositor:
     def _read_sky(self, scene: Scene, geobox: GeoBox) -> _Sky:
         if scene.sky_layer is None:
             return _Sky()
-        margin = self.recipe.cloud_margin_px
+        margin, block_px = self.recipe.cloud_margin_px, self.recipe.overcast_px
         # Cloud just beyond the part spoils pixels inside it, and a block is judged as a whole.
-        wider, inner = _to_blocks(geobox, margin)
+        wider, inner = _to_blocks(geobox, margin, block_px or 1)
         values = self.source.read_sky(scene, wider)
         if values is None:
             return _Sky()
-        # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
-        bare = clear_sky(scene.sky_layer, values)
-        overcast = _overcast(bare, np.isfinite(values))[inner.slices]
         sky = sort_sky(scene.sky_layer, values, grow_px=margin)
         clear, shadow = sky.clear[inner.slices], sky.shadow[inner.slices]
+        if not block_px:
+            return _Sky(clear, sky.cloud[inner.slices] & ~shadow, shadow)
+        # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
+        bare = clear_sky(scene.sky_layer, values)
+        overcast = _overcast(bare, np.isfinite(values), block_px)[inner.slices]
         cloud = sky.cloud[inner.slices] & ~shadow & ~overcast
         return _Sky(clear & ~overcast, cloud, shadow | overcast)
 
@@ -318,33 +324,34 @@ def _is_radar(scene: Scene) -> bool:
     return scene.sensor is not None and find_sensor(scene.sensor).quantity == "backscatter_db"
 
 
-def _to_blocks(geobox: GeoBox, margin: int) -> tuple[GeoBox, PixelWindow]:
+def _to_blocks(geobox: GeoBox, margin: int, block_px: int) -> tuple[GeoBox, PixelWindow]:
     """The whole blocks around a part and its margin, and the part within them.
 
     Blocks are counted from the CRS's origin, so that every part sees the same ones.
     """
+
+    def floor(pixel: int) -> int:
+        return pixel // block_px * block_px
+
     a, (height, width) = geobox.affine, geobox.shape.yx
-    row, col = round(a.f / a.e), round(a.c / a.a)
-    top, left = _floor(row - margin), _floor(col - margin)
-    bottom, right = -_floor(-(row + height + margin)), -_floor(-(col + width + margin))
+    # Not rounded: half a pixel off the CRS's lines, neighbours would round to the same line.
+    row, col = math.floor(a.f / a.e + _ON_LINE), math.floor(a.c / a.a + _ON_LINE)
+    top, left = floor(row - margin), floor(col - margin)
+    bottom, right = -floor(-(row + height + margin)), -floor(-(col + width + margin))
     wider = PixelWindow(top - row, left - col, bottom - top, right - left).of(geobox)
     return wider, PixelWindow(row - top, col - left, height, width)
 
 
-def _floor(pixel: int) -> int:
-    return pixel // _BLOCK_PX * _BLOCK_PX
-
-
-def _overcast(clear: BoolHW, observed: BoolHW) -> BoolHW:
+def _overcast(clear: BoolHW, observed: BoolHW, block_px: int) -> BoolHW:
     """Blocks of which hardly anything was seen."""
 
     def count(values: BoolHW) -> npt.NDArray[np.int64]:
         height, width = values.shape
-        blocks = values.reshape(height // _BLOCK_PX, _BLOCK_PX, width // _BLOCK_PX, _BLOCK_PX)
+        blocks = values.reshape(height // block_px, block_px, width // block_px, block_px)
         return np.asarray(blocks.sum(axis=(1, 3)))
 
     bad = count(clear) < (1 - _OVERCAST) * count(observed)
-    return np.asarray(bad.repeat(_BLOCK_PX, axis=0).repeat(_BLOCK_PX, axis=1))
+    return np.asarray(bad.repeat(block_px, axis=0).repeat(block_px, axis=1))
 
 
 @functools.cache

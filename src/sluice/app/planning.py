@@ -16,7 +16,7 @@ from sluice.app.gathering import Gathered
 from sluice.app.jobs import Job
 from sluice.app.loading import CompositeLoader, Recipe
 from sluice.base.errors import ConfigError, ManifestMismatch
-from sluice.base.grid import PixelWindow, iter_tiles
+from sluice.base.grid import iter_tiles
 from sluice.base.records import Scene
 from sluice.base.windows import WindowLattice
 from sluice.imagery.scenes import SceneImages
@@ -176,12 +176,37 @@ def choose_tile_px(periods: Iterable[SceneImages], geobox: GeoBox, bands: int, w
     return max(_SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // 16 * 16))
 
 
+def clearest_scenes(images: SceneImages, geobox: GeoBox, *, looks: int = 4) -> SceneImages:
+    """The least cloudy scenes, so many that parts of the grid have some looks, for a picture.
+
+    Args:
+        images: All scenes.
+        geobox: Grid of the whole.
+        looks: Scenes over each part, where there are as many.
+    """
+    by_cloud = sorted(images.files, key=lambda files: _cloudiness(files.scene))
+    chosen = {
+        files.scene.id
+        for part in _coarse_parts(geobox)
+        for files in [f for f in by_cloud if images.meets(f.scene, part)][:looks]
+    }
+    return SceneImages(tuple(files for files in images.files if files.scene.id in chosen))
+
+
+def _cloudiness(scene: Scene) -> float:
+    return 50.0 if scene.cloud_cover is None else scene.cloud_cover
+
+
 def _most_looks(images: SceneImages, geobox: GeoBox) -> int:
     """The most scenes that lie over one of some parts of the grid."""
+    return max(
+        sum(images.meets(scene, part) for scene in images.scenes) for part in _coarse_parts(geobox)
+    )
+
+
+def _coarse_parts(geobox: GeoBox) -> list[GeoBox]:
     side = max(LARGEST_TILE_PX, max(geobox.shape.yx) // 8)
-    parts: list[PixelWindow] = [core for core, _ in iter_tiles(geobox.shape.yx, side, 0)]
-    grids = [part.of(geobox) for part in parts]
-    return max(sum(images.meets(scene, grid) for scene in images.scenes) for grid in grids)
+    return [core.of(geobox) for core, _ in iter_tiles(geobox.shape.yx, side, 0)]
 
 
 def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:

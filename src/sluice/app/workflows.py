@@ -20,6 +20,7 @@ from sluice.app.jobs import Job, plan_jobs, run_jobs
 from sluice.app.loading import CompositeLoader, Recipe
 from sluice.app.planning import (
     ScanPlan,
+    clearest_scenes,
     load_model,
     model_bands,
     prepare_scan,
@@ -236,14 +237,15 @@ def _find_sites(plan: ScanPlan, windows: ScoredWindows, blended: BlendedScores) 
 
 def _preview(plan: ScanPlan) -> CompositeLoader:
     """True colour where the images have it, else what the model saw."""
-    shared = set.intersection(*(set(scene.bands) for scene in plan.images.scenes))
+    images = clearest_scenes(plan.images, plan.geobox)
+    shared = set.intersection(*(set(scene.bands) for scene in images.scenes))
     colours = ("red", "green", "blue")
-    # No margin, no guard: on the picture's coarse grid a pixel has hundreds of metres.
-    recipe = Recipe(cloud_margin_px=0, guard=False)
+    # What is counted in pixels means nothing on the picture's coarse grid.
+    recipe = Recipe(cloud_margin_px=0, guard=False, overcast_px=0)
     if not shared.issuperset(colours):
-        return replace(plan.loader, recipe=recipe)
+        return replace(plan.loader, periods={**plan.loader.periods, 0: images}, recipe=recipe)
     inputs = tuple(ModelInput(band=colour) for colour in colours)
-    return CompositeLoader({0: plan.images}, inputs, recipe)
+    return CompositeLoader({0: images}, inputs, recipe)
 
 
 def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ def iter_tiles(
             yield core, PixelWindow(top, left, bottom - top, right - left)
 
 
+@functools.lru_cache(maxsize=256)
 def utm_crs(lon: float, lat: float) -> CRS:
     """The WGS 84 / UTM zone (or UPS beyond 84 N and 80 S) of a place."""
     if lat > 84:

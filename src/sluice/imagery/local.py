@@ -118,9 +118,13 @@ def _choose_sky(found: Members) -> tuple[str | None, Asset | None]:
 
 
 def _qa60_speaks(asset: Asset, acquired: dt.date | None) -> bool:
-    """Whether zeros in QA60 mean clear sky, and not that nobody looked."""
-    if acquired is not None:
-        return not _QA60_EMPTY_FROM <= acquired < _QA60_EMPTY_UNTIL
+    """Whether zeros in QA60 mean clear sky, and not that nobody looked.
+
+    Where it is zero throughout it masks nothing anyway, and it is zero in cloudy images of other
+    years too: then it is no cloud layer, and the summary says so.
+    """
+    if acquired is not None and _QA60_EMPTY_FROM <= acquired < _QA60_EMPTY_UNTIL:
+        return False
     return any(
         bool(np.nanmax(asset.read(tile), initial=0) > 0)
         for tile, _ in iter_tiles(asset.geobox.shape.yx, 2048, 0)

@@ -224,9 +224,10 @@ def test_the_best_cloud_layer_is_preferred(tmp_path: Path, write_tif: WriteTif) 
 @pytest.mark.parametrize(
     ("date", "value", "layer"),
     [
-        ("20210101_", 0, "qa60"),
-        ("20230101_", 0, None),
-        ("20250101_", 0, "qa60"),
+        ("20210101_", 0, None),
+        ("20210101_", 1024, "qa60"),
+        ("20230101_", 1024, None),
+        ("20250101_", 1024, "qa60"),
         ("", 0, None),
         ("", 1024, "qa60"),
     ],

@@ -1,0 +1,189 @@
+"""`Compositor`: many dates, overcast blocks, the guard, and scenes that cannot be read."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from scenes import utm_geobox
+from sluice.app.loading import Compositor, Recipe
+from sluice.base.errors import AuthError, SourceUnavailable
+from sluice.base.grid import PixelWindow
+from sluice.base.raster import Raster
+from sluice.base.records import Scene
+
+SHAPE = (300, 330)
+# Half a pixel off the lines of the CRS, where rounding could go either way.
+GEOBOX = utm_geobox(SHAPE, left=500_005.0, top=500_005.0)
+BANDS = ("blue", "green", "red")
+CLOUD, VEGETATION = 9, 4
+
+
+@dataclass
+class MemoryScenes:
+    """An imagery source in memory."""
+
+    images_tbhw: np.ndarray
+    scl_thw: np.ndarray
+    errors: dict[str, Exception] = field(default_factory=dict)
+    read_ids: list[str] = field(default_factory=list)
+    sensor: str = "s2-l2a"
+
+    @property
+    def scenes(self) -> tuple[Scene, ...]:
+        return tuple(
+            Scene(
+                id=f"s{k}",
+                href=f"s{k}",
+                sensor=self.sensor,
+                acquired=dt.date(2024, 1, 1) + dt.timedelta(days=5 * k),
+                bands=BANDS,
+                sky_layer="scl",
+            )
+            for k in range(len(self.images_tbhw))
+        )
+
+    def meets(self, scene, geobox) -> bool:
+        return True
+
+    def is_remote(self, scene) -> bool:
+        return False
+
+    def read(self, scene, bands, geobox) -> Raster:
+        self.read_ids.append(scene.id)
+        if scene.id in self.errors:
+            raise self.errors[scene.id]
+        image = self.images_tbhw[int(scene.id[1:])]
+        index = [BANDS.index(band) for band in bands]
+        return Raster(self._cut(image, geobox)[index], tuple(bands), geobox)
+
+    def read_sky(self, scene, geobox) -> np.ndarray:
+        return self._cut(self.scl_thw[int(scene.id[1:])][None], geobox)[0]
+
+    def _cut(self, image_bhw, geobox) -> np.ndarray:
+        row = round((geobox.affine.f - GEOBOX.affine.f) / GEOBOX.affine.e)
+        col = round((geobox.affine.c - GEOBOX.affine.c) / GEOBOX.affine.a)
+        out = np.full((len(image_bhw), *geobox.shape.yx), np.nan, np.float32)
+        rows, cols = np.indices(geobox.shape.yx)
+        rows, cols = rows + row, cols + col
+        inside = (rows >= 0) & (rows < SHAPE[0]) & (cols >= 0) & (cols < SHAPE[1])
+        out[:, inside] = image_bhw[:, rows[inside], cols[inside]]
+        return out
+
+
+def make_series(dates: int, seed: int = 0) -> MemoryScenes:
+    """Ground that stays put, with clouds of several sizes; some scenes all but overcast."""
+    rng = np.random.default_rng(seed)
+    ground = rng.uniform(0.02, 0.3, (len(BANDS), *SHAPE)).astype(np.float32)
+    images = np.repeat(ground[None], dates, axis=0)
+    images += rng.normal(0, 0.002, images.shape).astype(np.float32)
+    scl = np.full((dates, *SHAPE), VEGETATION, np.float32)
+    for k in range(dates):
+        field = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 12)
+        share = (0.0, 0.3, 0.6, 0.995)[k % 4]
+        cloud = field > np.quantile(field, 1 - share) if share else np.zeros(SHAPE, bool)
+        scl[k][cloud] = CLOUD
+        images[k][:, cloud] = rng.uniform(0.4, 0.9)
+    # Bright ground that the classification always calls cloud.
+    scl[:, 100:130, 40:90] = CLOUD
+    images[:, :, 100:130, 40:90] = 0.25 + rng.normal(0, 0.002, (dates, 1, 1, 1))
+    return MemoryScenes(images, scl)
+
+
+SERIES = make_series(12)
+WHOLE = Compositor(SERIES, BANDS)(GEOBOX)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(-20, 290), st.integers(-20, 320), st.integers(1, 150), st.integers(1, 150))
+def test_a_part_is_the_whole_cut_out(row, col, height, width) -> None:
+    part = Compositor(SERIES, BANDS)(PixelWindow(row, col, height, width).of(GEOBOX))
+    top, left = max(0, row), max(0, col)
+    bottom, right = min(SHAPE[0], row + height), min(SHAPE[1], col + width)
+    if bottom <= top or right <= left:
+        assert not part.raster.valid.any()
+        return
+    inner = (slice(top - row, bottom - row), slice(left - col, right - col))
+    outer = (slice(top, bottom), slice(left, right))
+    np.testing.assert_array_equal(part.raster.data_bhw[:, *inner], WHOLE.raster.data_bhw[:, *outer])
+    np.testing.assert_array_equal(part.looks_hw[inner], WHOLE.looks_hw[outer])
+    np.testing.assert_array_equal(part.last_day_hw[inner], WHOLE.last_day_hw[outer])
+
+
+def test_the_guard_gives_the_bright_ground_back() -> None:
+    bright = (slice(105, 125), slice(45, 85))
+    assert WHOLE.raster.valid[bright].all()
+    np.testing.assert_allclose(WHOLE.raster.data_bhw[:, *bright], 0.25, atol=0.01)
+    without = Compositor(SERIES, BANDS, Recipe(guard=False))(GEOBOX)
+    assert not without.raster.valid[bright].any()
+
+
+def test_the_guard_gives_no_cloud_back() -> None:
+    ground = np.nanmedian(SERIES.images_tbhw[0::4], axis=0)
+    error = np.abs(WHOLE.raster.data_bhw - ground)
+    assert np.nanmax(error) < 0.05
+
+
+def test_an_overcast_scene_is_not_even_read() -> None:
+    series = make_series(4)
+    series.scl_thw[2] = CLOUD
+    series.read_ids.clear()
+    Compositor(series, BANDS)(GEOBOX)
+    assert "s2" not in series.read_ids
+    # A hole in the clouds of less than a fiftieth of its blocks is not trusted.
+    series.scl_thw[2, 250:253, 250:253] = VEGETATION
+    series.read_ids.clear()
+    holed = Compositor(series, BANDS)(GEOBOX)
+    assert "s2" not in series.read_ids
+    trusting = Compositor(series, BANDS, Recipe(overcast_px=0, cloud_margin_px=0))(GEOBOX)
+    assert trusting.looks_hw[251, 251] == holed.looks_hw[251, 251] + 1
+
+
+def test_looks_are_counted_and_too_few_are_not_observed() -> None:
+    clear = (SERIES.scl_thw == VEGETATION).sum(axis=0)
+    plain = Compositor(
+        SERIES, BANDS, Recipe(guard=False, cloud_margin_px=0, overcast_px=0, min_looks=5)
+    )(GEOBOX)
+    np.testing.assert_array_equal(plain.looks_hw, clear)
+    np.testing.assert_array_equal(plain.raster.valid, clear >= 5)
+
+
+def test_the_last_look_is_the_latest_clear_date() -> None:
+    recipe = Recipe(guard=False, cloud_margin_px=0, overcast_px=0)
+    last = Compositor(SERIES, BANDS, recipe)(GEOBOX).last_day_hw
+    first_day = (dt.date(2024, 1, 1) - dt.date(1970, 1, 1)).days
+    clear = SERIES.scl_thw == VEGETATION
+    latest = first_day + 5.0 * (len(clear) - 1 - clear[::-1].argmax(axis=0))
+    np.testing.assert_array_equal(last, np.where(clear.any(axis=0), latest, np.nan))
+
+
+def test_a_scene_that_cannot_be_read_is_left_out_and_named() -> None:
+    series = make_series(8)
+    series.errors["s1"] = SourceUnavailable("s1: no answer", item_id="s1")
+    composite = Compositor(series, BANDS)(GEOBOX)
+    assert dict(composite.raster.left_out) == {"s1": "s1: no answer"}
+    others = MemoryScenes(np.delete(series.images_tbhw, 1, 0), np.delete(series.scl_thw, 1, 0))
+    np.testing.assert_array_equal(
+        composite.raster.data_bhw, Compositor(others, BANDS)(GEOBOX).raster.data_bhw
+    )
+
+
+def test_more_than_half_missing_fails_the_part() -> None:
+    series = make_series(4)
+    for name in ("s0", "s1", "s2"):
+        series.errors[name] = SourceUnavailable(f"{name}: no answer")
+    with pytest.raises(SourceUnavailable, match="3 of 4 scenes could not be read"):
+        Compositor(series, BANDS, Recipe(overcast_px=0))(GEOBOX)
+
+
+def test_refused_credentials_are_told_as_such() -> None:
+    series = make_series(3)
+    series.errors |= {f"s{k}": AuthError("a key is needed") for k in range(3)}
+    with pytest.raises(AuthError, match="a key is needed"):
+        Compositor(series, BANDS, Recipe(overcast_px=0))(GEOBOX)
