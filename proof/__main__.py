@@ -1,4 +1,4 @@
-"""Measure, print the tables, and with `--write` put them into docs/accuracy.md."""
+"""Measure, print the tables, and with `--write` put them into docs/."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proof.chips import prove_chips
+from proof.composite_error import prove_composite_error
 from proof.markdown import write_section
+from proof.masks import prove_masks
 from proof.mosaics import prove_mosaics
 from proof.parity import prove_parity
 from proof.phantom import prove_phantom
 from proof.real_input import prove_real_input
+from proof.real_series import prove_real_series
 from proof.setup import REPOSITORY, Setup, default_data_folder
 from sluice.base.errors import SluiceError
 
 DOCUMENT = REPOSITORY / "docs" / "accuracy.md"
+COMPOSITES = REPOSITORY / "docs" / "composites.md"
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Section:
 
     prove: Callable[[Setup], str]
     needs_data: bool = True
+    document: Path = DOCUMENT
 
 
 SECTIONS = {
@@ -36,6 +41,9 @@ SECTIONS = {
     "phantom": Section(prove_phantom, needs_data=False),
     "real-input": Section(prove_real_input),
     "parity": Section(prove_parity),
+    "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),
+    "masks": Section(prove_masks, document=COMPOSITES),
+    "real-series": Section(prove_real_series, document=COMPOSITES),
 }
 
 
@@ -64,7 +72,7 @@ def main() -> int:
                 return 2
             print(f"\n## {name}\n\n{markdown}", flush=True)
             if arguments.write:
-                write_section(DOCUMENT, name, markdown)
+                write_section(SECTIONS[name].document, name, markdown)
             print(f"proof: {name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
     if left_out:
         print(

@@ -44,7 +44,8 @@ class MemoryScenes:
                 sensor=self.sensor,
                 acquired=dt.date(2024, 1, 1) + dt.timedelta(days=5 * k),
                 bands=BANDS,
-                sky_layer="scl",
+                sky_layer=None if self.sensor == "s1" else "scl",
+                orbit_state=("ascending", "descending")[k % 2],
             )
             for k in range(len(self.images_tbhw))
         )
@@ -187,3 +188,56 @@ def test_refused_credentials_are_told_as_such() -> None:
     series.errors |= {f"s{k}": AuthError("a key is needed") for k in range(3)}
     with pytest.raises(AuthError, match="a key is needed"):
         Compositor(series, BANDS, Recipe(overcast_px=0))(GEOBOX)
+
+
+def make_radar(dates: int) -> MemoryScenes:
+    """Two halves of even ground under speckle of 4.4 looks, in dB, with a gap in one date."""
+    rng = np.random.default_rng(5)
+    power = np.where(np.arange(SHAPE[1]) < 165, 0.02, 0.2) * np.ones((dates, 3, *SHAPE))
+    power *= rng.gamma(4.4, 1 / 4.4, power.shape)
+    power[1, :, 40:60, 50:70] = np.nan
+    return MemoryScenes(10 * np.log10(power).astype(np.float32), power[:, 0], sensor="s1")
+
+
+RADAR = make_radar(6)
+
+
+@pytest.mark.parametrize("method", ["median", "minimum"])
+def test_a_part_of_a_radar_composite_is_the_whole_cut_out(method) -> None:
+    compositor = Compositor(RADAR, BANDS, Recipe(method=method))
+    whole = compositor(GEOBOX)
+    for row, col, height, width in ((0, 0, 40, 50), (30, 45, 50, 60), (161, 160, 139, 170)):
+        part = compositor(PixelWindow(row, col, height, width).of(GEOBOX))
+        window = (slice(row, row + height), slice(col, col + width))
+        np.testing.assert_array_equal(part.raster.data_bhw, whole.raster.data_bhw[:, *window])
+        np.testing.assert_array_equal(part.looks_hw, whole.looks_hw[window])
+
+
+# A median of three dates for each orbit has little speckle left to smooth.
+@pytest.mark.parametrize(("dates", "left"), [(1, 0.6), (6, 0.9)])
+def test_speckle_is_smoothed_and_levels_stay(dates, left) -> None:
+    series = MemoryScenes(RADAR.images_tbhw[:dates], RADAR.scl_thw[:dates], sensor="s1")
+    raw, smooth = (
+        Compositor(series, BANDS, Recipe(speckle=speckle))(GEOBOX).raster.data_bhw[0]
+        for speckle in (False, True)
+    )
+    for cols, level in ((slice(10, 150), 0.02), (slice(180, 320), 0.2)):
+        assert np.nanstd(smooth[:, cols]) < left * np.nanstd(raw[:, cols])
+        assert np.nanmedian(smooth[:, cols]) == pytest.approx(10 * np.log10(level), abs=0.5)
+
+
+def test_the_minimum_of_speckle_is_not_taken_for_the_ground() -> None:
+    raw, smooth = (
+        Compositor(RADAR, BANDS, Recipe("minimum", speckle=speckle))(GEOBOX).raster.data_bhw[0]
+        for speckle in (False, True)
+    )
+    level = 10 * np.log10(0.02)
+    bias = [abs(np.nanmedian(image[:, 10:150]) - level) for image in (raw, smooth)]
+    assert bias[1] < 0.6 * bias[0]
+
+
+def test_radar_looks_of_both_orbits_are_counted() -> None:
+    composite = Compositor(RADAR, BANDS)(GEOBOX)
+    expected = np.full(SHAPE, 6)
+    expected[40:60, 50:70] = 5
+    np.testing.assert_array_equal(composite.looks_hw, expected)

@@ -66,6 +66,8 @@ class ImageryConfig(BaseModel):
     """Clear looks that a pixel needs to count as observed."""
     guard: bool = True
     """Give bright ground back that the cloud layer calls cloud on most dates."""
+    speckle: bool = True
+    """Smooth the speckle of radar images."""
     cloud_margin_px: int = Field(default=2, ge=0, le=50)
     workers: int | None = Field(default=None, ge=1, le=256)
     """Tiles at a time; None takes one for each core, up to 8."""

@@ -188,7 +188,9 @@ class Gatherer:
             return GoogleBucket(access)
         path = Path(source)
         if path.is_dir() and not (path / "catalog.json").is_file():
-            return open_folder(path, sensor)
+            return open_folder(
+                path, sensor, scale=config.scale, offset=config.offset, nodata=config.nodata
+            )
         if path.is_dir():
             source = str(path / "catalog.json")
         own = sensor == self.sensor

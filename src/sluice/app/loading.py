@@ -33,7 +33,15 @@ from sluice.composite.adapt import adapt_bands
 from sluice.composite.clear import clear_sky, sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import last_clear_day, reduce_stack
-from sluice.composite.sar import BackscatterMethod, combine_directions, from_db, reduce_backscatter
+from sluice.composite.sar import (
+    SPECKLE_WINDOW_PX,
+    BackscatterMethod,
+    combine_directions,
+    filter_lee,
+    filter_series,
+    from_db,
+    reduce_backscatter,
+)
 from sluice.imagery.scenes import SceneImages
 
 _OVERCAST = 0.98
@@ -57,6 +65,8 @@ class Recipe:
     """Pixels around cloud and shadow that are not trusted either."""
     guard: bool = True
     """Give bright ground back that the cloud layer calls cloud on most dates."""
+    speckle: bool = True
+    """Smooth the speckle of radar images, with the other dates as witnesses."""
     overcast_px: int = 256
     """Side of the blocks that are left out of a look where hardly anything of them was seen; 0
     to judge pixels alone."""
@@ -158,27 +168,29 @@ class Compositor:
         self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
     ) -> Composite:
         """Each orbit direction on its own, as slopes look brighter from one side, then both."""
-        read = self._each(scenes, lambda scene: self._read(scene, geobox), failed)
-        found = [
-            (scene, image) for scene, image in zip(scenes, read, strict=True) if image is not None
-        ]
-        if not found:
+        # The filter's window reaches beyond the part.
+        margin = SPECKLE_WINDOW_PX // 2 if self.recipe.speckle else 0
+        wider, inner = geobox.pad(margin) if margin else geobox, slice(margin, -margin or None)
+        read = self._each(scenes, lambda scene: self._read(scene, wider), failed)
+        by_orbit: dict[str | None, list[tuple[Scene, ArrayBHW]]] = {}
+        for scene, image in zip(scenes, read, strict=True):
+            if image is not None:
+                by_orbit.setdefault(scene.orbit_state, []).append((scene, from_db(image)))
+        if not by_orbit:
             return self._nothing(geobox)
         method: BackscatterMethod = "minimum" if self.recipe.method == "minimum" else "median"
-        by_orbit: dict[str | None, list[tuple[Scene, ArrayBHW]]] = {}
-        for scene, image in found:
-            by_orbit.setdefault(scene.orbit_state, []).append((scene, image))
-        directions = [
-            reduce_backscatter(
-                from_db(np.stack([image for _, image in members])),
-                method,
-                min_looks=self.recipe.min_looks,
-            )
-            for members in by_orbit.values()
-        ]
+        directions, seen, days = [], [], []
+        for members in by_orbit.values():
+            power = np.stack([image for _, image in members])
+            if self.recipe.speckle:
+                for band in range(power.shape[1]):
+                    power[:, band] = _without_speckle(power[:, band])
+            power = power[:, :, inner, inner]
+            directions.append(reduce_backscatter(power, method, min_looks=self.recipe.min_looks))
+            seen += [np.isfinite(image).all(axis=0) for image in power]
+            days += [scene.acquired or _UNDATED for scene, _ in members]
         decibels, looks_hw = combine_directions(directions, method)
-        seen = np.stack([np.isfinite(image).all(axis=0) for _, image in found])
-        last = last_clear_day(seen, [scene.acquired or _UNDATED for scene, _ in found])
+        last = last_clear_day(np.stack(seen), days)
         last[last == 0] = np.nan
         return Composite(Raster(decibels, self.bands, geobox), looks_hw, last)
 
@@ -301,6 +313,11 @@ class CompositeLoader:
             data[members] = raster.data_bhw
             left_out |= raster.left_out
         return Raster(data, tuple(i.key for i in self.inputs), geobox, left_out)
+
+
+def _without_speckle(power_thw: ArrayTHW) -> ArrayTHW:
+    """Dates are each other's witnesses of the ground's texture; one alone has only itself."""
+    return filter_series(power_thw) if len(power_thw) > 1 else filter_lee(power_thw[0])[None]
 
 
 def _refuse_too_many(failed: Mapping[str, SourceError | GridMismatch], scenes: int) -> None:

@@ -151,6 +151,7 @@ def recipe_of(config: ImageryConfig) -> Recipe:
         min_looks=config.min_looks,
         cloud_margin_px=config.cloud_margin_px,
         guard=config.guard,
+        speckle=config.speckle,
     )
 
 

@@ -22,6 +22,8 @@ FloatAny: TypeAlias = npt.NDArray[np.float32]
 
 PIT_DROP_DB = 1.65
 """A fall of the period's minimum by more than this marks new water-filled pits (Forkuor 2020)."""
+SPECKLE_WINDOW_PX = 7
+"""Side of the window in which speckle is smoothed."""
 GRD_LOOKS = 4.4
 """Equivalent number of looks of Sentinel-1 IW GRD at high resolution (10 m pixels), and of what
 is made from it without averaging."""
@@ -48,7 +50,9 @@ def from_db(decibels: FloatAny) -> FloatAny:
     return power
 
 
-def filter_lee(power: ArrayHW, *, window_px: int = 7, looks: float = GRD_LOOKS) -> ArrayHW:
+def filter_lee(
+    power: ArrayHW, *, window_px: int = SPECKLE_WINDOW_PX, looks: float = GRD_LOOKS
+) -> ArrayHW:
     """Smooth speckle where the ground is even, and keep what varies more than speckle does.
 
     Each pixel is drawn to the mean of its window, the more the better speckle alone explains the
@@ -80,7 +84,7 @@ def filter_lee(power: ArrayHW, *, window_px: int = 7, looks: float = GRD_LOOKS) 
     return filtered
 
 
-def filter_series(power_thw: ArrayTBHW, *, window_px: int = 7) -> ArrayTBHW:
+def filter_series(power_thw: ArrayTBHW, *, window_px: int = SPECKLE_WINDOW_PX) -> ArrayTBHW:
     """Smooth speckle of a series, with the other dates as witnesses of the ground's texture.
 
     Each date keeps its own level, and the pattern within is averaged over all dates, so that far

@@ -40,7 +40,7 @@ MAX_CLOUD: Any = typer.Option(
     None, "--max-cloud", help="Leave out scenes with more cloud than this, in percent."
 )
 REDUCE: Any = typer.Option(
-    "median", "--reduce", help="median, medoid, minimum, p25 or p75 of the clear looks."
+    "median", "--reduce", help="median, medoid, minimum, p10, p25, p75 or p90 of the clear looks."
 )
 MIN_LOOKS: Any = typer.Option(
     1, "--min-looks", help="Clear looks that a pixel needs to count as observed."
@@ -49,6 +49,9 @@ GUARD: Any = typer.Option(
     True,
     "--guard/--no-guard",
     help="Give bright ground back that the cloud layer calls cloud on most dates.",
+)
+SPECKLE: Any = typer.Option(
+    True, "--speckle/--no-speckle", help="Smooth the speckle of radar images."
 )
 CLOUD_MARGIN: Any = typer.Option(
     2, "--cloud-margin", help="Pixels around cloud and shadow that are left out too."

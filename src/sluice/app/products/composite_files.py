@@ -31,6 +31,8 @@ LOOKS_NODATA = 65535
 _STAGE = "products"
 _PREVIEW_PX = 1600
 _BRIGHTEST_SHARE = 0.98
+_GAMMA = 0.7
+"""Brightens forest, which is dark beside bare ground."""
 _RADAR_DB = {"vv": (-20.0, 0.0), "vh": (-27.0, -7.0)}
 
 
@@ -242,7 +244,7 @@ def _write_preview(composite: Path, preview: Path, layers: Sequence[str], scale:
     if not absent.all():
         for k, band in enumerate(chosen):
             low, high = _stretch(values[k][~absent], layers[band], joint=values[:, ~absent])
-            shown = np.clip((values[k] - low) / max(1e-6, high - low), 0, 1) * 235
+            shown = np.clip((values[k] - low) / max(1e-6, high - low), 0, 1) ** _GAMMA * 235
             picture[k] = np.where(absent, 255, shown.astype(np.uint8))
     Image.fromarray(picture.transpose(1, 2, 0)).save(preview, optimize=True)
 
