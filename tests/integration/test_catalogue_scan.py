@@ -14,10 +14,14 @@ import pytest
 import rasterio
 
 from fault_server import Fault
-from sluice.app.compositing import composite
+from scenes import write_toy_model
+from sluice.app.compositing import composite, composite_all
 from sluice.app.config import CompositeConfig, ScanConfig, make_config
+from sluice.app.products.coverage import outline_lonlat
 from sluice.app.workflows import find, scan, scan_all
 from sluice.base.errors import ConfigError, NoValidData, RunFailed, SourceUnavailable
+from sluice.phantom.catalogue import write_catalogue
+from sluice.phantom.series import build_series
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 SPAN = {"first": "2021-11", "last": "2022-06"}
@@ -257,7 +261,7 @@ def test_top_of_atmosphere_takes_the_cloud_layer_of_its_twin(
 def test_a_scan_that_is_killed_loses_no_finished_tile(catalogue, toy_model, tmp_path) -> None:
     """SIGKILL, as the power would go: the next call reads what is missing only."""
     source = str(catalogue.folder / "catalog.json")
-    config = composite_config(catalogue, tmp_path / "out", source=source, tile_px=64, workers=1)
+    config = composite_config(catalogue, tmp_path / "out", source=source, tile_px=96, workers=1)
     program = (
         "import sys, json\n"
         "from sluice.app.compositing import composite\n"
@@ -282,6 +286,75 @@ def test_a_scan_that_is_killed_loses_no_finished_tile(catalogue, toy_model, tmp_
 
     result = composite(config, note)
     assert kept <= set(resumed)
-    plain = composite(composite_config(catalogue, tmp_path / "plain", source=source, tile_px=64))
+    plain = composite(composite_config(catalogue, tmp_path / "plain", source=source, tile_px=96))
     for name, image in layers(plain.paths.composite).items():
         np.testing.assert_array_equal(image, layers(result.paths.composite)[name])
+
+
+def test_a_pass_in_two_overlapping_tiles_is_one_look(tmp_path_factory, tmp_path) -> None:
+    """Else the overlap would seem to have twice the dates, and `--min-looks` be met by one."""
+    folder = tmp_path_factory.mktemp("tiles")
+    series = build_series(4, 360, cloud_shares=(0.0,) * 8, mine_count=1)
+    source = str(write_catalogue(series, folder, bands=("red", "green"), tiles="two"))
+    west, south, east, north = outline_lonlat(series.geobox).bounds
+    config = make_config(
+        CompositeConfig,
+        source=source,
+        sensor="s2-l2a",
+        area=f"{west + 0.004},{south + 0.004},{east - 0.004},{north - 0.004}",
+        out=tmp_path / "out",
+        layers=("red",),
+        **SPAN,
+    )
+    result = composite(config)
+    assert result.summary.images == 16
+    looks = layers(result.paths.looks)["looks"]
+    assert np.nanmax(looks) == 8
+
+
+def test_a_model_of_two_periods_takes_the_first_as_its_baseline(
+    catalogue, tmp_path_factory, tmp_path
+) -> None:
+    package = write_toy_model(tmp_path_factory.mktemp("pairs"), "pair", earlier_period=True)
+    settings = {"every": "quarter", "first": "2021-10", "last": "2022-03"}
+    config = scan_config(catalogue, package.folder, tmp_path / "out", **settings)
+    finished = scan(config)
+    run = record(tmp_path / "out")
+    assert run["period"] == "2022-01_2022-03"
+    assert len(run["scenes"]) == 8
+    assert finished.summary.not_observed_percent < 20
+    with pytest.raises(ConfigError, match="give --every"):
+        scan(scan_config(catalogue, package.folder, tmp_path / "b", every="none"))
+    with pytest.raises(ConfigError, match="cut short"):
+        scan(scan_config(catalogue, package.folder, tmp_path / "c", every="quarter"))
+
+
+def test_a_result_of_other_settings_is_not_passed_off_as_this_one(
+    catalogue, toy_model, tmp_path
+) -> None:
+    settings = {"every": "quarter", "first": "2021-10", "last": "2022-03"}
+    scan_all(scan_config(catalogue, toy_model, tmp_path / "out", **settings))
+    with pytest.raises(ConfigError, match=r"other settings \(method\)"):
+        scan_all(scan_config(catalogue, toy_model, tmp_path / "out", method="medoid", **settings))
+    with pytest.raises(ConfigError, match=r"other settings \(command"):
+        composite_all(composite_config(catalogue, tmp_path / "out", **settings))
+
+
+def test_the_record_holds_no_secret_of_the_source(catalogue, toy_model, tmp_path) -> None:
+    source = catalogue.api.replace("http://", "http://me:hush@") + "?api_key=hush"
+    scan(scan_config(catalogue, toy_model, tmp_path / "out", source=source))
+    assert "hush" not in (tmp_path / "out" / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"source": "google", "sensor": "s2-l2a"}, "has Sentinel-2 L1C, and no s2-l2a"),
+        ({"source": "google", "sensor": "s2-l1c", "max_cloud": 30}, "--max-cloud: has no meaning"),
+    ],
+)
+def test_what_a_source_has_no_use_for_is_refused(
+    settings, says, catalogue, toy_model, tmp_path
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        scan(scan_config(catalogue, toy_model, tmp_path / "out", **settings))

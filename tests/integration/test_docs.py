@@ -1,4 +1,7 @@
-"""The commands in README and docs are run as they stand."""
+"""The commands in README and docs are run as they stand.
+
+Those in `console network` blocks would leave the machine; they are taken as far as their plan.
+"""
 
 import re
 import shlex
@@ -12,16 +15,21 @@ import rasterio
 from PIL import Image
 from typer.testing import CliRunner
 
+from sluice.app import compositing, workflows
 from sluice.app.cli.main import app
+from sluice.app.config import ImageryConfig
+from sluice.app.finding import Findings
+from sluice.app.jobs import Job, plan_jobs
+from sluice.imagery.stac.presets import PRESETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 LINK = re.compile(r"\]\(([^)#]+)")
 
 
-def commands(document: Path) -> list[str]:
-    """The `$` lines of a document's console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", document.read_text(encoding="utf-8"), re.S)
+def commands(document: Path, kind: str = "console") -> list[str]:
+    """The `$` lines of a document's blocks of a kind."""
+    blocks = re.findall(rf"```{kind}\n(.*?)```", document.read_text(encoding="utf-8"), re.S)
     return [
         line[2:].split("  #")[0].strip()
         for block in blocks
@@ -89,6 +97,35 @@ def test_commands_run(
         assert program in {"sluice", ".venv/bin/sluice"}, line
         result = CliRunner().invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0, f"{line}\n{result.output}"
+
+
+NETWORK_COMMANDS = [
+    pytest.param(line, id=f"{document.name}-{k}")
+    for document in DOCUMENTS
+    for k, line in enumerate(commands(document, "console network"))
+]
+
+
+@pytest.mark.parametrize("line", NETWORK_COMMANDS)
+def test_network_commands_can_be_planned(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their options are those that `--help` tells, and their values make jobs; nothing is asked."""
+    planned: list[Job] = []
+
+    def find(config: ImageryConfig) -> list[Findings]:
+        assert config.source == "google" or config.source in PRESETS, config.source
+        planned.extend(plan_jobs(config))
+        return []
+
+    monkeypatch.setattr(workflows, "find", find)
+    monkeypatch.setattr(compositing, "find_for_composite", find)
+    program, command, *arguments = shlex.split(line)
+    assert program in {"sluice", ".venv/bin/sluice"}
+    told = CliRunner().invoke(app, [command, "--help"]).output
+    for option in (argument for argument in arguments if argument.startswith("--")):
+        assert re.search(rf"{option}\b", told), option
+    result = CliRunner().invoke(app, [command, *arguments, "--dry-run"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert planned
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from scenes import utm_geobox
 from sluice.app.loading import Compositor, Recipe
-from sluice.base.errors import AuthError, SourceUnavailable
+from sluice.base.errors import AuthError, ConfigError, SourceUnavailable
 from sluice.base.grid import PixelWindow
 from sluice.base.raster import Raster
 from sluice.base.records import Scene
@@ -34,6 +34,8 @@ class MemoryScenes:
     errors: dict[str, Exception] = field(default_factory=dict)
     read_ids: list[str] = field(default_factory=list)
     sensor: str = "s2-l2a"
+    copies: int = 1
+    """Tiles in which each pass is stored, minutes apart by their names."""
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
@@ -42,7 +44,9 @@ class MemoryScenes:
                 id=f"s{k}",
                 href=f"s{k}",
                 sensor=self.sensor,
-                acquired=dt.date(2024, 1, 1) + dt.timedelta(days=5 * k),
+                acquired=dt.date(2024, 1, 1) + dt.timedelta(days=5 * (k // self.copies)),
+                acquired_at=dt.datetime(2024, 1, 1, 13, k % self.copies, tzinfo=dt.UTC)
+                + dt.timedelta(days=5 * (k // self.copies)),
                 bands=BANDS,
                 sky_layer=None if self.sensor == "s1" else "scl",
                 orbit_state=("ascending", "descending")[k % 2],
@@ -241,3 +245,42 @@ def test_radar_looks_of_both_orbits_are_counted() -> None:
     expected = np.full(SHAPE, 6)
     expected[40:60, 50:70] = 5
     np.testing.assert_array_equal(composite.looks_hw, expected)
+
+
+def test_a_pass_that_is_stored_in_two_tiles_is_one_look() -> None:
+    once = make_series(12)
+    twice = MemoryScenes(
+        once.images_tbhw.repeat(2, axis=0), once.scl_thw.repeat(2, axis=0), copies=2
+    )
+    one, other = (Compositor(series, BANDS)(GEOBOX) for series in (once, twice))
+    np.testing.assert_array_equal(other.looks_hw, one.looks_hw)
+    np.testing.assert_array_equal(other.raster.data_bhw, one.raster.data_bhw)
+
+
+def test_of_two_tiles_of_a_pass_the_clear_pixel_counts() -> None:
+    series = make_series(1)
+    images = series.images_tbhw.repeat(2, axis=0)
+    scl = np.full((2, *SHAPE), VEGETATION, np.float32)
+    scl[0, :150] = CLOUD
+    images[0][:, :150] = 0.8
+    images[1][:, 200:] = np.nan
+    joined = MemoryScenes(images, scl, copies=2)
+    found = Compositor(joined, BANDS, Recipe(cloud_margin_px=0))(GEOBOX)
+    assert (found.looks_hw == 1).all()
+    np.testing.assert_array_equal(found.raster.data_bhw, series.images_tbhw[0])
+
+
+def test_an_empty_corner_of_another_date_does_not_stop_the_speckle_filter() -> None:
+    """What a date beside does not reach, it cannot be a witness of."""
+    alone = MemoryScenes(RADAR.images_tbhw[:1], RADAR.scl_thw[:1], sensor="s1")
+    images = RADAR.images_tbhw[[0, 2, 2]].copy()
+    images[1:, :, :, :100] = np.nan
+    # Orbits take turns, so the third is of the first one's direction.
+    beside = MemoryScenes(images, RADAR.scl_thw[:3], sensor="s1")
+    one, other = (Compositor(s, BANDS)(GEOBOX).raster.data_bhw[..., :90] for s in (alone, beside))
+    np.testing.assert_allclose(other, one, atol=1e-5)
+
+
+def test_radar_has_no_percentiles() -> None:
+    with pytest.raises(ConfigError, match="--reduce p25"):
+        Compositor(RADAR, BANDS, Recipe("p25"))(GEOBOX)

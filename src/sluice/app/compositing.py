@@ -19,7 +19,7 @@ from sluice.app.finding import Findings
 from sluice.app.gathering import Gathered, Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
 from sluice.app.loading import Compositor
-from sluice.app.planning import choose_tile_px, recipe_of, usable_cores
+from sluice.app.planning import choose_tiles, recipe_of
 from sluice.app.products.composite_files import (
     LAYER_NODATA,
     LOOKS_NODATA,
@@ -27,7 +27,7 @@ from sluice.app.products.composite_files import (
     CompositeSummary,
     write_composite,
 )
-from sluice.app.products.landing import open_output, telling_disk_errors
+from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
 from sluice.base.arrays import ArrayBHW, ArrayHW
@@ -107,7 +107,7 @@ def composite_all(
     def run(job: Job) -> dict[str, object]:
         return maker.run(job, progress).summary.model_dump(mode="json")
 
-    return run_jobs(config, run, maker.gatherer.tell)
+    return run_jobs(config, plan_jobs(config), run, maker.gatherer.tell)
 
 
 def find_for_composite(config: CompositeConfig, tell: Tell | None = None) -> list[Findings]:
@@ -136,6 +136,7 @@ class _Maker:
     def run(self, job: Job, progress: Progress | None) -> FinishedComposite:
         """Make one composite."""
         config, started = self.config, dt.datetime.now(dt.UTC)
+        check_output(job.out, overwrite=config.overwrite)
         if config.source is not None:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands)
@@ -144,10 +145,7 @@ class _Maker:
             geobox = area_grid(job.area, config.gsd_m)
         else:
             geobox = scan_grid(gathered.images, config.gsd_m, job.area)
-        workers = config.workers or min(8, usable_cores())
-        tile_px = config.tile_px or choose_tile_px(
-            gathered.periods.values(), geobox, len(self.bands), workers
-        )
+        tile_px, workers = choose_tiles(config, gathered.periods.values(), geobox, len(self.bands))
         compositor = Compositor(gathered.images, self.bands, recipe_of(config))
         scale = 0.01 if set(self.bands) <= {"vv", "vh"} else 0.0001
         work = open_output(job.out, overwrite=config.overwrite)
@@ -155,6 +153,7 @@ class _Maker:
             "version": __version__,
             "scenes": [scene.model_dump(mode="json") for scene in gathered.images.scenes],
             "layers": self.layers,
+            "read_as": config.model_dump(include={"bands", "sensor", "nodata"}),
             "recipe": dataclasses.asdict(compositor.recipe),
             "grid": grid_record(geobox),
             "tile_px": tile_px,
@@ -253,7 +252,7 @@ def _record(
     *,
     started: dt.datetime,
 ) -> ImageryRun:
-    asked = config.model_dump(mode="json", exclude={"overwrite", "out", "images"})
+    asked = config.request
     mark = hashlib.sha256(json.dumps([asked, grid], sort_keys=True).encode()).hexdigest()[:8]
     return ImageryRun(
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{mark}",

@@ -30,6 +30,7 @@ _OPTIONS = {
     "method": "--reduce",
     "gsd_m": "--pixel",
     "layers": "--layers",
+    "cache_gb": "--cache",
 }
 _Config = TypeVar("_Config", bound=BaseModel)
 
@@ -86,6 +87,22 @@ class ImageryConfig(BaseModel):
             return None
         return parse_span(self.first, self.last)
 
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the result depends on, as the record of a run tells it: no folder, no secret."""
+        from sluice.imagery.remote import public_address  # noqa: PLC0415 - as in `access_for`
+
+        how = {"out", "images", "overwrite", "workers", "processes", "tile_px", "cache_gb"}
+        asked = self.model_dump(mode="json", exclude=how | {"failure_budget"})
+        if self.source is not None:
+            asked["source"] = public_address(self.source)
+        return {"command": self.command, **asked}
+
+    @property
+    def command(self) -> str:
+        """What is made."""
+        raise NotImplementedError
+
     @model_validator(mode="after")
     def _one_road(self) -> Self:
         catalogue = {
@@ -109,6 +126,11 @@ class ImageryConfig(BaseModel):
                     "period: leave it out, or give --source"
                 )
             return self
+        if self.bands is not None:
+            raise ConfigError(
+                f"--bands: names the bands of files named one by one; --source {self.source} "
+                "tells them itself: leave it out"
+            )
         if self.images:
             raise ConfigError(
                 f"both images ({self.images[0]}) and --source {self.source} are given; choose one"
@@ -139,14 +161,24 @@ class ScanConfig(ImageryConfig):
     any_level: bool = False
     """Scan imagery that the model's manifest does not name; kept in the record of the run."""
 
+    @property
+    def command(self) -> str:
+        """See `ImageryConfig`."""
+        return "scan"
+
 
 class CompositeConfig(ImageryConfig):
     """One composite, or one for each area and period."""
 
-    layers: tuple[str, ...] = ("blue", "green", "red", "nir")
+    layers: tuple[str, ...] = Field(default=("blue", "green", "red", "nir"), min_length=1)
     """Bands and indices to write, by STAC common names and the names of indices."""
     gsd_m: float = Field(default=10.0, ge=1, le=1000)
     """Pixel side in metres."""
+
+    @property
+    def command(self) -> str:
+        """See `ImageryConfig`."""
+        return "composite"
 
 
 def make_config(kind: type[_Config], **values: Any) -> _Config:
@@ -188,6 +220,7 @@ def access_for(source: str, cache_gb: float) -> RemoteAccess:
     `CDSE_S3_ACCESS_KEY` and `CDSE_S3_SECRET_KEY` open Copernicus Data Space, `AWS_ACCESS_KEY_ID`
     and `AWS_SECRET_ACCESS_KEY` buckets of Amazon whose reader pays (with
     `AWS_REQUEST_PAYER=requester`); `SLUICE_BEARER_TOKEN` is shown to `SLUICE_BEARER_HOSTS`.
+    Files of the Planetary Computer are signed by their host, whatever source named them.
 
     Args:
         source: As given to `--source`.
@@ -204,8 +237,6 @@ def access_for(source: str, cache_gb: float) -> RemoteAccess:
         "cache_bytes": int(cache_gb * 1e9),
     }
     env = os.environ
-    if source == "planetary-computer" or "planetarycomputer." in source:
-        return RemoteAccess(sign="planetary-computer", **common)
     if source == "cdse" or "dataspace.copernicus." in source:
         return RemoteAccess(
             s3_endpoint="https://eodata.dataspace.copernicus.eu",
@@ -216,14 +247,15 @@ def access_for(source: str, cache_gb: float) -> RemoteAccess:
         )
     pays = env.get("AWS_REQUEST_PAYER") == "requester"
     token = env.get("SLUICE_BEARER_TOKEN")
-    hosts = tuple(filter(None, env.get("SLUICE_BEARER_HOSTS", "").split(",")))
+    hosts = (host.strip().lower() for host in env.get("SLUICE_BEARER_HOSTS", "").split(","))
     return RemoteAccess(
         s3_key=env.get("AWS_ACCESS_KEY_ID") if pays else None,
         s3_secret=env.get("AWS_SECRET_ACCESS_KEY") if pays else None,
         s3_session=env.get("AWS_SESSION_TOKEN") if pays else None,
-        s3_region=env.get("AWS_REGION", "us-west-2"),
+        # Where Sentinel-2's bucket of L1C is.
+        s3_region=env.get("AWS_REGION", "eu-central-1"),
         requester_pays=pays,
         bearer_token=token,
-        bearer_hosts=hosts,
+        bearer_hosts=tuple(filter(None, hosts)),
         **common,
     )

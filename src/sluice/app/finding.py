@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyproj
 from odc.geo.geobox import GeoBox
 
-from sluice.base.errors import SourceError
+from sluice.base.errors import AuthError, DataError, SourceError
 from sluice.base.records import LeftOut, Record
 from sluice.imagery.assets import Asset, read_overview
 from sluice.imagery.scenes import SceneFiles, SceneImages
@@ -97,23 +98,31 @@ def describe_findings(
 
 
 def measure_line(files: Sequence[SceneFiles]) -> float | None:
-    """Bytes in a second, from one small read of the first scene; what it reads is kept.
+    """Bytes in a second, from one small read of the first scene at an address.
+
+    It goes past the cache, and is not tried again: what it would promise otherwise is the speed
+    of the disk, or a long wait.
 
     Returns:
         None where nothing lies at an address, or it could not be read.
+
+    Raises:
+        AuthError: The source wants credentials, or refused them.
     """
-    for found in files:
-        asset = next((a for a in found.bands.values() if a.is_remote), None)
-        if asset is None:
-            continue
-        started = time.perf_counter()
-        try:
-            counts = read_overview(asset, 512)
-        except SourceError:
-            continue
-        size = counts.size * _BYTES_PER_PIXEL.get(asset.dtype, 2.0)
-        return float(size / max(1e-3, time.perf_counter() - started))
-    return None
+    assets = (asset for found in files for asset in found.bands.values())
+    asset = next((asset for asset in assets if asset.is_remote and asset.access), None)
+    if asset is None or asset.access is None:
+        return None
+    once = replace(asset, access=replace(asset.access, cache_folder=None, attempts=1))
+    started = time.perf_counter()
+    try:
+        counts = read_overview(once, 512)
+    except AuthError:
+        raise
+    except (SourceError, DataError):
+        return None
+    size = counts.size * _BYTES_PER_PIXEL.get(asset.dtype, 2.0)
+    return float(size / max(1e-3, time.perf_counter() - started))
 
 
 def findings_text(findings: Findings) -> str:
@@ -172,6 +181,8 @@ def _bytes_within(asset: Asset, geobox: GeoBox) -> float:
 
 def _in_blocks(first: float, last: float, length: int) -> int:
     """Pixels of the blocks that a range touches, within the file."""
+    if not (np.isfinite(first) and np.isfinite(last)):
+        return length  # not to be projected: at most all of it
     low = max(0, int(np.floor(first)) // _BLOCK_PX * _BLOCK_PX)
     high = min(length, -(-int(np.ceil(last)) // _BLOCK_PX) * _BLOCK_PX)
     return max(0, high - low)

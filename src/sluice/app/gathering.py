@@ -9,6 +9,7 @@ from pathlib import Path
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
+from sluice.app.area import widened_box
 from sluice.app.config import ImageryConfig, access_for
 from sluice.app.finding import Findings, describe_findings, findings_text, measure_line
 from sluice.app.jobs import Job
@@ -65,10 +66,14 @@ class Gatherer:
         config: Where images come from.
         sensor: What to search for, see `choose_sensor`.
         tell: Told what was found.
+        margin_m: What is read around an area.
     """
 
-    def __init__(self, config: ImageryConfig, sensor: str, tell: Tell | None = None) -> None:
+    def __init__(
+        self, config: ImageryConfig, sensor: str, tell: Tell | None = None, *, margin_m: float = 0
+    ) -> None:
         self.config = config
+        self.margin_m = margin_m
         self.sensor = sensor
         self.tell: Tell = tell or (lambda _: None)
         self._opened: dict[str, Catalogue] = {}
@@ -125,6 +130,9 @@ class Gatherer:
                 raise _nothing_usable(refused)
             periods[place] = SceneImages(settled.files)
             left_out += refused
+        if len(periods) > 1:
+            periods, apart = _same_directions(periods)
+            left_out += apart
         return Gathered(periods, tuple(left_out))
 
     def _open_images(self) -> Gathered:
@@ -158,9 +166,10 @@ class Gatherer:
         key = (job.place, period)
         if key not in self._found and job.area is not None:
             source = self.config.source or ""
-            found = self._catalogue(source, self.sensor).find(job.area, period, bands)
+            area = widened_box(job.area, self.margin_m) if self.margin_m else job.area
+            found = self._catalogue(source, self.sensor).find(area, period, bands)
             if self.sensor == "s2-l1c" and any(files.sky is None for files in found.files):
-                found = self._with_lent_sky(found, job.area, period)
+                found = self._with_lent_sky(found, area, period)
             self._found[key] = found
         return self._found[key]
 
@@ -181,13 +190,27 @@ class Gatherer:
             self._opened[key] = self._open(source, sensor)
         return self._opened[key]
 
+    def _refuse_unused(self, source: str, *fields: str) -> None:
+        """Refuse options that a source has no use for: nothing that is asked for is dropped."""
+        given = [name for name in fields if getattr(self.config, name) is not None]
+        if given and source == self.config.source:
+            options = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ConfigError(f"{options}: has no meaning for --source {source}; leave it out")
+
     def _open(self, source: str, sensor: str) -> Catalogue:
         config = self.config
         access = access_for(source, config.cache_gb)
         if source == "google":
+            if sensor != "s2-l1c":
+                raise ConfigError(
+                    f"--source google has Sentinel-2 L1C, and no {sensor}; use --sensor s2-l1c, "
+                    "or another source"
+                )
+            self._refuse_unused(source, "collection", "max_cloud", "scale", "offset", "nodata")
             return GoogleBucket(access)
         path = Path(source)
         if path.is_dir() and not (path / "catalog.json").is_file():
+            self._refuse_unused(source, "collection", "max_cloud")
             return open_folder(
                 path, sensor, scale=config.scale, offset=config.offset, nodata=config.nodata
             )
@@ -220,6 +243,37 @@ def choose_sensor(config: ImageryConfig, usable: Sequence[str]) -> str:
         return config.sensor
     usual = _USUAL_SENSOR.get(config.source or "", "s2-l2a")
     return usual if not usable or usual in usable else usable[0]
+
+
+def _same_directions(
+    periods: dict[int, SceneImages],
+) -> tuple[dict[int, SceneImages], list[LeftOut]]:
+    """Leave out radar of an orbit direction that a period lacks: its slopes would be change."""
+    directions = [
+        {scene.orbit_state for scene in images.scenes if scene.sensor == "s1"}
+        for images in periods.values()
+    ]
+    common = set.intersection(*directions)
+    if not any(directions) or all(found == common for found in directions):
+        return periods, []
+    if not common:
+        raise NoValidData(
+            "the radar images of the periods are of different orbit directions, which cannot be "
+            "compared; use longer periods"
+        )
+    kept, left_out = {}, []
+    for place, images in periods.items():
+        kept[place] = SceneImages(tuple(f for f in images.files if f.scene.orbit_state in common))
+        left_out += [
+            LeftOut(
+                scene_id=scene.id,
+                href=scene.href,
+                reason=f"{scene.orbit_state}, and the period compared with has none such",
+            )
+            for scene in images.scenes
+            if scene.orbit_state not in common
+        ]
+    return kept, left_out
 
 
 def _nothing_usable(left_out: Sequence[LeftOut]) -> NoValidData:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import NamedArea, map_parts, read_areas
 from sluice.app.config import ImageryConfig
-from sluice.app.products.landing import holds_finished
-from sluice.app.products.overview import JobOutcome, write_overview
-from sluice.base.errors import AuthError, ModelError, SluiceError
+from sluice.app.products.overview import JobOutcome, kept_outcome, write_overview
+from sluice.base.errors import AuthError, ConfigError, ModelError, SluiceError
 from sluice.base.periods import Period, split_period
 
 
@@ -31,35 +31,66 @@ class Job:
     period: Period | None
     """None for images named one by one."""
     earlier: Period | None = None
-    """The period before, of the same length as asked for; None for the first."""
+    """The period before; None for the first."""
 
 
-def plan_jobs(config: ImageryConfig) -> list[Job]:
+def plan_jobs(config: ImageryConfig, *, comparing: bool = False) -> list[Job]:
     """List what a command is to make, areas first, then parts, then periods.
+
+    Args:
+        config: Gives areas, periods and the output folder.
+        comparing: Each period is compared with the one before; the first is only compared with.
 
     Raises:
         ConfigError: An area or a date cannot be understood.
         SourceError: An area's file cannot be read.
     """
     whole = config.period
+    if comparing and config.source is not None:
+        _refuse_uneven(config)
     periods: list[Period | None] = [*split_period(whole, config.every)] if whole else [None]
     if config.area is None:
         return [Job("", config.out, None, "", None)]
+    pairs = list(zip([None, *periods], periods, strict=False))
+    if comparing and config.source is not None:
+        del pairs[0]
     jobs = []
     for area in read_areas(config.area):
         # Images named one by one lie somewhere in the area, which may be a country.
         whole_area = [NamedArea("", area.geometry)]
         for part in map_parts(area.geometry) if config.source is not None else whole_area:
-            for before, period in zip([None, *periods], periods, strict=False):
-                several = period is not None and len(periods) > 1
-                place = "/".join(filter(None, [area.name, part.name]))
-                name = "/".join(filter(None, [place, period.name if period and several else ""]))
+            place = "/".join(filter(None, [area.name, part.name]))
+            for before, period in pairs:
+                span = period.name if period is not None and len(pairs) > 1 else ""
+                name = "/".join(filter(None, [place, span]))
                 jobs.append(Job(name, config.out / name, part.geometry, place, period, before))
     return jobs
 
 
+def _refuse_uneven(config: ImageryConfig) -> None:
+    """Refuse what leaves nothing to compare, or a cut period beside a whole one."""
+    whole = config.period
+    if whole is None:
+        return
+    periods = list(split_period(whole, config.every))
+    if len(periods) < 2:
+        raise ConfigError(
+            f"the model compares each period with the one before it, and {whole.name} is one; "
+            "give --every, and begin --from one period earlier"
+        )
+    full = next(split_period(Period(periods[-1].start, dt.date(9999, 1, 1)), config.every))
+    if periods[-1].end != full.end or periods[0].start.day != 1:
+        raise ConfigError(
+            f"the model compares periods, and {periods[-1].name} is cut short; let --from begin "
+            f"and --to end with whole periods of --every {config.every}"
+        )
+
+
 def run_jobs(
-    config: ImageryConfig, run: Callable[[Job], Mapping[str, Any]], tell: Callable[[str], None]
+    config: ImageryConfig,
+    jobs: Sequence[Job],
+    run: Callable[[Job], Mapping[str, Any]],
+    tell: Callable[[str], None],
 ) -> list[JobOutcome]:
     """Make each result of a command, and keep `overview.csv` up to date.
 
@@ -67,25 +98,26 @@ def run_jobs(
     concerns them all does: refused credentials, or a model that cannot be used.
 
     Args:
-        config: Gives areas, periods and the output folder.
+        config: Of the command.
+        jobs: What to make.
         run: Makes one, and gives its figures.
         tell: Told of a result that failed.
 
     Raises:
-        AuthError, ModelError: Wrong for every result alike.
+        AuthError, ConfigError, ModelError: Wrong for every result alike.
         SluiceError: The only result could not be made.
     """
-    jobs = plan_jobs(config)
     if len(jobs) == 1:
         return [JobOutcome.complete(jobs[0].name, jobs[0].out, run(jobs[0]))]
     outcomes: list[JobOutcome] = []
     for job in jobs:
-        if not config.overwrite and holds_finished(job.out):
-            outcomes.append(JobOutcome.kept(job.name, job.out))
+        kept = None if config.overwrite else kept_outcome(job.name, job.out, config.request)
+        if kept is not None:
+            outcomes.append(kept)
         else:
             try:
                 outcomes.append(JobOutcome.complete(job.name, job.out, run(job)))
-            except (AuthError, ModelError):
+            except (AuthError, ConfigError, ModelError):
                 raise
             except SluiceError as err:
                 tell(f"{job.name}: {err}")

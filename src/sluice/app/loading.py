@@ -6,7 +6,8 @@ import datetime as dt
 import functools
 import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -30,7 +31,7 @@ from sluice.base.raster import Raster
 from sluice.base.records import ModelInput, Scene
 from sluice.base.sensors import find_sensor
 from sluice.composite.adapt import adapt_bands
-from sluice.composite.clear import clear_sky, sort_sky
+from sluice.composite.clear import sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import last_clear_day, reduce_stack
 from sluice.composite.sar import (
@@ -47,6 +48,8 @@ from sluice.imagery.scenes import SceneImages
 _OVERCAST = 0.98
 """Of a block: the little that is left shines through thin cloud mostly."""
 _ON_LINE = 1e-3
+_PASS = dt.timedelta(minutes=30)
+"""Longer than Sentinel-2 records in one go."""
 _READERS = 12
 _VISIBLE = ("blue", "green", "red")
 _UNDATED = dt.date(1970, 1, 1)
@@ -118,67 +121,52 @@ class Compositor:
     def _of_optical(
         self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
     ) -> Composite:
-        skies = self._each(scenes, lambda scene: self._read_sky(scene, geobox), failed)
-        wanted = [
-            (scene, sky)
-            for scene, sky in zip(scenes, skies, strict=True)
-            if sky is not None and sky.worth_reading(guard=self.recipe.guard)
-        ]
-        images = self._each(
-            [scene for scene, _ in wanted], lambda scene: self._read(scene, geobox), failed
-        )
-        looks = [
-            (scene, sky, image)
-            for (scene, sky), image in zip(wanted, images, strict=True)
-            if image is not None
-        ]
-        if not looks:
+        skies = {
+            scene.id: sky
+            for scene, sky in self._each(
+                scenes, lambda scene: self._read_sky(scene, geobox), failed
+            )
+            if sky.worth_reading(guard=self.recipe.guard)
+        }
+        wanted = [scene for scene in scenes if scene.id in skies]
+        if not wanted:
             return self._nothing(geobox)
-        shape = geobox.shape.yx
-        stack = np.empty((len(looks), len(self.bands), *shape), np.float32)
-        clear = np.empty((len(looks), *shape), np.bool_)
-        for k, (_, sky, image) in enumerate(looks):
-            stack[k] = image
-            seen = np.isfinite(image).all(axis=0)
-            clear[k] = seen if sky.clear is None else seen & sky.clear
+        numbers = number_looks(wanted)
+        looks = _Looks.none(max(numbers.values()) + 1, len(self.bands), geobox.shape.yx)
+        for scene, image in self._each(wanted, lambda scene: self._read(scene, geobox), failed):
+            looks.add(numbers[scene.id], image, skies[scene.id], scene.acquired or _UNDATED)
         if self.recipe.guard:
-            clear |= self._given_back(stack, [sky for _, sky, _ in looks])
-        days = [scene.acquired or _UNDATED for scene, _, _ in looks]
-        last = last_clear_day(clear, days)
+            looks.clear |= self._given_back(looks)
+        last = last_clear_day(looks.clear, looks.days)
         last[last == 0] = np.nan
         reduced, looks_hw = reduce_stack(
-            self.recipe.method, stack, clear, min_looks=self.recipe.min_looks
+            self.recipe.method, looks.stack, looks.clear, min_looks=self.recipe.min_looks
         )
         return Composite(Raster(reduced, self.bands, geobox), looks_hw, last)
 
-    def _given_back(self, stack_tbhw: ArrayTBHW, skies: Sequence[_Sky]) -> BoolTHW:
+    def _given_back(self, looks: _Looks) -> BoolTHW:
         """Looks that the cloud layer calls cloud and that are ground all the same."""
         visible = [k for k, band in enumerate(self.bands) if band in _VISIBLE]
-        flagged = np.zeros((len(skies), *stack_tbhw.shape[2:]), np.bool_)
-        if not visible or all(sky.cloud is None for sky in skies):
-            return flagged
-        brightness: ArrayTHW = stack_tbhw[:, visible].mean(axis=1)
-        for k, sky in enumerate(skies):
-            if sky.cloud is not None:
-                flagged[k] = sky.cloud
-                brightness[k][sky.unsure] = np.nan
-        return give_back_stable_ground(brightness, flagged)
+        if not visible or not looks.cloud.any():
+            return np.zeros_like(looks.clear)
+        brightness: ArrayTHW = looks.stack[:, visible].mean(axis=1)
+        # Where a band is missing the look counts for nothing.
+        brightness[looks.unsure | ~np.isfinite(looks.stack).all(axis=1)] = np.nan
+        return give_back_stable_ground(brightness, looks.cloud)
 
     def _of_radar(
         self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
     ) -> Composite:
         """Each orbit direction on its own, as slopes look brighter from one side, then both."""
+        method = radar_method(self.recipe)
         # The filter's window reaches beyond the part.
         margin = SPECKLE_WINDOW_PX // 2 if self.recipe.speckle else 0
         wider, inner = geobox.pad(margin) if margin else geobox, slice(margin, -margin or None)
-        read = self._each(scenes, lambda scene: self._read(scene, wider), failed)
         by_orbit: dict[str | None, list[tuple[Scene, ArrayBHW]]] = {}
-        for scene, image in zip(scenes, read, strict=True):
-            if image is not None:
-                by_orbit.setdefault(scene.orbit_state, []).append((scene, from_db(image)))
+        for scene, image in self._each(scenes, lambda scene: self._read(scene, wider), failed):
+            by_orbit.setdefault(scene.orbit_state, []).append((scene, from_db(image)))
         if not by_orbit:
             return self._nothing(geobox)
-        method: BackscatterMethod = "minimum" if self.recipe.method == "minimum" else "median"
         directions, seen, days = [], [], []
         for members in by_orbit.values():
             power = np.stack([image for _, image in members])
@@ -186,10 +174,11 @@ class Compositor:
                 for band in range(power.shape[1]):
                     power[:, band] = _without_speckle(power[:, band])
             power = power[:, :, inner, inner]
-            directions.append(reduce_backscatter(power, method, min_looks=self.recipe.min_looks))
+            directions.append(reduce_backscatter(power, method))
             seen += [np.isfinite(image).all(axis=0) for image in power]
             days += [scene.acquired or _UNDATED for scene, _ in members]
         decibels, looks_hw = combine_directions(directions, method)
+        decibels[:, looks_hw < self.recipe.min_looks] = np.nan
         last = last_clear_day(np.stack(seen), days)
         last[last == 0] = np.nan
         return Composite(Raster(decibels, self.bands, geobox), looks_hw, last)
@@ -219,8 +208,9 @@ class Compositor:
         if not block_px:
             return _Sky(clear, sky.cloud[inner.slices] & ~shadow, shadow)
         # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
-        bare = clear_sky(scene.sky_layer, values)
-        overcast = _overcast(bare, np.isfinite(values), block_px)[inner.slices]
+        bare = sort_sky(scene.sky_layer, values)
+        observed = bare.clear | bare.cloud | bare.shadow
+        overcast = _overcast(bare.clear, observed, block_px)[inner.slices]
         cloud = sky.cloud[inner.slices] & ~shadow & ~overcast
         return _Sky(clear & ~overcast, cloud, shadow | overcast)
 
@@ -229,22 +219,29 @@ class Compositor:
         scenes: Sequence[Scene],
         read: Callable[[Scene], _T],
         failed: dict[str, SourceError | GridMismatch],
-    ) -> list[_T | None]:
-        """Read scenes, those at addresses side by side; None where one could not be read."""
-        waiting: list[Callable[[], _T]] = []
-        for scene in scenes:
-            if self.source.is_remote(scene):
-                waiting.append(_reader_of(scene.id).submit(read, scene).result)
-            else:
-                waiting.append(functools.partial(read, scene))
-        results: list[_T | None] = []
-        for scene, wait in zip(scenes, waiting, strict=True):
+    ) -> Iterator[tuple[Scene, _T]]:
+        """Read scenes in order, those at addresses side by side; notes those that cannot be.
+
+        No more are read ahead than there are readers: what they read waits in memory.
+        """
+        ahead: deque[tuple[Scene, Callable[[], _T]]] = deque()
+
+        def take() -> Iterator[tuple[Scene, _T]]:
+            scene, wait = ahead.popleft()
             try:
-                results.append(wait())
+                yield scene, wait()
             except (SourceError, GridMismatch) as err:
                 failed[scene.id] = err
-                results.append(None)
-        return results
+
+        for scene in scenes:
+            if self.source.is_remote(scene):
+                ahead.append((scene, _reader_of(scene.id).submit(read, scene).result))
+            else:
+                ahead.append((scene, functools.partial(read, scene)))
+            if len(ahead) > _READERS:
+                yield from take()
+        while ahead:
+            yield from take()
 
 
 @dataclass(frozen=True)
@@ -261,6 +258,39 @@ class _Sky:
         if self.clear is None or self.clear.any():
             return True
         return guard and self.cloud is not None and bool(self.cloud.any())
+
+
+@dataclass
+class _Looks:
+    """The looks of a part, while they are put together."""
+
+    stack: ArrayTBHW
+    clear: BoolTHW
+    cloud: BoolTHW
+    unsure: BoolTHW
+    days: list[dt.date]
+
+    @classmethod
+    def none(cls, count: int, bands: int, shape: tuple[int, int]) -> _Looks:
+        """Nothing observed yet."""
+        stack: ArrayTBHW = np.full((count, bands, *shape), np.nan, np.float32)
+        clear, cloud, unsure = (np.zeros((count, *shape), np.bool_) for _ in range(3))
+        return cls(stack, clear, cloud, unsure, [_UNDATED] * count)
+
+    def add(self, number: int, image: ArrayBHW, sky: _Sky, day: dt.date) -> None:
+        """Take a scene in, where its look has nothing yet, or nothing clear."""
+        self.days[number] = day
+        seen = np.isfinite(image).all(axis=0)
+        clear = seen if sky.clear is None else seen & sky.clear
+        had = np.isfinite(self.stack[number]).all(axis=0)
+        better = (clear & ~self.clear[number]) | (seen & ~had)
+        np.copyto(self.stack[number], image, where=better)
+        for kept, new in (
+            (self.clear, clear),
+            (self.cloud, sky.cloud),
+            (self.unsure, sky.unsure),
+        ):
+            np.copyto(kept[number], False if new is None else new, where=better)
 
 
 @dataclass(frozen=True)
@@ -315,9 +345,55 @@ class CompositeLoader:
         return Raster(data, tuple(i.key for i in self.inputs), geobox, left_out)
 
 
+def number_looks(scenes: Sequence[Scene]) -> dict[str, int]:
+    """Which look each scene belongs to, by id, numbered in order.
+
+    Tiles of one pass overlap, and a pass may be stored in two pieces. Their pixels show the same
+    ground under the same clouds at the same moment: one look, however often it is stored.
+    """
+    numbers: dict[str, int] = {}
+    latest: dict[tuple[str | None, dt.date], list[tuple[dt.datetime | None, int]]] = {}
+    for scene in scenes:
+        passes = latest.setdefault((scene.sensor, scene.acquired or dt.date.min), [])
+        number = None
+        if scene.acquired is not None:
+            number = next((n for at, n in passes if _same_pass(at, scene.acquired_at)), None)
+        if number is None:
+            number = len(set(numbers.values()))
+            passes.append((scene.acquired_at, number))
+        numbers[scene.id] = number
+    return numbers
+
+
+def _same_pass(one: dt.datetime | None, other: dt.datetime | None) -> bool:
+    """Whether two images of a day are of one pass; an orbit takes over an hour and a half."""
+    return one is None or other is None or abs(one - other) <= _PASS
+
+
+def radar_method(recipe: Recipe) -> BackscatterMethod:
+    """How radar looks are reduced.
+
+    Raises:
+        ConfigError: In a way that is not offered for them.
+    """
+    if recipe.method == "median":
+        return "median"
+    if recipe.method == "minimum":
+        return "minimum"
+    raise ConfigError(f"--reduce {recipe.method}: radar looks are reduced by median or minimum")
+
+
 def _without_speckle(power_thw: ArrayTHW) -> ArrayTHW:
     """Dates are each other's witnesses of the ground's texture; one alone has only itself."""
-    return filter_series(power_thw) if len(power_thw) > 1 else filter_lee(power_thw[0])[None]
+    filtered = filter_series(power_thw)
+    known = np.isfinite(power_thw)
+    alone = known.sum(axis=0) == 1
+    if alone.any():
+        for date, power in enumerate(power_thw):
+            here = alone & known[date]
+            if here.any():
+                filtered[date][here] = filter_lee(power)[here]
+    return filtered
 
 
 def _refuse_too_many(failed: Mapping[str, SourceError | GridMismatch], scenes: int) -> None:

@@ -15,6 +15,7 @@ from sluice.app.config import ImageryConfig, ScanConfig, models_folder
 from sluice.app.gathering import Gathered
 from sluice.app.jobs import Job
 from sluice.app.loading import CompositeLoader, Recipe
+from sluice.app.within import Within, needed_by
 from sluice.base.errors import ConfigError, ManifestMismatch
 from sluice.base.grid import iter_tiles
 from sluice.base.records import Scene
@@ -24,6 +25,7 @@ from sluice.imagery.target_grid import area_grid, scan_grid
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.predictor import WindowPredictor
+from sluice.scan.run import needed_tiles
 from sluice.scan.tiles import plan_tiles
 
 LARGEST_TILE_PX = 1024
@@ -48,6 +50,8 @@ class ScanPlan:
     stride_px: int
     tile_px: int
     workers: int
+    needed: Within | None = None
+    """Which tiles the area needs; None for all of them."""
 
     @property
     def area(self) -> BaseGeometry | None:
@@ -122,12 +126,12 @@ def prepare_scan(
     stride_px = _stride_px(config, manifest)
     geobox = scan_geobox(job, manifest, gathered)
     cores = usable_cores()
-    workers = config.workers or min(8, cores)
-    bands = len(manifest.inputs)
-    tile_px = config.tile_px or choose_tile_px(gathered.periods.values(), geobox, bands, workers)
+    tile_px, workers = choose_tiles(config, gathered.periods.values(), geobox, len(manifest.inputs))
     tile_px = max(tile_px, manifest.window_px)
     lattice = WindowLattice(geobox.shape.yx, manifest.window_px, stride_px)
-    workers = min(workers, len(plan_tiles(lattice, tile_px)))
+    needed = needed_by(job.area, geobox, _reach_m(manifest))
+    tiles = needed_tiles(plan_tiles(lattice, tile_px), geobox, needed)
+    workers = max(1, min(workers, len(tiles)))
     predictor = WindowPredictor(
         package,
         engine=config.engine,
@@ -140,8 +144,27 @@ def prepare_scan(
     loader = CompositeLoader(gathered.periods, predictor.inputs, recipe_of(config), adapt)
     loader.check(package.name)
     return ScanPlan(
-        config, job, gathered, package, predictor, geobox, loader, stride_px, tile_px, workers
+        config=config,
+        job=job,
+        gathered=gathered,
+        package=package,
+        predictor=predictor,
+        geobox=geobox,
+        loader=loader,
+        stride_px=stride_px,
+        tile_px=tile_px,
+        workers=workers,
+        needed=needed,
     )
+
+
+def _reach_m(manifest: Manifest) -> float:
+    """How far around an area windows matter to what is found in it.
+
+    Those over its edge, and those that are company to one there: half a window from it, and
+    within the distance for that of each other.
+    """
+    return manifest.window_px * manifest.gsd_m + manifest.thresholds.isolation_distance_m
 
 
 def recipe_of(config: ImageryConfig) -> Recipe:
@@ -162,19 +185,31 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def choose_tile_px(periods: Iterable[SceneImages], geobox: GeoBox, bands: int, workers: int) -> int:
-    """The largest tile whose stacks of looks fit in memory, at most 1,024 pixels a side.
+def choose_tiles(
+    config: ImageryConfig, periods: Iterable[SceneImages], geobox: GeoBox, bands: int
+) -> tuple[int, int]:
+    """The largest tile whose stacks of looks fit in memory, and how many of them at a time.
 
     Args:
+        config: May state either.
         periods: The scenes of each period.
         geobox: Grid of the whole.
         bands: Bands of all periods together.
-        workers: Tiles under way at a time.
+
+    Returns:
+        Side in pixels, at most 1,024 unless stated; and workers.
     """
+    workers = config.workers or min(8, usable_cores())
+    if config.tile_px is not None:
+        return config.tile_px, workers
     looks = max((_most_looks(images, geobox) for images in periods), default=1)
-    each = _COPIES * 4 * bands * max(1, looks) * workers
-    side = int(math.sqrt(_STACKS_BYTES / each))
-    return max(_SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // 16 * 16))
+    each = _COPIES * 4 * bands * max(1, looks)
+    if config.workers is None:
+        # Tiles smaller than this would read each block of a file many times.
+        most = int(_STACKS_BYTES / (each * _SMALLEST_TILE_PX**2))
+        workers = max(1, min(workers, most))
+    side = int(math.sqrt(_STACKS_BYTES / (each * workers)))
+    return max(_SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // 16 * 16)), workers
 
 
 def clearest_scenes(images: SceneImages, geobox: GeoBox, *, looks: int = 4) -> SceneImages:

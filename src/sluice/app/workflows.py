@@ -27,7 +27,7 @@ from sluice.app.planning import (
     scan_geobox,
 )
 from sluice.app.products.coverage import part_near
-from sluice.app.products.landing import open_output, telling_disk_errors
+from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.layout import ProductPaths
 from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
@@ -68,10 +68,11 @@ def scan(
         SluiceError: See `sluice.base.errors`; `RunFailed` once the scan has begun;
             `ConfigError` where the areas and periods make several results (`scan_all`).
     """
-    jobs = plan_jobs(config)
+    scanner = _Scanner(config, tell)
+    jobs = scanner.jobs()
     if len(jobs) != 1:
         raise ConfigError(f"the areas and periods make {len(jobs)} results, not one")
-    return _Scanner(config, tell).run(jobs[0], progress)
+    return scanner.run(jobs[0], progress)
 
 
 def scan_all(
@@ -89,7 +90,7 @@ def scan_all(
     def run(job: Job) -> dict[str, object]:
         return scanner.run(job, progress).summary.model_dump(mode="json")
 
-    return run_jobs(config, run, scanner.gatherer.tell)
+    return run_jobs(config, scanner.jobs(), run, scanner.gatherer.tell)
 
 
 def find(config: ScanConfig, tell: Tell | None = None) -> list[Findings]:
@@ -100,7 +101,7 @@ def find(config: ScanConfig, tell: Tell | None = None) -> list[Findings]:
         SourceError: A catalogue gave no answer.
     """
     scanner = _Scanner(config, tell)
-    return [scanner.look(job) for job in plan_jobs(config)]
+    return [scanner.look(job) for job in scanner.jobs()]
 
 
 class _Scanner:
@@ -111,8 +112,13 @@ class _Scanner:
         self.package = load_model(config)
         manifest = self.package.manifest
         sensor = choose_sensor(config, [level.sensor for level in manifest.levels])
-        self.gatherer = Gatherer(config, sensor, tell)
+        margin_m = manifest.window_px * manifest.gsd_m
+        self.gatherer = Gatherer(config, sensor, tell, margin_m=margin_m)
         self.bands, self.with_earlier = model_bands(manifest)
+
+    def jobs(self) -> list[Job]:
+        """What the command is to make."""
+        return plan_jobs(self.config, comparing=self.with_earlier)
 
     def look(self, job: Job) -> Findings:
         """Search for a job's scenes, and tell what was found."""
@@ -122,6 +128,7 @@ class _Scanner:
     def run(self, job: Job, progress: Progress | None) -> FinishedScan:
         """Scan one job."""
         started = dt.datetime.now(dt.UTC)
+        check_output(job.out, overwrite=self.config.overwrite)
         if self.config.source is not None:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands, with_earlier=self.with_earlier)
@@ -250,7 +257,6 @@ def _preview(plan: ScanPlan) -> CompositeLoader:
 
 def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:
     manifest, job = plan.manifest, plan.job
-    asked = plan.config.model_dump(mode="json", exclude={"overwrite", "out", "images", "prior"})
     return Run(
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{plan.package.sha256[:8]}",
         sluice_version=__version__,
@@ -275,7 +281,13 @@ def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetim
         engine=f"{plan.predictor.engine} {plan.predictor.engine_version}",
         precision=plan.predictor.precision,
         prior=plan.prior,
-        parameters={**asked, "stride_px": plan.stride_px, "tile_px": plan.tile_px},
+        parameters={
+            **plan.config.request,
+            "stride_px": plan.stride_px,
+            "tile_px": plan.tile_px,
+            "workers": plan.config.workers,
+            "processes": plan.config.processes,
+        },
         grid=grid_record(plan.geobox),
         tiles=tuple(outcomes),
         summary={},

@@ -38,7 +38,7 @@ from sluice.imagery.assets import Asset
 from sluice.imagery.catalogue import Found
 from sluice.imagery.http_get import HttpGet
 from sluice.imagery.names import Sentinel2Name, read_sentinel2_name
-from sluice.imagery.remote import RemoteAccess
+from sluice.imagery.remote import RemoteAccess, public_address
 from sluice.imagery.safe import SafeMetadata, parse_safe_metadata, read_tile_grids
 from sluice.imagery.scenes import SceneFiles
 from sluice.imagery.sentinel2_tiles import tiles_over
@@ -97,7 +97,7 @@ class _Search:
     def leave_out(self, folder: str, reason: str) -> None:
         folder = folder.rstrip("/")
         scene_id = folder.rpartition("/")[2].removesuffix(".SAFE")
-        href = self.bucket.address(folder)
+        href = public_address(self.bucket.address(folder))
         self.left_out.append(LeftOut(scene_id=scene_id, href=href, reason=reason))
 
 
@@ -160,23 +160,24 @@ class GoogleBucket:
 
     def _pages(self, http: HttpGet, prefix: str, **params: str) -> Iterator[dict[str, Any]]:
         url = f"{self.base_url}/storage/v1/b/{self.bucket}/o"
+        place = public_address(url)
         query = {"prefix": prefix, **params}
         for _ in range(_MAX_PAGES):
             try:
                 page = json.loads(http.fetch(url, query))
             except ValueError as err:
                 raise SourceUnavailable(
-                    f"{url}: answers with something else than a listing ({err}); try again later",
-                    href=url,
+                    f"{place}: answers with something else than a listing ({err}); try again later",
+                    href=place,
                 ) from err
             if not isinstance(page, dict):
-                raise SourceUnavailable(f"{url}: answers with something else than a listing")
+                raise SourceUnavailable(f"{place}: answers with something else than a listing")
             yield page
             token = page.get("nextPageToken")
             if not token:
                 return
             query["pageToken"] = str(token)
-        raise SourceUnavailable(f"{url}: the listing of {prefix} has no end", href=url)
+        raise SourceUnavailable(f"{place}: the listing of {prefix} has no end", href=place)
 
     def _look_into(self, http: HttpGet, product: _Product, area: BaseGeometry) -> _Contents | None:
         """Read a product's metadata and listing; None where its images do not meet the area."""
@@ -258,7 +259,7 @@ class GoogleBucket:
         _refuse_lacking(product, safe, assets, bands)
         scene = Scene(
             id=product.id,
-            href=self.address(product.folder.rstrip("/")),
+            href=public_address(self.address(product.folder.rstrip("/"))),
             sensor=safe.sensor.id,
             acquired=safe.acquired,
             acquired_at=safe.acquired_at,

@@ -16,7 +16,7 @@ from sluice.base.errors import (
     SluiceError,
     SourceUnavailable,
 )
-from sluice.imagery.remote import RemoteAccess, with_retries, without_secrets
+from sluice.imagery.remote import RemoteAccess, hide_secrets, public_address, with_retries
 
 _CHUNK_BYTES = 2**16
 _MAX_BYTES = 32 * 2**20
@@ -53,19 +53,23 @@ class HttpGet:
         self._session.close()
 
     def _fetch_once(self, url: str, params: Mapping[str, str] | None) -> bytes:
+        place = public_address(url)
         deadline = time.monotonic() + self._access.transfer_s
         timeout = self._access.timeout_s
         try:
             with self._session.get(url, params=params, timeout=timeout, stream=True) as answer:
                 if answer.status_code != requests.codes.ok:
-                    raise _of_status(answer.status_code, url)
+                    raise _of_status(answer.status_code, place)
                 content = bytearray()
                 for chunk in answer.iter_content(_CHUNK_BYTES):
                     content += chunk
-                    _refuse_endless(url, len(content), deadline)
+                    _refuse_endless(place, len(content), deadline)
                 return bytes(content)
         except requests.RequestException as err:
-            raise _of_fault(err, url) from err
+            said = hide_secrets(" ".join(str(err).split()), url)[:120]
+            # Not the error itself: it names the address with its query.
+            cause = requests.RequestException(said)
+            raise _of_fault(err, said, place) from cause
 
 
 def _refuse_endless(url: str, size: int, deadline: float) -> None:
@@ -95,7 +99,7 @@ def _of_status(status: int, url: str) -> SluiceError:
     return ConfigError(f"{url}: refused the request (HTTP {status}); check the address", href=url)
 
 
-def _of_fault(err: requests.RequestException, url: str) -> SluiceError:
+def _of_fault(err: requests.RequestException, said: str, url: str) -> SluiceError:
     wrong = (
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidSchema,
@@ -103,7 +107,6 @@ def _of_fault(err: requests.RequestException, url: str) -> SluiceError:
     )
     if isinstance(err, wrong):
         return ConfigError(f"{url}: is no address; give http:// or https://", href=url)
-    said = without_secrets(" ".join(str(err).split()))[:120]
     return SourceUnavailable(
         f"{url}: no answer, or it broke off ({type(err).__name__}: {said}); check the connection, "
         "or try again later",

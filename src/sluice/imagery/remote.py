@@ -15,8 +15,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit, urlunsplit
 
 import rasterio
 from rasterio.errors import RasterioError
@@ -32,8 +32,9 @@ from sluice.base.errors import (
     SourceUnavailable,
     is_retryable,
 )
+from sluice.imagery.credentials import AZURE_BLOBS, advice_for
 from sluice.imagery.raster_header import RasterHeader, read_header
-from sluice.imagery.signing import SIGNERS
+from sluice.imagery.signing import signer_for
 
 T = TypeVar("T")
 
@@ -56,7 +57,11 @@ _RAW_BYTES_PER_READ = 64 * 2**20
 _DECODED_BYTES = 256 * 2**20
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _QUERY = re.compile(r"(?<=[^\s'\"])(\?[^\s'\"]+|#\d+)")
-_LOGIN = re.compile(r"(://)[^/\s'\"@]+@")
+_LOGIN = re.compile(r"(://)[^/\s'\"]+@")
+# A login whose password holds a "/" or "?" that should have been written as %2F or %3F.
+_BROKEN_LOGIN = re.compile(r"(://)[^/\s'\"@\[\]]*:(?!\d*(?:[/?#]|$))[^\s'\"]*")
+_SHORTEST_SECRET = 4
+"""Letters; to blank shorter ones would make texts unreadable, and hide nothing."""
 # What signatures and keys are called at Azure, S3, Google and Planet. Other parts of a query may
 # tell one file from another, so they stay in what a file is known by.
 _SIGNATURE = re.compile(
@@ -83,8 +88,6 @@ class RemoteAccess:
     """Tries of a read, the first included."""
     backoff_s: float = 0.5
     """Wait before the second try; doubled before each further one."""
-    sign: Literal["planetary-computer"] | None = None
-    """Whose signature addresses need."""
     s3_endpoint: str = "https://s3.amazonaws.com"
     """Where `s3://` addresses lead; `https://eodata.dataspace.copernicus.eu` for Copernicus."""
     s3_region: str = "us-east-1"
@@ -105,12 +108,13 @@ class RemoteAccess:
                 f"{self.attempts} attempts of {self.timeout_s:g} s cannot be made; "
                 "use at least 1, and times above 0"
             )
-        if self.sign is not None and self.sign not in SIGNERS:
-            raise ConfigError(f"cannot sign for {self.sign!r}; known: {', '.join(SIGNERS)}")
         if bool(self.s3_key) != bool(self.s3_secret):
             raise ConfigError("an S3 access key needs its secret key, and the other way round")
         if self.requester_pays and not self.s3_key:
-            raise ConfigError("S3 buckets whose reader pays need an access key; give its two parts")
+            raise ConfigError(
+                "S3 buckets whose reader pays need an access key; give its two parts "
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+            )
         if self.bearer_token is not None and not self.bearer_hosts:
             raise ConfigError("a bearer token needs the hosts that may see it (bearer_hosts)")
         # GDAL takes several headers in one text, parted by commas or line ends.
@@ -129,8 +133,29 @@ def without_secrets(text: str) -> str:
 
 
 def public_address(href: str) -> str:
-    """A path as it is; an address without query and login."""
-    return _LOGIN.sub(r"\1", re.split(r"[?#]", href, maxsplit=1)[0]) if is_address(href) else href
+    """An address without query and login; a path or a preset's name as it is."""
+    if not is_address(href):
+        return href
+    place = _LOGIN.sub(r"\1", re.split(r"[?#]", href, maxsplit=1)[0])
+    return _BROKEN_LOGIN.sub(r"\1…", place)
+
+
+def hide_secrets(text: str, href: str) -> str:
+    """A text without the login and query of an address, also where it names them in other words.
+
+    Args:
+        text: Of an error about the address; a server may repeat what it was sent.
+        href: The address as it was asked for.
+    """
+    login = href.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    query = href.partition("?")[2].partition("#")[0]
+    parts = {login, *login.split(":", 1), *(value for _, value in parse_qsl(query))}
+    forms = {form for part in parts for form in (part, unquote(part), quote_plus(part))}
+    text = without_secrets(text)
+    for form in sorted(forms, key=len, reverse=True):
+        if len(form) >= _SHORTEST_SECRET:
+            text = text.replace(form, "…")
+    return text
 
 
 def identity(href: str, access: RemoteAccess) -> str:
@@ -145,7 +170,7 @@ def identity(href: str, access: RemoteAccess) -> str:
     return urlunsplit((parts.scheme, host, parts.path, urlencode(query), ""))
 
 
-def translate(err: BaseException, href: str) -> SourceError:
+def translate(err: BaseException, href: str, access: RemoteAccess) -> SourceError:
     """The named error for what GDAL or a signing library raised.
 
     `__cause__` is a copy of it, as the original may hold a signed address.
@@ -153,21 +178,26 @@ def translate(err: BaseException, href: str) -> SourceError:
     Args:
         err: What was raised.
         href: Address that was read; its query is not shown.
+        access: How it was fetched; tells which credentials are meant for it.
     """
-    said = without_secrets(" | ".join(" ".join(text.split()) for text in _texts(err)))
+    said = hide_secrets(" | ".join(" ".join(text.split()) for text in _texts(err)), href)
     place = public_address(href)
-    kind, told = _judge(said, _status(err, said))
+    kind, told = _judge(said, _status(err, said), urlsplit(href).hostname or "")
+    if kind is AuthError:
+        told += f"; {advice_for(href, access.s3_endpoint)}"
     found = kind(f"{place}: {told} ({said.split(' | ')[-1]})", href=place)
     found.__cause__ = RasterioError(said)
     return found
 
 
-def _judge(said: str, status: int | None) -> tuple[type[SourceError], str]:
+def _judge(said: str, status: int | None, host: str) -> tuple[type[SourceError], str]:
     words = said.lower()
     if status in {404, 410} or _S3_NOT_THERE.search(words):
         return ItemNotFound, "is not there any more; leave it out, or search again"
-    if status in {401, 403} or ("aws" in words and _S3_REFUSED.search(words)):
-        return AuthError, "the source refuses to hand it out; check the credentials for it"
+    # Azure says 409 where a container is not public.
+    refused = status in {401, 403} or (status == 409 and host.endswith(AZURE_BLOBS))
+    if refused or ("aws" in words and _S3_REFUSED.search(words)):
+        return AuthError, "the source refuses to hand it out"
     if status == 429 or _S3_TOO_FAST.search(words):
         return RateLimited, "the source asks to slow down; try again later, or with fewer workers"
     if status == 408 or (status is not None and status >= 500) or "awserror" in words:
@@ -246,7 +276,7 @@ def with_raster(href: str, access: RemoteAccess, work: Callable[[OpenRaster], T]
     new signature where the old one was refused.
 
     Args:
-        href: Address, without signature where `access` signs.
+        href: Address; without signature where its host wants one that is made anew.
         access: How to fetch it.
         work: Gets the open file; may be called several times.
 
@@ -254,6 +284,7 @@ def with_raster(href: str, access: RemoteAccess, work: Callable[[OpenRaster], T]
         ItemNotFound, AuthError: At once.
         RateLimited, SourceUnavailable, AssetReadError: After the last try.
     """
+    signer = signer_for(href)
     resigned = False
 
     def attempt() -> T:
@@ -261,11 +292,11 @@ def with_raster(href: str, access: RemoteAccess, work: Callable[[OpenRaster], T]
         try:
             return _attempt(href, access, work)
         except AuthError:
-            if access.sign is None or resigned:
+            if signer is None or resigned:
                 raise
         # Tokens last for minutes and may have run out.
         resigned = True
-        SIGNERS[access.sign].forget()
+        signer.forget()
         return _attempt(href, access, work)
 
     return with_retries(
@@ -284,7 +315,7 @@ def _attempt(href: str, access: RemoteAccess, work: Callable[[OpenRaster], T]) -
         try:
             return work(_open_rasters.get(href, access))
         except RasterioError as err:
-            failure = translate(err, href)
+            failure = translate(err, href, access)
         _open_rasters.drop(href, access)
     _failures.add(href)
     # Outside the handler, so that the original with its signed address is not its context.
@@ -356,12 +387,13 @@ def _gdal_name(href: str, access: RemoteAccess) -> str:
 
 
 def _signed(href: str, access: RemoteAccess) -> str:
-    if access.sign is None:
+    signer = signer_for(href)
+    if signer is None:
         return href
     try:
-        return SIGNERS[access.sign].sign(href, access.timeout_s)
+        return signer.sign(href, access.timeout_s)
     except (OSError, ValueError) as err:
-        failure = translate(err, href)
+        failure = translate(err, href, access)
     raise failure
 
 

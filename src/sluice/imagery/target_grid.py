@@ -19,8 +19,9 @@ from sluice.imagery.scenes import SceneImages
 from sluice.imagery.warp import aligned_shift, crs_of
 
 _EDGE_PARTS = 32
-_LARGEST_SIDE_M = 1_000_000
-"""A zone is 668 km wide at the equator; much farther out its metres are no metres any more."""
+LARGEST_SIDE_M = 1_000_000
+"""Of a grid. A zone is 668 km wide at the equator; much farther out its metres are no metres any
+more."""
 _NEAR_DEGREES = 0.1
 _SMALL_GRID_PX = 100_000_000
 _LEAST_COVERED = 0.05
@@ -84,18 +85,28 @@ def area_grid(area: BaseGeometry, gsd_m: float, margin_m: float = 0.0) -> GeoBox
             f"the area lies within {_degrees(area.bounds)} (west, south, east, north in degrees), "
             "beyond 84 N or 80 S, where no map can be made; give another area"
         )
-    middle = area.envelope.centroid
-    crs = utm_crs(middle.x, middle.y)
-    xmin, ymin, xmax, ymax = _bounds(area, crs)
+    crs, (xmin, ymin, xmax, ymax) = utm_box(area)
     box = (xmin - margin_m, ymin - margin_m, xmax + margin_m, ymax + margin_m)
     # Written so that what cannot be projected fails too.
-    if not max(box[2] - box[0], box[3] - box[1]) <= _LARGEST_SIDE_M:
+    if not max(box[2] - box[0], box[3] - box[1]) <= LARGEST_SIDE_M:
         raise GridMismatch(
-            f"the area reaches over {_LARGEST_SIDE_M / 1e3:,.0f} km, within "
+            f"the area reaches over {LARGEST_SIDE_M / 1e3:,.0f} km, within "
             f"{_degrees(area.bounds)} (west, south, east, north in degrees); cut it into parts, "
             "in a folder with a file for each"
         )
     return utm_grid(box, crs, gsd_m)
+
+
+def utm_box(area: BaseGeometry) -> tuple[CRS, BBox]:
+    """The UTM zone of an area's middle, and the area's bounding box there in metres.
+
+    Args:
+        area: In lon/lat (EPSG:4326), on one side of 180 degrees, between 80 S and 84 N. Far from
+            the zone its box is not finite, or has no meaning.
+    """
+    middle = area.envelope.centroid
+    crs = utm_crs(middle.x, middle.y)
+    return crs, _bounds(area, crs)
 
 
 def _common_grid(images: SceneImages, gsd_m: float) -> GeoBox | None:
@@ -221,7 +232,7 @@ def _refuse_far_apart(box: BBox, crs: CRS, gsd_m: float, images: BaseGeometry) -
     """Refuse a grid that is mostly the void between images."""
     sides = box[2] - box[0], box[3] - box[1]
     # Written so that what cannot be projected fails too.
-    if max(sides) <= _LARGEST_SIDE_M:
+    if max(sides) <= LARGEST_SIDE_M:
         size_m2 = sides[0] * sides[1]
         if size_m2 <= _SMALL_GRID_PX * gsd_m**2:
             return
@@ -231,7 +242,7 @@ def _refuse_far_apart(box: BBox, crs: CRS, gsd_m: float, images: BaseGeometry) -
     raise GridMismatch(
         f"the images lie too far apart for one map: within {_degrees(images.bounds)} (west, south, "
         f"east, north in degrees), and cover less than {_LEAST_COVERED:.0%} of that or reach over "
-        f"{_LARGEST_SIDE_M / 1e3:,.0f} km; scan them one by one, or name a smaller --area"
+        f"{LARGEST_SIDE_M / 1e3:,.0f} km; scan them one by one, or name a smaller --area"
     )
 
 

@@ -51,14 +51,23 @@ class LayerTiles:
         fingerprint: Everything that the pixels depend on, as a text.
         geobox: Grid of the whole.
         tile_px: Side of a tile.
+        needed: Whether a tile is of use; one that is not is not made. None where all are.
     """
 
-    def __init__(self, root: Path, fingerprint: str, geobox: GeoBox, tile_px: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        fingerprint: str,
+        geobox: GeoBox,
+        tile_px: int,
+        needed: Callable[[GeoBox], bool] | None = None,
+    ) -> None:
         self.geobox = geobox
         self._identity = hashlib.sha256(fingerprint.encode()).hexdigest()
         self.folder = root / self._identity[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.windows = [core for core, _ in iter_tiles(geobox.shape.yx, tile_px, 0)]
+        windows = [core for core, _ in iter_tiles(geobox.shape.yx, tile_px, 0)]
+        self.windows = [core for core in windows if needed is None or needed(core.of(geobox))]
 
     def save(self, window: PixelWindow, tile: LayerTile, outcome: TileOutcome) -> None:
         """Keep a tile, whole or not at all.

@@ -47,7 +47,7 @@ class ScanResult:
     """(rows, columns) of the cells of `blend`, True where at least half of a cell's own pixels
     are valid; the cells of a failed tile are not seen."""
     outcomes: tuple[TileOutcome, ...]
-    """One for each tile, in the order of `plan_tiles`."""
+    """One for each tile that was needed, in the order of `plan_tiles`."""
 
 
 def scan_windows(
@@ -61,6 +61,7 @@ def scan_windows(
     checkpoint: Checkpoint | None = None,
     progress: Progress | None = None,
     failure_budget: float = 0.1,
+    needed: Callable[[GeoBox], bool] | None = None,
 ) -> ScanResult:
     """Score every window of an image, tile by tile.
 
@@ -77,6 +78,8 @@ def scan_windows(
         checkpoint: Where finished tiles are kept; a second call with the same one resumes.
         progress: Told of each tile.
         failure_budget: Largest share of tiles that may fail; their windows are not observed.
+        needed: Whether the pixels of a tile are of use; a tile that is not is neither read nor
+            counted, and its windows are not observed. None where all are.
 
     Raises:
         GridMismatch: The grid's pixels are not of the model's size.
@@ -85,7 +88,7 @@ def scan_windows(
     """
     _check(geobox, predictor, failure_budget)
     lattice = WindowLattice(geobox.shape.yx, predictor.window_px, stride_px)
-    tasks = plan_tiles(lattice, tile_px)
+    tasks = needed_tiles(plan_tiles(lattice, tile_px), geobox, needed)
     scores = np.full(lattice.size, np.nan, np.float32)
     seen = np.zeros([CellAxis(n, lattice.window_px, stride_px).count for n in lattice.shape], bool)
     outcomes: dict[str, TileOutcome] = {}
@@ -105,6 +108,13 @@ def scan_windows(
     return ScanResult(
         ScoredWindows(lattice, scores, geobox), seen, tuple(outcomes[t.tile_id] for t in tasks)
     )
+
+
+def needed_tiles(
+    tasks: Sequence[TileTask], geobox: GeoBox, needed: Callable[[GeoBox], bool] | None
+) -> list[TileTask]:
+    """Those of the tiles of a grid whose pixels are of use; see `scan_windows`."""
+    return [task for task in tasks if needed is None or needed(task.pixels.of(geobox))]
 
 
 def _finish(

@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
 from sluice.base.errors import GridMismatch, ShapeMismatch
 from sluice.base.grid import is_metric_north_up
+from sluice.base.longitudes import cut_at_180
 from sluice.base.records import Detection
 from sluice.base.windows import ScoredWindows
 from sluice.sites.area import geodesic_areas_ha
@@ -75,9 +76,9 @@ def vectorise(
 
     Returns:
         One row for each detection with the columns of `Detection` and a valid multipolygon in
-        EPSG:4326; the highest peak score first, then the largest. NaN stands for
-        None: the probabilities without a calibration, and `delineated_ha`, which is measured
-        elsewhere.
+        EPSG:4326, cut at 180 degrees of longitude; the highest peak score first, then the
+        largest. NaN stands for None: the probabilities without a calibration, and
+        `delineated_ha`, which is measured elsewhere.
         `lon` and `lat` are the centre of the best cell. `detection_id` is `d-` and that point's
         geohash: the same place has the same id in every run on the same grid. Without detections:
         the same columns, no rows.
@@ -233,4 +234,7 @@ def _frame(columns: dict[str, Any], geometry: Any) -> gpd.GeoDataFrame:
         {name: columns.get(name, []) for name in Detection.model_fields},
         geometry=gpd.GeoSeries(geometry, crs=getattr(geometry, "crs", "EPSG:4326")),
     )
-    return frame.astype(COLUMN_TYPES).to_crs("EPSG:4326")
+    frame = frame.astype(COLUMN_TYPES).to_crs("EPSG:4326")
+    if len(frame):
+        frame.geometry = frame.geometry.map(cut_at_180)
+    return frame

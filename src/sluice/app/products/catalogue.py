@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import antimeridian
 import pystac
 import shapely
 from odc.geo.geobox import GeoBox
@@ -137,7 +138,8 @@ def _item(run: ImageryRun, product: Product, geobox: GeoBox) -> pystac.Item:
     item = pystac.Item(
         id=run.run_id,
         geometry=outline.__geo_interface__,
-        bbox=list(outline.bounds),
+        # Across 180 degrees the western edge has the larger longitude, as RFC 7946 has it.
+        bbox=antimeridian.bbox(outline),
         datetime=moment,
         properties={
             **period,

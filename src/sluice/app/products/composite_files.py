@@ -61,6 +61,8 @@ class CompositeSummary(Record):
     """Clear looks, of the pixels that are observed."""
     images: int
     images_left_out: int
+    images_without_cloud_layer: int
+    """Optical images in which cloud was not looked for."""
     first_date: dt.date | None
     last_date: dt.date | None
     tiles: int
@@ -126,6 +128,11 @@ def composite_text(summary: CompositeSummary) -> str:
         f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
         f"of it, {summary.not_observed_ha:,.0f} ha.",
     ]
+    if summary.images_without_cloud_layer:
+        lines.append(
+            f"No cloud layer for {summary.images_without_cloud_layer} of {summary.images} images: "
+            "cloud there counts as clear."
+        )
     if summary.images_left_out:
         lines.append(
             f"{summary.images_left_out} images were left out, or not used everywhere; "
@@ -210,6 +217,9 @@ def _summarise(
         not_observed_percent=round(coverage.not_observed_percent, 2),
         looks_median=float(np.searchsorted(cumulative, (cumulative[-1] + 1) // 2)),
         images=len(run.scenes),
+        images_without_cloud_layer=sum(
+            scene.sky_layer is None and scene.sensor != "s1" for scene in run.scenes
+        ),
         images_left_out=len({left_out.scene_id for left_out in run.left_out}),
         first_date=min(dates, default=None),
         last_date=max(dates, default=None),

@@ -14,16 +14,17 @@ from odc.geo.geobox import GeoBox
 from rasterio import Affine
 from rasterio.features import geometry_mask
 from rasterio.windows import Window
-from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from sluice.app.area import polygon_parts
 from sluice.base.arrays import BoolHW
 from sluice.base.files import open_raster
+from sluice.base.longitudes import cut_at_180
 
 _GEOD = pyproj.Geod(ellps="WGS84")
 _NEAR_DEGREES = 0.05
+_STEP_DEGREES = 0.01
 _QUARTERS = (-180, -90, 0, 90)
 
 
@@ -40,13 +41,16 @@ class Coverage:
         return 100 * self.not_observed_ha / self.area_ha if self.area_ha else 0.0
 
 
-def outline_lonlat(geobox: GeoBox) -> Polygon:
-    """Outline of a grid in EPSG:4326, with 50 points a side, as its edges become curves."""
+def outline_lonlat(geobox: GeoBox) -> BaseGeometry:
+    """Outline of a grid in EPSG:4326, with 50 points a side, as its edges become curves.
+
+    Returns:
+        A polygon; a multipolygon with a part on each side where the grid crosses 180 degrees.
+    """
     outline = shapely.box(*geobox.boundingbox.bbox)
     longest = max(geobox.boundingbox.span_x, geobox.boundingbox.span_y)
     dense = gpd.GeoSeries([outline.segmentize(longest / 50)], crs=str(geobox.crs))
-    polygon: Polygon = dense.to_crs("EPSG:4326").iloc[0]
-    return polygon
+    return cut_at_180(dense.to_crs("EPSG:4326").iloc[0])
 
 
 def part_near(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
@@ -58,9 +62,22 @@ def part_near(area: BaseGeometry, geobox: GeoBox) -> BaseGeometry:
         area: In EPSG:4326.
         geobox: In UTM.
     """
-    part = shapely.clip_by_rect(area, *outline_lonlat(geobox).buffer(_NEAR_DEGREES).bounds)
-    near: BaseGeometry = shapely.union_all(polygon_parts(part))
+    boxes = [side.buffer(_NEAR_DEGREES).bounds for side in polygon_parts(outline_lonlat(geobox))]
+    clipped = [shapely.clip_by_rect(area, *box) for box in boxes]
+    near: BaseGeometry = shapely.union_all(polygon_parts(clipped))
     return near
+
+
+def to_grid(area: BaseGeometry, crs: object) -> BaseGeometry:
+    """Project an area, with vertices added, as lines that are straight in degrees bend.
+
+    Args:
+        area: In EPSG:4326, near the grid's zone (`part_near`).
+        crs: Of the grid.
+    """
+    dense = gpd.GeoSeries([shapely.segmentize(area, _STEP_DEGREES)], crs="EPSG:4326")
+    projected: BaseGeometry = dense.to_crs(str(crs)).iloc[0]
+    return projected
 
 
 def measure_coverage(
@@ -106,9 +123,7 @@ def _geodesic_ha(lonlat: BaseGeometry) -> float:
 
 def _count(score: Any, area: BaseGeometry | None, *, all_touched: bool = False) -> tuple[int, int]:
     """Pixels inside the area, and those of them that have a score."""
-    shape = (
-        None if area is None else gpd.GeoSeries([area], crs="EPSG:4326").to_crs(score.crs).iloc[0]
-    )
+    shape = None if area is None else to_grid(area, score.crs)
     pixels = observed = 0
     for _, window in score.block_windows(1):
         has_score: BoolHW = score.read_masks(1, window=window) > 0

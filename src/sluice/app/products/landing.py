@@ -49,11 +49,8 @@ def open_output(out_dir: Path, *, overwrite: bool = False) -> Path:
     Raises:
         ConfigError: It holds a finished output, or other people's files, or cannot be written.
     """
+    check_output(out_dir, overwrite=overwrite)
     with telling_disk_errors(out_dir):
-        if out_dir.is_dir():
-            _refuse_what_is_not_ours(out_dir, overwrite=overwrite)
-        elif out_dir.exists():
-            raise ConfigError(f"{out_dir}: is a file; give --out a folder", href=str(out_dir))
         work = out_dir / WORK_FOLDER
         work.mkdir(parents=True, exist_ok=True)
         # A folder may be there and refuse files.
@@ -61,6 +58,23 @@ def open_output(out_dir: Path, *, overwrite: bool = False) -> Path:
         probe.write_bytes(b"")
         probe.unlink()
     return work
+
+
+def check_output(out_dir: Path, *, overwrite: bool = False) -> None:
+    """Refuse a folder that a run may not write to, as far as that shows without writing.
+
+    Args:
+        out_dir: Output folder; may be missing.
+        overwrite: Whether a finished output may be replaced.
+
+    Raises:
+        ConfigError: It holds a finished output, or other people's files, or is no folder.
+    """
+    with telling_disk_errors(out_dir):
+        if out_dir.is_dir():
+            _refuse_what_is_not_ours(out_dir, overwrite=overwrite)
+        elif out_dir.exists():
+            raise ConfigError(f"{out_dir}: is a file; give --out a folder", href=str(out_dir))
 
 
 def _refuse_what_is_not_ours(out_dir: Path, *, overwrite: bool) -> None:

@@ -142,6 +142,9 @@ def ticks(geobox: GeoBox, *, pixels: int, side: str) -> list[Tick]:
     ys = a.f + a.e * height * (along if side == "left" else np.ones_like(along))
     to_lonlat = pyproj.Transformer.from_crs(str(geobox.crs), "EPSG:4326", always_xy=True)
     lon, lat = to_lonlat.transform(xs, ys)
+    if np.ptp(lon) > 180:
+        # Across 180 degrees they go on, and are told as 179°W after 180°.
+        lon = np.where(lon < 0, lon + 360, lon)
     degrees, letters = (lon, "EW") if side == "bottom" else (lat, "NS")
     low, high = float(np.min(degrees)), float(np.max(degrees))
     step = round_length((high - low) / 3)
@@ -151,7 +154,8 @@ def ticks(geobox: GeoBox, *, pixels: int, side: str) -> list[Tick]:
     for number in range(math.ceil(low / step), math.floor(high / step) + 1):
         value = number * step
         at = float(np.interp(value, degrees[rising], along[rising])) * pixels
-        letter = "" if number == 0 else letters[0] if value > 0 else letters[1]
+        value = value - 360 if value > 180 else value
+        letter = "" if abs(value) in (0, 180) else letters[0] if value > 0 else letters[1]
         found.append(Tick(at, f"{abs(value):.{decimals}f}°{letter}"))
     return found
 

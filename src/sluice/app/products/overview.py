@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.landing import holds_finished, telling_disk_errors
 from sluice.app.products.layout import OVERVIEW, RUN
-from sluice.base.errors import SluiceError
+from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.files import write_whole
 from sluice.base.records import Record
 
@@ -35,15 +35,33 @@ class JobOutcome(Record):
         return cls(job=job, folder=folder, status="complete", summary=dict(summary))
 
     @classmethod
-    def kept(cls, job: str, folder: Path) -> JobOutcome:
-        """A result that was there already."""
-        summary = json.loads((folder / RUN).read_bytes()).get("summary", {})
-        return cls(job=job, folder=folder, status="kept", summary=summary)
-
-    @classmethod
     def failed(cls, job: str, folder: Path, err: SluiceError) -> JobOutcome:
         """A result that could not be made."""
         return cls(job=job, folder=folder, status="failed", error=" ".join(str(err).split()))
+
+
+def kept_outcome(job: str, folder: Path, request: Mapping[str, Any]) -> JobOutcome | None:
+    """A result that an earlier call finished; None where there is none.
+
+    Args:
+        job: Its name.
+        folder: Where it lies.
+        request: What is asked for now, `ImageryConfig.request`.
+
+    Raises:
+        ConfigError: It was made otherwise: by another command, model or option.
+    """
+    if not holds_finished(folder):
+        return None
+    record = json.loads((folder / RUN).read_bytes())
+    made = record.get("parameters", {})
+    differing = [name for name, value in request.items() if made.get(name) != value]
+    if differing:
+        raise ConfigError(
+            f"{folder}: holds a result that was made with other settings "
+            f"({', '.join(differing[:3])}); give --overwrite to replace it, or another --out folder"
+        )
+    return JobOutcome(job=job, folder=folder, status="kept", summary=record.get("summary", {}))
 
 
 _COLUMNS = (

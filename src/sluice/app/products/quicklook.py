@@ -17,11 +17,11 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.app.products import map_furniture as furniture
 from sluice.app.products.classes import class_of, classes_of, sure_column
-from sluice.app.products.coverage import part_near
+from sluice.app.products.coverage import part_near, to_grid
 from sluice.app.products.sheet import Sheet, compose
 from sluice.app.products.summary import Summary
 from sluice.base.arrays import ArrayBHW, BoolHW, FloatArray
-from sluice.base.errors import AssetReadError
+from sluice.base.errors import SourceError
 from sluice.base.files import open_raster
 from sluice.base.grid import PixelWindow
 from sluice.base.protocols import TileLoader
@@ -91,7 +91,7 @@ def draw_quicklook(
     furniture.hatch(picture, np.asarray(flags), spacing=14 * _FINE)
     draw = ImageDraw.Draw(picture)
     if area is not None:
-        near = gpd.GeoSeries([part_near(area, grid)], crs="EPSG:4326")
+        near = gpd.GeoSeries([to_grid(part_near(area, grid), grid.crs)], crs=str(grid.crs))
         for ring in _rings(near, grid, enlarge * _FINE)[0]:
             furniture.draw_ring(draw, ring, furniture.PAPER, width=2 * _FINE)
     _draw_sites(draw, table, grid, enlarge * _FINE)
@@ -124,7 +124,7 @@ def _read_preview(preview: TileLoader, grid: GeoBox) -> Raster:
     for window in windows:
         try:
             strips.append(preview(window.of(grid)))
-        except AssetReadError:
+        except SourceError:
             if window is windows[-1] and not any(strips):
                 raise
             strips.append(None)

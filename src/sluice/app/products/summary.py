@@ -52,6 +52,8 @@ class Summary(Record):
     first_date: dt.date | None
     last_date: dt.date | None
     model: str
+    other_levels: tuple[str, ...] = ()
+    """Levels of images that the model was not made for, used at the user's word."""
     assumed_level: str | None = None
     """The level that images of unknown sensor were taken as, where the model treats levels
     differently; None where nothing was assumed."""
@@ -105,6 +107,7 @@ def summarise(
         first_date=min(dates, default=None),
         last_date=max(dates, default=None),
         model=str(run.model["name"]),
+        other_levels=_other_levels(run),
         assumed_level=_assumed_level(run),
         window_m=window_m,
         smallest_site_ha=smallest_site_ha,
@@ -117,6 +120,11 @@ def summarise(
 def _rounded_share(percentage: float) -> float:
     rounded = round(percentage, 2)
     return percentage if rounded in (0, 100) else rounded
+
+
+def _other_levels(run: Run) -> tuple[str, ...]:
+    known = {level["sensor"] for level in run.model.get("levels", [])}
+    return tuple(sorted({s.sensor for s in run.scenes if s.sensor and s.sensor not in known}))
 
 
 def _assumed_level(run: Run) -> str | None:
@@ -200,6 +208,9 @@ def _observed(summary: Summary) -> str:
             f"{_count(summary.images_left_out, 'image')} left out, or not used everywhere; "
             "run.json says why."
         )
+    if summary.other_levels:
+        levels = ", ".join(summary.other_levels)
+        lines.append(f"The model was not made for {levels}: how well it finds mines is not known.")
     if summary.assumed_level is not None:
         name = _LEVEL_NAMES.get(summary.assumed_level, summary.assumed_level)
         lines.append(

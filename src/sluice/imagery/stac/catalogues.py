@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from sluice.base.errors import ConfigError, ItemNotFound
+from sluice.base.errors import AuthError, ConfigError, ItemNotFound
 from sluice.base.sensors import find_sensor
 from sluice.imagery.assets import Asset, list_assets, open_remote_assets
 from sluice.imagery.catalogue import Catalogue
+from sluice.imagery.credentials import CDSE_KEYS, READER_PAYS
 from sluice.imagery.radiometry import Stated
-from sluice.imagery.remote import RemoteAccess, is_address
+from sluice.imagery.remote import RemoteAccess, is_address, public_address, without_secrets
 from sluice.imagery.stac.hrefs import suffix_of
 from sluice.imagery.stac.items import Reading
 from sluice.imagery.stac.presets import PRESETS, Holding, Preset, holding_for, preset_at
@@ -40,7 +41,7 @@ def open_catalogue(
             stac-geoparquet file; or the path of one of these files.
         sensor: `Sensor.id`.
         collection: In place of the preset's, or of what an API's names tell.
-        access: How the files that are found will be fetched.
+        access: How the files that are found will be fetched; None where they are only looked up.
         max_cloud: Percent of a scene; cloudier ones are left out.
         stated: Scale, offset and nodata by flag, in place of what items say.
         patience: With servers.
@@ -48,6 +49,7 @@ def open_catalogue(
     Raises:
         ConfigError: No such preset or file, the sensor is unknown or not there, the radar images
             are not terrain-corrected, or the address is none of STAC.
+        AuthError: The files cannot be read with this access.
         ItemNotFound, AuthError, RateLimited, SourceUnavailable: The address could not be read.
     """
     chosen = find_sensor(sensor)
@@ -55,6 +57,8 @@ def open_catalogue(
     patience = patience or Patience()
     preset = PRESETS.get(source) or (preset_at(source) if is_address(source) else None)
     holding = _holding(preset, sensor, collection) if preset else None
+    if preset is not None and access is not None:
+        _refuse_locked(preset, holding, access)
     reading = Reading(
         sensor=chosen,
         holding=holding,
@@ -75,6 +79,21 @@ def _holding(preset: Preset, sensor: str, collection: str | None) -> Holding | N
     if collection is None:
         return holding_for(preset, sensor)
     return preset.holding(sensor, collection)
+
+
+def _refuse_locked(preset: Preset, holding: Holding | None, access: RemoteAccess) -> None:
+    """Refuse what could be found and never read, before anything is searched."""
+    if preset.needs_s3_keys and not access.s3_key:
+        raise AuthError(
+            f"--source {preset.name}: its images cannot be read without keys; {CDSE_KEYS}",
+            href=preset.url,
+        )
+    if holding is not None and holding.requester_pays and not access.requester_pays:
+        raise AuthError(
+            f"--source {preset.name}, collection {holding.collection}: {READER_PAYS}; "
+            f"or use another --source for {holding.sensor}",
+            href=preset.url,
+        )
 
 
 def _refuse_uncorrected(sensor: str, collection: str | None) -> None:
@@ -110,9 +129,9 @@ def _is_served(source: str, patience: Patience) -> bool:
         if content.get("type") in _STATIC_TYPES or "stac_version" in content:
             return False
     raise ConfigError(
-        f"{source}: answers, and not as STAC does; check the address: an API's ends for example "
+        f"{public_address(source)}: answers, and not as STAC does; check the address: an API's ends for example "
         "in /v1 or /stac",
-        href=source,
+        href=public_address(source),
     )
 
 
@@ -123,7 +142,7 @@ def _refuse_unknown(source: str) -> None:
     if suffix_of(source) in _FILES:
         raise ItemNotFound(f"{source}: no such file; check the path", href=source)
     raise ConfigError(
-        f"--source {source}: is not known; use {known}, the address of a STAC API, or the path of "
+        f"--source {without_secrets(source)}: is not known; use {known}, the address of a STAC API, or the path of "
         "a catalog.json, a file of items (.json, .geojson) or a stac-geoparquet file (.parquet)"
     )
 

@@ -6,6 +6,7 @@ import posixpath
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+from sluice.imagery.remote import is_address, public_address
 from sluice.imagery.stac.refusals import Refused
 
 _REMOTE = ("http", "https", "s3")
@@ -35,20 +36,20 @@ def resolve(href: str, base: str | None) -> str:
         return href
     # A single letter is a Windows drive.
     if scheme and scheme != "file" and len(scheme) > 1:
-        raise Refused(f"{href}: addresses of the kind {scheme} are not read")
+        raise Refused(f"{shown(href)}: addresses of the kind {scheme} are not read")
     if base is not None and is_remote(base):
         if scheme == "file" or len(scheme) == 1:
-            raise Refused(f"{href}: a file on this machine, named by {base}, is not read")
+            raise Refused(f"{shown(href)}: a file on this machine, named by {shown(base)}, is not read")
         return _join(base, href)
     if scheme == "file":
         return unquote(urlsplit(href).path)
     if href.startswith("/vsi"):
-        raise Refused(f"{href}: GDAL's virtual file systems are not read from catalogues")
+        raise Refused(f"{shown(href)}: GDAL's virtual file systems are not read from catalogues")
     path = Path(href)
     if path.is_absolute():
         return str(path)
     if base is None:
-        raise Refused(f"{href}: is relative, and its item does not say where it lies itself")
+        raise Refused(f"{shown(href)}: is relative, and its item does not say where it lies itself")
     return str(Path(base).parent / path)
 
 
@@ -66,13 +67,9 @@ def base_of(item_href: str | None, holder: str) -> str:
     return item_href if item_href and is_remote(item_href) else holder
 
 
-def without_query(href: str) -> str:
-    """An address without what may be a signature or a key."""
-    if not is_remote(href):
-        return href
-    parts = urlsplit(href)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+def shown(href: str) -> str:
+    """A link as it may stand in a message or a record: without what may be a signature or a key."""
+    return public_address(href) if is_address(href) else href.partition("?")[0]
 
 
 def suffix_of(href: str) -> str:

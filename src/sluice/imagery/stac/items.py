@@ -18,13 +18,13 @@ from sluice.base.sensors import Sensor
 from sluice.imagery.assets import Asset
 from sluice.imagery.footprints import meets
 from sluice.imagery.radiometry import Stated
-from sluice.imagery.remote import RemoteAccess, is_address
+from sluice.imagery.remote import RemoteAccess, is_address, public_address
 from sluice.imagery.scenes import SceneFiles
 from sluice.imagery.stac import facts
 from sluice.imagery.stac.bands import BandPlace, places_of
 from sluice.imagery.stac.facts import Item
 from sluice.imagery.stac.grids import grid_of
-from sluice.imagery.stac.hrefs import resolve, without_query
+from sluice.imagery.stac.hrefs import resolve
 from sluice.imagery.stac.presets import RTC_NODATA, Holding
 from sluice.imagery.stac.radiometry import Radiometry, radiometry_of
 from sluice.imagery.stac.refusals import Refused
@@ -70,7 +70,7 @@ def scene_of_item(item: Item, reading: Reading, *, base: str | None = None) -> S
         reason = str(err)
     except (SourceError, DataError) as err:
         reason = f"the file's header tells what the item does not, and cannot be read: {err}"
-    return LeftOut(scene_id=facts.id_of(item), href=without_query(href), reason=reason)
+    return LeftOut(scene_id=facts.id_of(item), href=public_address(href), reason=reason)
 
 
 def meets_area(item: Item, files: SceneFiles, area: BaseGeometry) -> bool:
@@ -113,7 +113,7 @@ def _scene(item: Item, reading: Reading, base: str | None) -> SceneFiles:
     is_sentinel_2 = sensor.id.startswith("s2")
     scene = Scene(
         id=facts.id_of(item),
-        href=without_query(own or base or next(iter(bands.values())).href),
+        href=public_address(own or base or next(iter(bands.values())).href),
         sensor=sensor.id,
         acquired=moment.date() if moment else None,
         acquired_at=moment,

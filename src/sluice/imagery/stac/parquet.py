@@ -27,6 +27,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.base.errors import ConfigError, ItemNotFound
 from sluice.base.periods import Period
+from sluice.imagery.remote import public_address
 from sluice.imagery.stac.facts import Item
 from sluice.imagery.stac.hrefs import is_remote
 from sluice.imagery.stac.sift import boxes_of
@@ -71,14 +72,14 @@ def read_parquet_items(
             table = pq.ParquetFile(source)
         except pa.ArrowInvalid as err:
             raise ConfigError(
-                f"{href}: is no Parquet file ({err}); check the file", href=href
+                f"{public_address(href)}: is no Parquet file ({err}); check the file", href=public_address(href)
             ) from err
         names = set(table.schema_arrow.names)
         if not names >= _NEEDED:
             raise ConfigError(
-                f"{href}: is no stac-geoparquet file: it lacks columns "
+                f"{public_address(href)}: is no stac-geoparquet file: it lacks columns "
                 f"{', '.join(sorted(_NEEDED - names))}",
-                href=href,
+                href=public_address(href),
             )
         for batch in table.iter_batches(batch_size=_ROWS):
             near = batch.filter(_mask(batch, area, period))
@@ -163,8 +164,8 @@ class _RangeFile(io.RawIOBase):
         with answer:
             if answer.status_code == 200:
                 raise ConfigError(
-                    f"{href}: its server sends whole files only; download it and give its path",
-                    href=href,
+                    f"{public_address(href)}: its server sends whole files only; download it and give its path",
+                    href=public_address(href),
                 )
             if answer.status_code != 206:
                 raise APIError.from_response(answer)

@@ -39,8 +39,8 @@ class Preset:
     url: str
     holdings: tuple[Holding, ...]
     """Of several for one sensor the first is used, unless its collection is named."""
-    signing: bool = False
-    """Addresses of files must be signed before they are read."""
+    needs_s3_keys: bool = False
+    """No file can be read without keys."""
 
     def holding(self, sensor: str, collection: str | None = None) -> Holding | None:
         """The collection of a sensor, or None."""
@@ -108,7 +108,6 @@ PRESETS: dict[str, Preset] = {
                 Holding("sentinel-2-l2a", "s2-l2a", _BY_CODE, {"scl": ("SCL",)}, nodata=0),
                 Holding("sentinel-1-rtc", "s1", _RADAR, nodata=RTC_NODATA),
             ),
-            signing=True,
         ),
         Preset(
             "cdse",
@@ -123,6 +122,7 @@ PRESETS: dict[str, Preset] = {
                 ),
                 Holding("sentinel-2-l1c", "s2-l1c", _BY_CODE, nodata=0),
             ),
+            needs_s3_keys=True,
         ),
     )
 }

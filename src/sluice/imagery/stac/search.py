@@ -14,6 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.base.errors import ConfigError, SourceUnavailable
 from sluice.base.periods import Period
 from sluice.imagery.catalogue import Found
+from sluice.imagery.remote import public_address
 from sluice.imagery.stac.facts import Item, self_href
 from sluice.imagery.stac.hrefs import base_of
 from sluice.imagery.stac.items import Reading
@@ -41,6 +42,11 @@ class StacApi:
     max_cloud: float | None = None
     """Percent; an item that does not state its clouds stays."""
     patience: Patience = field(default=Patience())
+
+    @property
+    def place(self) -> str:
+        """The address as it may be shown: without login and key."""
+        return public_address(self.url)
 
     def find(self, area: BaseGeometry, period: Period, bands: Sequence[str]) -> Found:
         """Look scenes up; reads no pixels.
@@ -72,12 +78,12 @@ class StacApi:
             area,
             period,
             max_cloud=self.max_cloud,
-            where=self.url,
+            where=self.place,
         )
 
     def _choose(self, client: Client) -> str:
         names = tuple(one.id for one in client.get_collections())
-        return choose_collection(self.reading.sensor.id, names, where=self.url)
+        return choose_collection(self.reading.sensor.id, names, where=self.place)
 
     def _items(
         self, client: Client, collection: str, area: BaseGeometry, period: Period
@@ -108,8 +114,8 @@ class StacApi:
             keys = [(str(item.get("collection")), str(item["id"])) for item in page["features"]]
             if given.issuperset(keys):
                 raise SourceUnavailable(
-                    f"{self.url}: gives the same results again and again; try again later",
-                    href=self.url,
+                    f"{self.place}: gives the same results again and again; try again later",
+                    href=self.place,
                 )
             given.update(keys)
             for key, item in zip(keys, page["features"], strict=True):
@@ -118,9 +124,9 @@ class StacApi:
                     yield item
             if len(seen) > MOST_ITEMS:
                 raise ConfigError(
-                    f"{self.url}: more than {MOST_ITEMS:,} scenes; search a smaller --area or a "
+                    f"{self.place}: more than {MOST_ITEMS:,} scenes; search a smaller --area or a "
                     "shorter period",
-                    href=self.url,
+                    href=self.place,
                 )
 
     def _refuse_unknown(self, client: Client, collection: str) -> None:
@@ -131,5 +137,5 @@ class StacApi:
         shown = ", ".join(names[:20]) or "none"
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         raise ConfigError(
-            f"{self.url}: has no collection {collection}; it has: {shown}{more}", href=self.url
+            f"{self.place}: has no collection {collection}; it has: {shown}{more}", href=self.place
         )

@@ -13,10 +13,10 @@ from sluice.base.errors import ConfigError
 from sluice.base.periods import Period
 from sluice.base.records import LeftOut
 from sluice.imagery.catalogue import Found
+from sluice.imagery.remote import public_address
 from sluice.imagery.scenes import SceneFiles
 from sluice.imagery.stac import facts
 from sluice.imagery.stac.facts import Item
-from sluice.imagery.stac.hrefs import without_query
 from sluice.imagery.stac.items import (
     Reading,
     meets_area,
@@ -76,9 +76,9 @@ def sift(
             left_out.append(_left_out(item, base, reason))
     if is_any and reading.sensor.id not in others:
         raise ConfigError(
-            f"{where}: holds no {reading.sensor.id}, only {', '.join(sorted(others))}; give "
+            f"{public_address(where)}: holds no {reading.sensor.id}, only {', '.join(sorted(others))}; give "
             "--sensor, or another --source",
-            href=where,
+            href=public_address(where),
         )
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         outcomes = list(pool.map(lambda one: scene_of_item(one[0], reading, base=one[1]), fitting))
@@ -155,4 +155,4 @@ def _reason_against(
 
 def _left_out(item: Item, base: str | None, reason: str) -> LeftOut:
     href = facts.self_href(item) or base or ""
-    return LeftOut(scene_id=facts.id_of(item), href=without_query(href), reason=reason)
+    return LeftOut(scene_id=facts.id_of(item), href=public_address(href), reason=reason)

@@ -20,7 +20,7 @@ from sluice.base.periods import Period
 from sluice.base.records import LeftOut
 from sluice.imagery.catalogue import Found
 from sluice.imagery.stac import facts
-from sluice.imagery.stac.hrefs import base_of, is_remote, resolve, without_query
+from sluice.imagery.stac.hrefs import base_of, is_remote, resolve, shown
 from sluice.imagery.stac.items import Reading
 from sluice.imagery.stac.parquet import read_parquet_items
 from sluice.imagery.stac.refusals import Refused
@@ -108,9 +108,9 @@ class _Walker:
                 while queue:
                     if len(self._visited) > MOST_FILES:
                         raise ConfigError(
-                            f"{self.root}: has more than {MOST_FILES:,} files; name one "
+                            f"{shown(self.root)}: has more than {MOST_FILES:,} files; name one "
                             "--collection, or a part of it",
-                            href=self.root,
+                            href=shown(self.root),
                         )
                     batch = [queue.popleft() for _ in range(min(len(queue), 4 * _READERS))]
                     contents = pool.map(lambda href: _try_json(href, io), batch)
@@ -141,8 +141,8 @@ class _Walker:
             return
         if kind not in {"Catalog", "Collection"} and not _looks_like_catalogue(content):
             raise ConfigError(
-                f"{without_query(href)}: is no STAC catalogue, collection, item or list of items",
-                href=without_query(href),
+                f"{shown(href)}: is no STAC catalogue, collection, item or list of items",
+                href=shown(href),
             )
         if kind == "Collection" and not self._may_hold(content):
             return
@@ -154,7 +154,7 @@ class _Walker:
         try:
             href = resolve(link, base)
             if href.lower().startswith("s3:"):
-                raise Refused(f"{href}: catalogues are read from disk and by http, not s3")
+                raise Refused(f"{shown(href)}: catalogues are read from disk and by http, not s3")
         except Refused as err:
             self._leave_out(link, str(err))
             return
@@ -179,8 +179,8 @@ class _Walker:
         )
 
     def _leave_out(self, href: str, reason: str) -> None:
-        name = Path(without_query(href).rstrip("/")).name or "unnamed"
-        self._left_out.append(LeftOut(scene_id=name, href=without_query(href), reason=reason))
+        name = Path(shown(href).rstrip("/")).name or "unnamed"
+        self._left_out.append(LeftOut(scene_id=name, href=shown(href), reason=reason))
 
 
 def _each_with_base(items: Iterable[Any], holder: str) -> list[tuple[facts.Item, str]]:

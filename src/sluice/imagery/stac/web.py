@@ -23,7 +23,7 @@ from sluice.base.errors import (
     SluiceError,
     SourceUnavailable,
 )
-from sluice.imagery.stac.hrefs import without_query
+from sluice.imagery.remote import hide_secrets, public_address
 
 _PASSING = (408, 429, 500, 502, 503, 504)
 _SNIPPET = 120
@@ -71,17 +71,24 @@ def named_errors(where: str) -> Iterator[None]:
         AuthError, RateLimited, SourceUnavailable, ItemNotFound: By status, or the lack of one.
         ConfigError: The address is wrong, or what lies there is no STAC.
     """
-    where = without_query(where)
+    place = public_address(where)
     try:
         yield
     except SluiceError:
         raise
     except APIError as err:
-        raise _of_status(err, where) from err
+        said = _said(err, where)
+        failure = _of_status(err, said, place)
     except requests.RequestException as err:
-        raise _of_fault(err, where) from err
+        said = _said(err, where)
+        failure = _of_fault(err, said, place)
     except (pystac.STACError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise _no_stac(err, where) from err
+        said = _said(err, where)
+        failure = _no_stac(err, said, place)
+    else:
+        return
+    # The original names the address as it was asked for, with its login and key.
+    raise failure from RuntimeError(said)
 
 
 @contextmanager
@@ -117,12 +124,12 @@ def status_of(err: BaseException) -> int | None:
     return getattr(err, "status_code", None)
 
 
-def _of_status(err: APIError, where: str) -> SluiceError:
+def _of_status(err: APIError, said: str, where: str) -> SluiceError:
     status = status_of(err)
-    said = f": {_short(err)}" if str(err).strip() and "<" not in str(err)[:20] else ""
     if status is None:
         # pystac-client raises this while it handles what happened.
-        return _of_fault(err.__context__ or err, where)
+        return _of_fault(err.__context__ or err, said, where)
+    said = f": {_short(said)}" if said and "<" not in said[:20] else ""
     if status in {401, 403, 407}:
         return AuthError(
             f"{where}: refused (HTTP {status}){said}; the catalogue wants credentials, or refuses "
@@ -147,7 +154,7 @@ def _of_status(err: APIError, where: str) -> SluiceError:
     return ConfigError(f"{where}: refused the request (HTTP {status}){said}", href=where)
 
 
-def _of_fault(err: BaseException, where: str) -> SluiceError:
+def _of_fault(err: BaseException, said: str, where: str) -> SluiceError:
     wrong = (
         requests.exceptions.MissingSchema,
         requests.exceptions.InvalidSchema,
@@ -156,10 +163,10 @@ def _of_fault(err: BaseException, where: str) -> SluiceError:
     if isinstance(err, wrong):
         return ConfigError(f"{where}: is no address; give http:// or https://", href=where)
     if isinstance(err, ValueError) and not isinstance(err, requests.RequestException):
-        return _no_stac(err, where)
+        return _no_stac(err, said, where)
     if isinstance(err, requests.exceptions.SSLError):
         return SourceUnavailable(
-            f"{where}: its certificate is not accepted ({_short(err)}); check the address, and "
+            f"{where}: its certificate is not accepted ({_short(said)}); check the address, and "
             "this machine's clock and certificates",
             href=where,
         )
@@ -173,14 +180,18 @@ def _of_fault(err: BaseException, where: str) -> SluiceError:
     )
 
 
-def _no_stac(err: BaseException, where: str) -> ConfigError:
+def _no_stac(err: BaseException, said: str, where: str) -> ConfigError:
     return ConfigError(
-        f"{where}: what lies there is no STAC catalogue ({type(err).__name__}: {_short(err)}); "
+        f"{where}: what lies there is no STAC catalogue ({type(err).__name__}: {_short(said)}); "
         "check the address: an API's ends for example in /v1 or /stac",
         href=where,
     )
 
 
-def _short(err: BaseException) -> str:
-    text = " ".join(str(err).split())
+def _said(err: BaseException, address: str) -> str:
+    """An error's own words on one line; servers and libraries repeat the address in them."""
+    return hide_secrets(" ".join(str(err).split()), address)
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _SNIPPET else text[: _SNIPPET - 1] + "…"
