@@ -18,8 +18,9 @@ STAGES = {
     "find": (gathering.Gatherer, ("gather", "describe")),
     # These in several threads: their seconds are sums over the threads.
     "read": (SceneImages, ("read", "read_sky")),
-    "clouds": (loading, ("clear_sky", "give_back_stable_ground")),
+    "clouds": (loading, ("sort_sky",)),
     "reduce": (loading, ("reduce_stack",)),
+    "guard": (loading.Compositor, ("_given_back",)),
     "write": (compositing, ("write_composite",)),
 }
 

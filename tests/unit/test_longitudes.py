@@ -1,10 +1,13 @@
 """Shapes that cross 180 degrees of longitude."""
 
+import json
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
@@ -13,11 +16,19 @@ from shapely.affinity import translate
 from scenes import utm_geobox
 from sluice.app.products.coverage import measure_coverage, outline_lonlat, part_near
 from sluice.app.products.map_furniture import ticks
+from sluice.app.products.vectors import write_geojson
 from sluice.base.longitudes import cut_at_180
-from sluice.sites.area import geodesic_area_ha
+from sluice.base.windows import ScoredWindows, WindowLattice
+from sluice.models.manifest import Thresholds
+from sluice.sites.area import geodesic_areas_ha
+from sluice.sites.vectorise import vectorise
 
 LEFT_60, TOP = 816_000, 8_120_000
 """In EPSG:32760 180 degrees lie 3 degrees from the meridian: at x = 819,600 m at 17 south."""
+
+
+def geodesic_area_ha(shape, crs: str) -> float:
+    return float(geodesic_areas_ha([shape], crs)[0])
 
 
 def wrapped(shape):
@@ -82,7 +93,6 @@ def write_scores(path, geobox: GeoBox, scores: np.ndarray):
 
 
 def test_coverage_counts_on_the_side_asked_for(across: GeoBox, tmp_path) -> None:
-    """Observed to a third, in the west of a grid whose middle third... is beyond the line."""
     scores = np.zeros(across.shape.yx, np.float32)
     path = write_scores(tmp_path / "s.tif", across, scores)
     _, south, _, north = outline_lonlat(across).bounds
@@ -120,3 +130,28 @@ def test_longitudes_go_on_along_the_frame(across: GeoBox) -> None:
     assert any(text.endswith("°E") for text in texts)
     assert any(text.endswith("°W") for text in texts)
     assert all(float(text.partition("°")[0]) > 179.9 for text in texts)
+
+
+def test_sites_across_the_line_are_cut_in_every_file(across: GeoBox, tmp_path) -> None:
+    lattice = WindowLattice(across.shape.yx, 48, 24)
+    cells = GeoBox(lattice.size, Affine(240, 0, LEFT_60, 0, -240, TOP), across.crs)
+    scores = np.zeros(lattice.size, np.float32)
+    scores[5:20, 5:25] = 0.9
+    rule = Thresholds(t_main=0.5, t_iso=0.5, k=1, isolation_distance_m=1000)
+    sites = vectorise(scores, cells, ScoredWindows(lattice, scores, across), rule)
+    (site,) = sites.geometry
+    assert site.is_valid
+    assert len(site.geoms) == 2
+    assert geodesic_area_ha(site, "EPSG:4326") == pytest.approx(sites.footprint_ha[0], rel=1e-6)
+    assert sites.footprint_ha[0] == pytest.approx(20 * 15 * 5.76, rel=0.01)
+    path = tmp_path / "sites.geojson"
+    sites["note"] = ""
+    write_geojson(sites, path, disclaimer="")
+    text = json.loads(path.read_text())
+    written = shapely.geometry.shape(text["features"][0]["geometry"])
+    assert written.is_valid
+    assert geodesic_area_ha(written, "EPSG:4326") == pytest.approx(sites.footprint_ha[0], rel=1e-4)
+    for box in (text["bbox"], text["features"][0]["bbox"]):
+        west, _, east, _ = box
+        assert west > 179.9
+        assert east < -179.9

@@ -58,12 +58,12 @@ def test_what_lies_beyond_utm_is_left_for_the_grid_to_refuse() -> None:
     assert names(shapely.box(-60, 60, -50, 88)) == [""]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     west=st.floats(-180, 179),
     south=st.floats(-79, 83),
-    width=st.floats(0.01, 60),
-    height=st.floats(0.01, 40),
+    width=st.floats(0.01, 25),
+    height=st.floats(0.01, 25),
     notch=st.floats(0.1, 0.9),
 )
 def test_parts_cover_the_area_and_each_fits_on_its_grid(west, south, width, height, notch) -> None:

@@ -13,9 +13,11 @@ from scenes import lonlat, utm_geobox
 from sluice.app.within import needed_by
 from sluice.base.raster import Raster
 from sluice.base.records import ModelInput
+from sluice.base.windows import WindowLattice
 from sluice.scan.blend import blend
 from sluice.scan.composing import LayerTile, LayerTiles, compose_tiles
 from sluice.scan.run import scan_windows
+from sluice.scan.tiles import plan_tiles
 from sluice.sites.vectorise import cells_inside, vectorise
 
 SHAPE = (900, 800)
@@ -28,7 +30,7 @@ class Rule:
     t_main: float = 0.5
     t_iso: float = 0.95
     k: int = 2
-    isolation_distance_m: float = 700.0
+    isolation_distance_m: float = 800.0
 
 
 class MeanModel:
@@ -83,8 +85,7 @@ def test_a_scan_of_an_area_finds_the_same_in_fewer_tiles(name: str) -> None:
     for _ in range(60):
         row, col = rng.integers(0, 850), rng.integers(0, 750)
         image[row : row + 60, col : col + 60] = rng.uniform(0.55, 1)
-    # One at the edge of each area, whose company is outside.
-    image[380:440, 380:440] = image[150:210, 60:130] = image[380:440, 450:500] = 0.7
+    image[380:440, 380:440] = 0.7
     margin_m = WINDOW_PX * 10 + Rule.isolation_distance_m
     needed = needed_by(area, GRID, margin_m)
     found = []
@@ -103,6 +104,26 @@ def test_a_scan_of_an_area_finds_the_same_in_fewer_tiles(name: str) -> None:
     assert len(loaders[1].parts) == len(result.outcomes)
     assert len(loaders[1].parts) < 0.7 * len(loaders[0].parts)
     assert np.isnan(part.scores).any()
+
+
+def test_company_outside_the_area_counts_across_tiles() -> None:
+    """Windows of half a window's step count: one in the area, two beside it in the next tile."""
+    next_tile = plan_tiles(WindowLattice(SHAPE, WINDOW_PX, STRIDE_PX), 144)[1].pixels.col
+    a = next(next_tile - step for step in (32, 40, 48) if (next_tile - step) % 24 == 0)
+    image = np.zeros(SHAPE, np.float32)
+    image[2:46, a + 4 : a + 44] = image[2:46, a + 68 : a + 130] = 0.95
+    area = on_ground((21, a + 17, 27, a + 27))
+
+    def sites(margin_m: float) -> int:
+        needed = needed_by(area, GRID, margin_m)
+        result = scan_windows(
+            GRID, Loader(image), MeanModel(), stride_px=STRIDE_PX, tile_px=144, needed=needed
+        )
+        blended = blend(result.windows, result.seen)
+        return len(vectorise(blended.scores, blended.geobox, result.windows, Rule(), area=area))
+
+    assert sites(WINDOW_PX * 10 + Rule.isolation_distance_m) == sites(1e6) == 1
+    assert sites(0) == 0  # or this would prove nothing
 
 
 @pytest.mark.parametrize("name", AREAS)

@@ -220,7 +220,7 @@ def test_what_will_not_change_is_not_tried_again(final: type[SourceError]) -> No
     ],
 )
 def test_errors_have_names(said: str, error: type[SourceError]) -> None:
-    found = translate(OSError(said), "https://user:word@host/a/b.tif?sig=1")
+    found = translate(OSError(said), "https://user:word@host/a/b.tif?sig=1", RemoteAccess())
     assert type(found) is error
     assert found.href == "https://host/a/b.tif"
     assert str(found).startswith("https://host/a/b.tif: ")

@@ -129,8 +129,8 @@ def _is_served(source: str, patience: Patience) -> bool:
         if content.get("type") in _STATIC_TYPES or "stac_version" in content:
             return False
     raise ConfigError(
-        f"{public_address(source)}: answers, and not as STAC does; check the address: an API's ends for example "
-        "in /v1 or /stac",
+        f"{public_address(source)}: answers, and not as STAC does; check the address: an API's "
+        "ends for example in /v1 or /stac",
         href=public_address(source),
     )
 
@@ -142,8 +142,9 @@ def _refuse_unknown(source: str) -> None:
     if suffix_of(source) in _FILES:
         raise ItemNotFound(f"{source}: no such file; check the path", href=source)
     raise ConfigError(
-        f"--source {without_secrets(source)}: is not known; use {known}, the address of a STAC API, or the path of "
-        "a catalog.json, a file of items (.json, .geojson) or a stac-geoparquet file (.parquet)"
+        f"--source {without_secrets(source)}: is not known; use {known}, the address of a STAC "
+        "API, or the path of a catalog.json, a file of items (.json, .geojson) or a "
+        "stac-geoparquet file (.parquet)"
     )
 
 

@@ -39,7 +39,9 @@ def resolve(href: str, base: str | None) -> str:
         raise Refused(f"{shown(href)}: addresses of the kind {scheme} are not read")
     if base is not None and is_remote(base):
         if scheme == "file" or len(scheme) == 1:
-            raise Refused(f"{shown(href)}: a file on this machine, named by {shown(base)}, is not read")
+            raise Refused(
+                f"{shown(href)}: a file on this machine, named by {shown(base)}, is not read"
+            )
         return _join(base, href)
     if scheme == "file":
         return unquote(urlsplit(href).path)

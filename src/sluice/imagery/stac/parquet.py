@@ -65,6 +65,7 @@ def read_parquet_items(
         ConfigError: Not a stac-geoparquet file, or the server sends no parts.
         APIError, RequestException: The server's refusal, to be translated.
     """
+    place = public_address(href)
     session = open_io(patience) if is_remote(href) else None
     try:
         source = _RangeFile(href, session) if session else _local(href)
@@ -72,14 +73,14 @@ def read_parquet_items(
             table = pq.ParquetFile(source)
         except pa.ArrowInvalid as err:
             raise ConfigError(
-                f"{public_address(href)}: is no Parquet file ({err}); check the file", href=public_address(href)
+                f"{place}: is no Parquet file ({err}); check the file", href=place
             ) from err
         names = set(table.schema_arrow.names)
         if not names >= _NEEDED:
             raise ConfigError(
-                f"{public_address(href)}: is no stac-geoparquet file: it lacks columns "
+                f"{place}: is no stac-geoparquet file: it lacks columns "
                 f"{', '.join(sorted(_NEEDED - names))}",
-                href=public_address(href),
+                href=place,
             )
         for batch in table.iter_batches(batch_size=_ROWS):
             near = batch.filter(_mask(batch, area, period))
@@ -154,6 +155,7 @@ class _RangeFile(io.RawIOBase):
     """A file at an address, read in parts."""
 
     def __init__(self, href: str, session: StacApiIO) -> None:
+        place = public_address(href)
         self._href = href
         self._io = session
         self._at = 0
@@ -164,8 +166,8 @@ class _RangeFile(io.RawIOBase):
         with answer:
             if answer.status_code == 200:
                 raise ConfigError(
-                    f"{public_address(href)}: its server sends whole files only; download it and give its path",
-                    href=public_address(href),
+                    f"{place}: its server sends whole files only; download it and give its path",
+                    href=place,
                 )
             if answer.status_code != 206:
                 raise APIError.from_response(answer)

@@ -75,10 +75,11 @@ def sift(
         elif reason:
             left_out.append(_left_out(item, base, reason))
     if is_any and reading.sensor.id not in others:
+        place = public_address(where)
         raise ConfigError(
-            f"{public_address(where)}: holds no {reading.sensor.id}, only {', '.join(sorted(others))}; give "
+            f"{place}: holds no {reading.sensor.id}, only {', '.join(sorted(others))}; give "
             "--sensor, or another --source",
-            href=public_address(where),
+            href=place,
         )
     with ThreadPoolExecutor(max_workers=_READERS) as pool:
         outcomes = list(pool.map(lambda one: scene_of_item(one[0], reading, base=one[1]), fitting))

@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 
 import stac_items as si
 from fault_server import FaultServer
-from sluice.base.errors import (
-    ConfigError,
-)
+from sluice.base.errors import AuthError, ConfigError
 from sluice.base.periods import Period, parse_span
 from sluice.imagery.assets import read_overview
 from sluice.imagery.catalogue import Catalogue
@@ -230,6 +228,42 @@ def test_presets_need_no_network(
 def test_what_is_not_there(source: str, sensor: str, collection: str | None, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_catalogue(source, sensor, collection=collection)
+
+
+@pytest.mark.parametrize(
+    ("source", "sensor", "collection", "words"),
+    [
+        ("cdse", "s2-l2a", None, "CDSE_S3_ACCESS_KEY and CDSE_S3_SECRET_KEY.*free"),
+        ("cdse", "s2-l1c", None, "CDSE_S3_ACCESS_KEY and CDSE_S3_SECRET_KEY"),
+        ("https://stac.dataspace.copernicus.eu/v1", "s2-l2a", "another", "CDSE_S3_ACCESS_KEY"),
+        (
+            "earth-search",
+            "s2-l1c",
+            None,
+            "pays Amazon.*costs money.*AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
+            "AWS_REQUEST_PAYER=requester",
+        ),
+        ("https://earth-search.aws.element84.com/v1/", "s2-l1c", None, "pays Amazon"),
+        ("earth-search", "s2-l1c", "sentinel-2-l1c", "pays Amazon"),
+    ],
+)
+def test_what_cannot_be_read_is_not_searched(
+    source: str, sensor: str, collection: str | None, words: str
+) -> None:
+    """No server is asked: none can be reached here."""
+    with pytest.raises(AuthError, match=words):
+        open_catalogue(source, sensor, collection=collection, access=RemoteAccess())
+    keys = RemoteAccess(s3_key="k", s3_secret="s", requester_pays=True)  # noqa: S106
+    assert open_catalogue(source, sensor, collection=collection, access=keys)
+
+
+def test_free_collections_need_no_keys() -> None:
+    for source, sensor in (
+        ("earth-search", "s2-l2a"),
+        ("planetary-computer", "s2-l2a"),
+        ("planetary-computer", "s1"),
+    ):
+        assert open_catalogue(source, sensor, access=RemoteAccess())
 
 
 # Areas
