@@ -19,7 +19,7 @@ from sluice.app.finding import Findings
 from sluice.app.gathering import Gathered, Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
 from sluice.app.loading import Compositor
-from sluice.app.planning import choose_tiles, recipe_of
+from sluice.app.planning import choose_tiles, first_tile, recipe_of
 from sluice.app.products.composite_files import (
     LAYER_NODATA,
     LOOKS_NODATA,
@@ -30,6 +30,7 @@ from sluice.app.products.composite_files import (
 from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
+from sluice.app.within import needed_by
 from sluice.base.arrays import ArrayBHW, ArrayHW
 from sluice.base.errors import BandNotFound, ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
@@ -160,7 +161,14 @@ class _Maker:
         }
         with telling_disk_errors(job.out):
             fingerprint = json.dumps(parts, sort_keys=True)
-            tiles = LayerTiles(work / "tiles", fingerprint, geobox, tile_px)
+            tiles = LayerTiles(
+                work / "tiles",
+                fingerprint,
+                geobox,
+                tile_px,
+                needed_by(job.area, geobox),
+                first=first_tile(gathered.images, geobox, tile_px),
+            )
         outcomes: list[TileOutcome] = []
 
         def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:

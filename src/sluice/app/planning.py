@@ -22,6 +22,7 @@ from sluice.base.records import Scene
 from sluice.base.windows import WindowLattice
 from sluice.imagery.scenes import SceneImages
 from sluice.imagery.target_grid import area_grid, scan_grid
+from sluice.imagery.warp import aligned_shift
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.predictor import WindowPredictor
@@ -210,6 +211,24 @@ def choose_tiles(
         workers = max(1, min(workers, most))
     side = int(math.sqrt(_STACKS_BYTES / (each * workers)))
     return max(_SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // 16 * 16)), workers
+
+
+def first_tile(images: SceneImages, geobox: GeoBox, tile_px: int) -> tuple[int, int]:
+    """Height and width of the first tiles, so that the others begin where blocks of files do.
+
+    Args:
+        images: Those whose blocks count are the first scene's.
+        geobox: Grid of the whole.
+        tile_px: Side of a tile.
+
+    Returns:
+        (0, 0) where files do not share the grid's lines.
+    """
+    shift = aligned_shift(images.source_grids(images.scenes[0])[0], geobox)
+    if shift is None:
+        return 0, 0
+    height, width = (-start % tile_px for start in shift)
+    return (height if height < geobox.shape.y else 0), (width if width < geobox.shape.x else 0)
 
 
 def clearest_scenes(images: SceneImages, geobox: GeoBox, *, looks: int = 4) -> SceneImages:

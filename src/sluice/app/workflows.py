@@ -162,6 +162,7 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
         checkpoint=Checkpoint(work / "tiles", _fingerprint(plan)),
         progress=progress,
         failure_budget=config.failure_budget,
+        needed=plan.needed,
     )
     _refuse_nothing_seen(plan, result)
     blended = blend(result.windows, result.seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def shifted(affine: Affine, row: float, col: float) -> Affine:
 
 
 def iter_tiles(
-    shape: tuple[int, int], size: int, halo: int
+    shape: tuple[int, int], size: int, halo: int, first: tuple[int, int] = (0, 0)
 ) -> Iterator[tuple[PixelWindow, PixelWindow]]:
     """Cut a raster into cores that cover each pixel once, each with a margin around it.
 
@@ -61,18 +62,23 @@ def iter_tiles(
         shape: (height, width) in pixels.
         size: Side of a core; the last row and column of cores are smaller, never dropped.
         halo: Margin read on each side, clipped to the raster.
+        first: (height, width) of the first row and column of cores, less than `size`; 0 for
+            whole ones.
 
     Yields:
         (core, padded) windows, row by row.
     """
+    rows, cols = (
+        [*([0] if start else []), *range(start, length, size)]
+        for length, start in zip(shape, first, strict=True)
+    )
     height, width = shape
-    for row in range(0, height, size):
-        for col in range(0, width, size):
-            core = PixelWindow(row, col, min(size, height - row), min(size, width - col))
+    for row, bottom in itertools.pairwise([*rows, height]):
+        for col, right in itertools.pairwise([*cols, width]):
+            core = PixelWindow(row, col, bottom - row, right - col)
             top, left = max(0, row - halo), max(0, col - halo)
-            bottom = min(height, row + core.height + halo)
-            right = min(width, col + core.width + halo)
-            yield core, PixelWindow(top, left, bottom - top, right - left)
+            low, far = min(height, bottom + halo), min(width, right + halo)
+            yield core, PixelWindow(top, left, low - top, far - left)
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ them: any tile gives, to the last bit, the pixels of the whole.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from sluice.imagery.assets import Asset
 _LATTICE_PX = 16
 # Over 16 pixels of 10 m, a UTM zone's curvature moves a straight line by under a millimetre.
 _ALIGNED_PX = 1e-3
+_PLANS_KEPT = 8
+"""Scenes of a series share their grids: a plan serves a tile's cloud layers or bands of 20 m."""
 _MAX_SOURCE_PIXELS = 8_000_000
 
 
@@ -36,6 +39,14 @@ class _Samples:
     """Whether it falls on the source."""
     closest: IntArray
     """Flat index of the pixel that holds it."""
+    between: _Between | None
+    """Its place between the pixels around; None where the closest alone is wanted."""
+
+
+@dataclass(frozen=True)
+class _Between:
+    """Where each target pixel's centre lies between four source pixels, all (H, W)."""
+
     around: tuple[IntArray, IntArray, IntArray, IntArray]
     """Flat indices of upper left, upper right, lower left, lower right neighbour."""
     down: ArrayHW
@@ -90,10 +101,10 @@ class ReadPlan:
                 row, col = self.corner
                 band[row : row + self.window.height, col : col + self.window.width] = source
             elif self.samples is not None:
-                if self.nearest:
+                if self.samples.between is None:
                     found = source.take(self.samples.closest)
                 else:
-                    found = _bilinear(source, self.samples)
+                    found = _bilinear(source, self.samples.closest, self.samples.between)
                 np.copyto(band, found, where=self.samples.inside)
         for band, power in zip(out, in_power, strict=True):
             if power:
@@ -101,6 +112,7 @@ class ReadPlan:
         return out
 
 
+@functools.lru_cache(maxsize=_PLANS_KEPT)
 def plan_read(source: GeoBox, target: GeoBox, *, nearest: bool = False) -> ReadPlan:
     """Decide how pixels of a source grid reach a target grid.
 
@@ -129,7 +141,7 @@ def plan_read(source: GeoBox, target: GeoBox, *, nearest: bool = False) -> ReadP
         return ReadPlan(target, blocks, window, corner, None, nearest)
     rows, cols = _positions(source, target)
     window = _needed(rows, cols, source.shape.yx)
-    samples = None if window is None else _place_samples(rows, cols, window)
+    samples = None if window is None else _place_samples(rows, cols, window, nearest=nearest)
     return ReadPlan(target, blocks, window, None, samples, nearest)
 
 
@@ -275,28 +287,31 @@ def _needed(rows: FloatArray, cols: FloatArray, shape: tuple[int, int]) -> Pixel
     return PixelWindow(row, col, height, width)
 
 
-def _place_samples(rows: FloatArray, cols: FloatArray, window: PixelWindow) -> _Samples:
+def _place_samples(
+    rows: FloatArray, cols: FloatArray, window: PixelWindow, *, nearest: bool
+) -> _Samples:
     """Turn positions into indices of the window; beyond its rim the rim's pixels count."""
     inside = np.isfinite(rows)
     # Taking a whole number off is exact, so the ways between pixels are the same in any window.
     rows = np.where(inside, rows - window.row, 0.5)
     cols = np.where(inside, cols - window.col, 0.5)
     closest = rows.astype(np.int64) * window.width + cols.astype(np.int64)
+    if nearest:
+        return _Samples(inside, closest, None)
     row, col = np.floor(rows - 0.5), np.floor(cols - 0.5)
     upper, lower = (
         np.clip(row + k, 0, window.height - 1).astype(np.int64) * window.width for k in (0, 1)
     )
     left, right = (np.clip(col + k, 0, window.width - 1).astype(np.int64) for k in (0, 1))
-    return _Samples(
-        inside,
-        closest,
+    between = _Between(
         (upper + left, upper + right, lower + left, lower + right),
         (rows - 0.5 - row).astype(np.float32),
         (cols - 0.5 - col).astype(np.float32),
     )
+    return _Samples(inside, closest, between)
 
 
-def _bilinear(source: ArrayHW, samples: _Samples) -> ArrayHW:
+def _bilinear(source: ArrayHW, closest: IntArray, between: _Between) -> ArrayHW:
     """Weigh the four pixels around each place; those without a value carry no weight.
 
     As in GDAL, a place has a value only where the pixel that holds it has one, so data neither
@@ -304,22 +319,22 @@ def _bilinear(source: ArrayHW, samples: _Samples) -> ArrayHW:
     """
     absent = np.isnan(source)
     if not absent.any():
-        return _weigh(source, samples)
-    found = _weigh(np.where(absent, np.float32(0), source), samples)
-    weight = _weigh((~absent).astype(np.float32), samples)
+        return _weigh(source, between)
+    found = _weigh(np.where(absent, np.float32(0), source), between)
+    weight = _weigh((~absent).astype(np.float32), between)
     # Only where a weight is missing, so that whole neighbourhoods stay bit for bit the same
     # whether or not the tile has a gap elsewhere.
     partial = (weight < 1) & (weight > 0)
     found[partial] /= weight[partial]
-    found[absent.take(samples.closest)] = np.nan
+    found[absent.take(closest)] = np.nan
     return found
 
 
-def _weigh(source: ArrayHW, samples: _Samples) -> ArrayHW:
-    upper_left, upper_right, lower_left, lower_right = map(source.take, samples.around)
-    upper = upper_left + (upper_right - upper_left) * samples.across
-    lower = lower_left + (lower_right - lower_left) * samples.across
-    found: ArrayHW = upper + (lower - upper) * samples.down
+def _weigh(source: ArrayHW, between: _Between) -> ArrayHW:
+    upper_left, upper_right, lower_left, lower_right = map(source.take, between.around)
+    upper = upper_left + (upper_right - upper_left) * between.across
+    lower = lower_left + (lower_right - lower_left) * between.across
+    found: ArrayHW = upper + (lower - upper) * between.down
     return found
 
 

@@ -52,6 +52,7 @@ class LayerTiles:
         geobox: Grid of the whole.
         tile_px: Side of a tile.
         needed: Whether a tile is of use; one that is not is not made. None where all are.
+        first: (height, width) of the first row and column of tiles, 0 for whole ones.
     """
 
     def __init__(
@@ -61,12 +62,14 @@ class LayerTiles:
         geobox: GeoBox,
         tile_px: int,
         needed: Callable[[GeoBox], bool] | None = None,
+        *,
+        first: tuple[int, int] = (0, 0),
     ) -> None:
         self.geobox = geobox
         self._identity = hashlib.sha256(fingerprint.encode()).hexdigest()
         self.folder = root / self._identity[:16]
         self.folder.mkdir(parents=True, exist_ok=True)
-        windows = [core for core, _ in iter_tiles(geobox.shape.yx, tile_px, 0)]
+        windows = [core for core, _ in iter_tiles(geobox.shape.yx, tile_px, 0, first)]
         self.windows = [core for core in windows if needed is None or needed(core.of(geobox))]
 
     def save(self, window: PixelWindow, tile: LayerTile, outcome: TileOutcome) -> None:
