@@ -358,3 +358,25 @@ def test_what_a_source_has_no_use_for_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=says):
         scan(scan_config(catalogue, toy_model, tmp_path / "out", **settings))
+
+
+def test_a_composite_of_the_programs_own_scans_like_its_images(
+    catalogue, toy_model, tmp_path
+) -> None:
+    """It knows its level, and that clouds are gone."""
+    direct = scan(scan_config(catalogue, toy_model, tmp_path / "direct"))
+    made = composite(composite_config(catalogue, tmp_path / "made", layers=("red", "green")))
+    images = (made.paths.composite,)
+    config = make_config(ScanConfig, images=images, out=tmp_path / "b", model=str(toy_model))
+    again = scan(config)
+    (scene,) = record(tmp_path / "b")["scenes"]
+    assert (scene["sensor"], scene["sky_layer"]) == ("s2-l2a", "composed")
+    assert again.summary.images_without_cloud_layer == 0
+    assert again.summary.sites == direct.summary.sites
+
+
+def test_another_commands_output_is_never_replaced(catalogue, toy_model, tmp_path) -> None:
+    composite(composite_config(catalogue, tmp_path / "out"))
+    with pytest.raises(ConfigError, match="holds the output of `sluice composite`"):
+        scan(scan_config(catalogue, toy_model, tmp_path / "out", overwrite=True))
+    assert (tmp_path / "out" / "composite.tif").is_file()

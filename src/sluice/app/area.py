@@ -48,6 +48,8 @@ def read_areas(text: str) -> list[NamedArea]:
         ConfigError: See `read_area`; or the folder holds no vector file.
         SourceError: A file cannot be read.
     """
+    if not text.strip():
+        raise ConfigError("--area is empty; give a box, a file with polygons, or a folder of them")
     folder = Path(text)
     if not folder.is_dir():
         return [NamedArea("", read_area(text))]

@@ -122,7 +122,7 @@ class _Maker:
 
     def __init__(self, config: CompositeConfig, tell: Tell | None) -> None:
         self.config = config
-        self.layers = tuple(_layer_name(layer) for layer in config.layers)
+        self.layers = tuple(dict.fromkeys(_layer_name(layer) for layer in config.layers))
         self.bands = _bands_of(self.layers)
         sensor = choose_sensor(config, ["s1"] if set(self.bands) <= {"vv", "vh"} else [])
         self.gatherer = Gatherer(config, sensor, tell)
@@ -137,7 +137,7 @@ class _Maker:
     def run(self, job: Job, progress: Progress | None) -> FinishedComposite:
         """Make one composite."""
         config, started = self.config, dt.datetime.now(dt.UTC)
-        check_output(job.out, overwrite=config.overwrite)
+        check_output(job.out, overwrite=config.overwrite, command=config.command)
         if config.source is not None:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands)

@@ -11,7 +11,7 @@ import numpy as np
 import pyproj
 from odc.geo.geobox import GeoBox
 
-from sluice.base.errors import AuthError, DataError, SourceError
+from sluice.base.errors import DataError, SourceError
 from sluice.base.records import LeftOut, Record
 from sluice.imagery.assets import Asset, read_overview
 from sluice.imagery.scenes import SceneFiles, SceneImages
@@ -39,6 +39,8 @@ class Findings(Record):
     cloud_cover_median: float | None
     """Percent, of the scenes whose catalogue says it."""
     left_out: int
+    first_reason: str | None
+    """Why the first scene was left out."""
     area_km2: float
     bytes: int
     """To download at most; less where scenes are overcast, or kept from an earlier run."""
@@ -91,6 +93,7 @@ def describe_findings(
         dates=len(dates),
         cloud_cover_median=round(float(np.median(clouds)), 1) if clouds else None,
         left_out=len(left_out),
+        first_reason=left_out[0].reason if left_out else None,
         area_km2=round(geobox.shape.x * geobox.shape.y * geobox.affine.a**2 / 1e6, 1),
         bytes=int(download),
         seconds=None if np.isnan(seconds) else round(seconds, 1),
@@ -104,10 +107,8 @@ def measure_line(files: Sequence[SceneFiles]) -> float | None:
     of the disk, or a long wait.
 
     Returns:
-        None where nothing lies at an address, or it could not be read.
-
-    Raises:
-        AuthError: The source wants credentials, or refused them.
+        None where nothing lies at an address, or it could not be read; why is told when the
+        scene itself is read.
     """
     assets = (asset for found in files for asset in found.bands.values())
     asset = next((asset for asset in assets if asset.is_remote and asset.access), None)
@@ -117,8 +118,6 @@ def measure_line(files: Sequence[SceneFiles]) -> float | None:
     started = time.perf_counter()
     try:
         counts = read_overview(once, 512)
-    except AuthError:
-        raise
     except (SourceError, DataError):
         return None
     size = counts.size * _BYTES_PER_PIXEL.get(asset.dtype, 2.0)
@@ -129,20 +128,28 @@ def findings_text(findings: Findings) -> str:
     """One line for a person, and one for what was left out."""
     name = f"{findings.job}: " if findings.job else ""
     if not findings.scenes:
-        return f"{name}no usable scene ({findings.left_out} left out)"
-    parts = [
-        f"{findings.scenes} scenes of {findings.dates} dates, {findings.first} to {findings.last}"
-    ]
+        if not findings.left_out:
+            return f"{name}no scene; check that the area is given as longitude, latitude"
+        return (
+            f"{name}no usable scene; {findings.left_out} left out, first: {findings.first_reason}"
+        )
+    found = f"{_count(findings.scenes, 'scene')} of {_count(findings.dates, 'date')}"
+    parts = [f"{found}, {findings.first} to {findings.last}"]
     if findings.cloud_cover_median is not None:
         parts.append(f"clouds {findings.cloud_cover_median:.0f} % (median)")
-    parts.append(f"{findings.area_km2:,.0f} km2")
+    small = findings.area_km2 < 10
+    parts.append(f"{findings.area_km2:,.{1 if small else 0}f} km2")
     if findings.bytes:
         parts.append(f"at most {bytes_in_words(findings.bytes)} to download")
     if findings.seconds is not None:
         parts.append(f"about {time_in_words(findings.seconds)}")
     if findings.left_out:
-        parts.append(f"{findings.left_out} scenes left out")
+        parts.append(f"{_count(findings.left_out, 'scene')} left out")
     return name + ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def bytes_in_words(size: float) -> str:

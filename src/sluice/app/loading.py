@@ -31,7 +31,7 @@ from sluice.base.raster import Raster
 from sluice.base.records import ModelInput, Scene
 from sluice.base.sensors import find_sensor
 from sluice.composite.adapt import adapt_bands
-from sluice.composite.clear import sort_sky
+from sluice.composite.clear import grow_sky, sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import last_clear_day, reduce_stack
 from sluice.composite.sar import (
@@ -137,7 +137,7 @@ class Compositor:
             looks.add(numbers[scene.id], image, skies[scene.id], scene.acquired or _UNDATED)
         if self.recipe.guard:
             looks.clear |= self._given_back(looks)
-        last = last_clear_day(looks.clear, looks.days)
+        last = last_clear_day(looks.clear, [day or _UNDATED for day in looks.days])
         last[last == 0] = np.nan
         reduced, looks_hw = reduce_stack(
             self.recipe.method, looks.stack, looks.clear, min_looks=self.recipe.min_looks
@@ -149,9 +149,12 @@ class Compositor:
         visible = [k for k, band in enumerate(self.bands) if band in _VISIBLE]
         if not visible or not looks.cloud.any():
             return np.zeros_like(looks.clear)
-        brightness: ArrayTHW = looks.stack[:, visible].mean(axis=1)
+        brightness: ArrayTHW = looks.stack[:, visible[0]].copy()
+        for band in visible[1:]:
+            brightness += looks.stack[:, band]
+        brightness /= len(visible)
         # Where a band is missing the look counts for nothing.
-        brightness[looks.unsure | ~np.isfinite(looks.stack).all(axis=1)] = np.nan
+        brightness[looks.unsure | ~looks.seen] = np.nan
         return give_back_stable_ground(brightness, looks.cloud)
 
     def _of_radar(
@@ -203,12 +206,12 @@ class Compositor:
         values = self.source.read_sky(scene, wider)
         if values is None:
             return _Sky()
-        sky = sort_sky(scene.sky_layer, values, grow_px=margin)
+        bare = sort_sky(scene.sky_layer, values)
+        sky = grow_sky(bare.clear, bare.cloud, bare.shadow, grow_px=margin)
         clear, shadow = sky.clear[inner.slices], sky.shadow[inner.slices]
         if not block_px:
             return _Sky(clear, sky.cloud[inner.slices] & ~shadow, shadow)
         # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
-        bare = sort_sky(scene.sky_layer, values)
         observed = bare.clear | bare.cloud | bare.shadow
         overcast = _overcast(bare.clear, observed, block_px)[inner.slices]
         cloud = sky.cloud[inner.slices] & ~shadow & ~overcast
@@ -265,27 +268,31 @@ class _Looks:
     """The looks of a part, while they are put together."""
 
     stack: ArrayTBHW
+    seen: BoolTHW
+    """Every band has a value."""
     clear: BoolTHW
     cloud: BoolTHW
     unsure: BoolTHW
-    days: list[dt.date]
+    days: list[dt.date | None]
 
     @classmethod
     def none(cls, count: int, bands: int, shape: tuple[int, int]) -> _Looks:
         """Nothing observed yet."""
         stack: ArrayTBHW = np.full((count, bands, *shape), np.nan, np.float32)
-        clear, cloud, unsure = (np.zeros((count, *shape), np.bool_) for _ in range(3))
-        return cls(stack, clear, cloud, unsure, [_UNDATED] * count)
+        seen, clear, cloud, unsure = (np.zeros((count, *shape), np.bool_) for _ in range(4))
+        return cls(stack, seen, clear, cloud, unsure, [None] * count)
 
     def add(self, number: int, image: ArrayBHW, sky: _Sky, day: dt.date) -> None:
         """Take a scene in, where its look has nothing yet, or nothing clear."""
-        self.days[number] = day
-        seen = np.isfinite(image).all(axis=0)
+        # Of finite reflectance and decibels the sum is finite, and one pass tells of all bands.
+        seen = np.isfinite(image.sum(axis=0))
         clear = seen if sky.clear is None else seen & sky.clear
-        had = np.isfinite(self.stack[number]).all(axis=0)
-        better = (clear & ~self.clear[number]) | (seen & ~had)
-        np.copyto(self.stack[number], image, where=better)
+        first = self.days[number] is None
+        better = True if first else (clear & ~self.clear[number]) | (seen & ~self.seen[number])
+        self.days[number] = day
         for kept, new in (
+            (self.stack, image),
+            (self.seen, seen),
             (self.clear, clear),
             (self.cloud, sky.cloud),
             (self.unsure, sky.unsure),

@@ -30,11 +30,13 @@ from sluice.scan.run import needed_tiles
 from sluice.scan.tiles import plan_tiles
 
 LARGEST_TILE_PX = 1024
-_SMALLEST_TILE_PX = 192
+_SMALLEST_TILE_PX = 256
+_TILE_STEP_PX = 256
+"""Files have blocks of 256, 512 or 1,024 pixels; a tile that cuts one decodes it in vain."""
 _STACKS_BYTES = 1_200_000_000
 """For the stacks of all tiles under way; what else a scan holds comes on top."""
-_COPIES = 2.5
-"""Of a stack, while it is masked, sorted and reduced."""
+_COPIES = 1.6
+"""Of a stack: itself, its masks, and what is read ahead, sorted and reduced in parts."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,9 @@ def choose_tiles(
         most = int(_STACKS_BYTES / (each * _SMALLEST_TILE_PX**2))
         workers = max(1, min(workers, most))
     side = int(math.sqrt(_STACKS_BYTES / (each * workers)))
-    return max(_SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // 16 * 16)), workers
+    return max(
+        _SMALLEST_TILE_PX, min(LARGEST_TILE_PX, side // _TILE_STEP_PX * _TILE_STEP_PX)
+    ), workers
 
 
 def first_tile(images: SceneImages, geobox: GeoBox, tile_px: int) -> tuple[int, int]:

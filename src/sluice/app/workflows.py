@@ -128,7 +128,7 @@ class _Scanner:
     def run(self, job: Job, progress: Progress | None) -> FinishedScan:
         """Scan one job."""
         started = dt.datetime.now(dt.UTC)
-        check_output(job.out, overwrite=self.config.overwrite)
+        check_output(job.out, overwrite=self.config.overwrite, command=self.config.command)
         if self.config.source is not None:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands, with_earlier=self.with_earlier)

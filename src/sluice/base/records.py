@@ -53,7 +53,8 @@ class Scene(Record):
     bands: tuple[str, ...] = ()
     """Common names, in file order."""
     sky_layer: str | None = None
-    """The cloud information used: `scl`, `qa60`, `clp`, `cld`, `udm2`, or None."""
+    """The cloud information used: `scl`, `qa60`, `clp`, `cld`, `udm2`, or None; `composed` where
+    clouds were taken out before."""
     sky_from: str | None = None
     """Id of the other scene that lent its cloud layer: the L2A product of an L1C one."""
     scale: float = 1.0

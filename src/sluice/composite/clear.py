@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from sluice.base.arrays import ArrayHW, BoolHW
 from sluice.base.errors import ConfigError, ShapeMismatch
@@ -20,6 +19,10 @@ No data (0) and saturated or defective (1) are neither clear nor cloud.
 SCL_CLOUD = (8, 9, 10)
 """Cloud of medium and of high probability, thin cirrus."""
 SCL_SHADOW = (3,)
+_CLEAR, _CLOUD, _SHADOW = 1, 2, 3
+_SCL_KINDS = np.zeros(12, np.uint8)
+for _kind, _classes in ((_CLEAR, SCL_CLEAR), (_CLOUD, SCL_CLOUD), (_SHADOW, SCL_SHADOW)):
+    _SCL_KINDS[list(_classes)] = _kind
 CLOUD_PROBABILITY = 0.4
 """A probability from here on is cloud: the threshold that s2cloudless was tuned with."""
 _QA60_CLOUD = (1 << 10) | (1 << 11)
@@ -71,17 +74,13 @@ def sort_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> Sky:
     Raises:
         ConfigError: No such layer.
     """
+    if layer_name == "scl":
+        known = (values >= 0) & (values < len(_SCL_KINDS))
+        kinds = _SCL_KINDS[np.where(known, values, 0).astype(np.uint8)]
+        return grow_sky(kinds == _CLEAR, kinds == _CLOUD, kinds == _SHADOW, grow_px=grow_px)
     observed = np.isfinite(values)
     codes = np.where(observed, values, 0).astype(np.int32)
     none = np.zeros(values.shape, bool)
-    if layer_name == "scl":
-        usable = _is_one_of(codes, SCL_CLEAR)
-        return grow_sky(
-            usable & observed,
-            _is_one_of(codes, SCL_CLOUD) & observed,
-            _is_one_of(codes, SCL_SHADOW) & observed,
-            grow_px=grow_px,
-        )
     if layer_name == "qa60":
         cloud = (codes & _QA60_CLOUD) != 0
     elif layer_name in _PROBABILITY_OF_ONE:
@@ -150,10 +149,3 @@ def join_clear(clear_hw: Sequence[BoolHW]) -> BoolHW:
         raise ShapeMismatch(f"masks of one scene need one shape, got {sorted(shapes)}")
     joined: BoolHW = np.logical_and.reduce(list(clear_hw))
     return joined
-
-
-def _is_one_of(codes: npt.NDArray[np.int32], classes: Sequence[int]) -> BoolHW:
-    found: BoolHW = np.zeros(codes.shape, bool)
-    for code in classes:
-        found |= codes == code
-    return found

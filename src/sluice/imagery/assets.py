@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import warnings
@@ -69,6 +70,9 @@ class Asset:
     """Of the file, as its catalogue says."""
     is_power: bool = False
     """Values are backscatter as linear power, not dB."""
+    is_promised: bool = False
+    """Grid and type are a catalogue's word: a local file is checked when it is opened. A remote
+    one always is."""
 
     @property
     def is_remote(self) -> bool:
@@ -107,7 +111,7 @@ class Asset:
             ItemNotFound: The file is gone.
             AssetReadError: The file is damaged.
             AuthError, RateLimited, SourceUnavailable: Its source refused, or gave no answer.
-            GridMismatch: A remote file is not on the grid, or not of the type, of its catalogue.
+            GridMismatch: The file is not on the grid, or not of the type, of its catalogue.
         """
         counts, masks = self._layers(window)
         values: ArrayHW = counts.astype(np.float32, copy=False)
@@ -121,7 +125,8 @@ class Asset:
         return read_band(window, shape)
 
     def _local_reader(self, window: PixelWindow, shape: tuple[int, int] | None) -> _Layers:
-        dataset = _open_datasets.get(Path(self.href))
+        opened = _open_datasets.get(Path(self.href))
+        dataset = opened.dataset
         area = Window(window.col, window.row, window.width, window.height)
         masks = []
         try:
@@ -129,6 +134,9 @@ class Asset:
             # One thread of GDAL's, as failures of its others reach nobody: a JPEG 2000 file that is
             # cut off would give wrong pixels.
             with rasterio.Env(GDAL_CACHEMAX=_BLOCK_CACHE_BYTES, GDAL_NUM_THREADS="1"):
+                if self.is_promised and not opened.is_checked(self):
+                    self._refuse_other_file(opened.header)
+                    opened.keep_checked(self)
                 counts = dataset.read(self.index, window=area, out_shape=shape)
                 if self.alpha_index is not None:
                     masks.append(dataset.read(self.alpha_index, window=area, out_shape=shape))
@@ -284,6 +292,29 @@ def _place(grid: GeoBox) -> str:
     return f"{grid.crs}, ({a.a:g}, {a.b:g}, {a.c:.10g}, {a.d:g}, {a.e:g}, {a.f:.10g})"
 
 
+class _OpenDataset:
+    """A dataset, and what was promised of its bands and found true."""
+
+    def __init__(self, path: Path) -> None:
+        with warnings.catch_warnings():
+            # Where a place was promised, its lack is told as a broken promise.
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            self.dataset = open_raster(path)
+        self._checked: dict[int, tuple[GeoBox, str]] = {}
+
+    @functools.cached_property
+    def header(self) -> RasterHeader:
+        return read_header(self.dataset)
+
+    def is_checked(self, asset: Asset) -> bool:
+        grid, dtype = self._checked.get(asset.index, (None, ""))
+        # By identity, as comparing grids would cost at every read; copies of an asset share one.
+        return grid is asset.geobox and dtype == asset.dtype
+
+    def keep_checked(self, asset: Asset) -> None:
+        self._checked[asset.index] = asset.geobox, asset.dtype
+
+
 class _OpenDatasets(threading.local):
     """Datasets kept open, per process and thread, the least recently used closed first.
 
@@ -293,18 +324,18 @@ class _OpenDatasets(threading.local):
     """
 
     def __init__(self) -> None:
-        self._by_key: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
+        self._by_key: OrderedDict[tuple[str, int, int], _OpenDataset] = OrderedDict()
 
-    def get(self, path: Path) -> Any:
+    def get(self, path: Path) -> _OpenDataset:
         try:
             stat = path.stat()
         except OSError:
-            return open_raster(path)  # which says what is wrong
+            return _OpenDataset(path)  # which says what is wrong
         key = (str(path), stat.st_mtime_ns, stat.st_size)
         if key not in self._by_key:
             while len(self._by_key) >= _OPEN_AT_MOST:
-                self._by_key.popitem(last=False)[1].close()
-            self._by_key[key] = open_raster(path)
+                self._by_key.popitem(last=False)[1].dataset.close()
+            self._by_key[key] = _OpenDataset(path)
         self._by_key.move_to_end(key)
         return self._by_key[key]
 

@@ -10,15 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import rasterio
 
 from sluice.base.errors import ConfigError, ItemNotFound
-from sluice.base.files import sha256_file
+from sluice.base.files import open_raster, sha256_file
 from sluice.base.grid import iter_tiles
 from sluice.base.records import Scene
-from sluice.base.sensors import Sensor, find_sensor
+from sluice.base.sensors import SENSORS, Sensor, find_sensor
 from sluice.imagery.assets import Asset
 from sluice.imagery.members import Members, members_of_file, members_of_folder
-from sluice.imagery.names import SKY_LAYERS, baseline_in_name, sensor_in_name
+from sluice.imagery.names import (
+    COMPOSED,
+    SENSOR_TAG,
+    SKY_LAYERS,
+    SKY_TAG,
+    baseline_in_name,
+    sensor_in_name,
+)
 from sluice.imagery.radiometry import Stated, settle_radiometry
 from sluice.imagery.scenes import SceneFiles, SceneImages
 
@@ -85,7 +93,12 @@ def _open_scene(
     radiometry = settle_radiometry(found.bands, stated, found.safe, where=str(path))
     names = [path.name, *(Path(asset.href).stem for asset in found.bands.values())]
     layer, sky = _choose_sky(found)
+    tags = _tags_of(path)
+    if layer is None and tags.get(SKY_TAG) == COMPOSED:
+        layer = COMPOSED
     known = sensor or _recognise_sensor(found, names)
+    if known is None and tags.get(SENSOR_TAG) in SENSORS:
+        known = SENSORS[tags[SENSOR_TAG]]
     baselines = [found.safe.processing_baseline] if found.safe else map(baseline_in_name, names)
     files = _hash_files(path, found, sky)
     scene = Scene(
@@ -103,6 +116,14 @@ def _open_scene(
         sha256=_fingerprint(files),
     )
     return SceneFiles(scene, radiometry.bands, sky)
+
+
+def _tags_of(path: Path) -> dict[str, str]:
+    if path.is_dir():
+        return {}
+    with rasterio.Env(), open_raster(path) as dataset:
+        tags: dict[str, str] = dataset.tags()
+        return tags
 
 
 def _choose_sky(found: Members) -> tuple[str | None, Asset | None]:

@@ -16,6 +16,11 @@ from sluice.base.sensors import SENSORS, Sensor, find_sensor
 SKY_LAYERS = ("scl", "udm2", "clp", "cld", "qa60")
 """Cloud layers that are understood, the one to prefer first."""
 
+SENSOR_TAG, SKY_TAG = "SLUICE_SENSOR", "SLUICE_SKY"
+"""Tags of composites that Sluice wrote: the sensor's id, and what became of clouds."""
+COMPOSED = "composed"
+"""In place of a cloud layer's name: clouds were taken out when looks were reduced to one image."""
+
 _SKY_TOKENS = {name: name for name in SKY_LAYERS} | {"cldprb": "cld"}
 _CODE = re.compile(r"b(0?[1-9]|1[0-2]|8a)|vv|vh", re.IGNORECASE)
 _RESOLUTION = re.compile(r"\d+m", re.IGNORECASE)

@@ -23,14 +23,17 @@ from sluice.app.products.coverage import Coverage, measure_coverage
 from sluice.app.products.landing import land, telling_disk_errors
 from sluice.app.products.run_record import write_run
 from sluice.app.products.summary import percent
-from sluice.base.records import ImageryRun, Record, TileStatus
+from sluice.base.records import ImageryRun, Record, Scene, TileStatus
+from sluice.imagery.names import COMPOSED, SENSOR_TAG, SKY_TAG
 from sluice.scan.composing import LayerTiles
 
 LAYER_NODATA = -32768
 LOOKS_NODATA = 65535
 _STAGE = "products"
-_PREVIEW_PX = 1600
+_PREVIEW_PX, _SMALL_PX = 1000, 500
 _BRIGHTEST_SHARE = 0.98
+_ABSENT = (214, 150, 200)
+"""Pink: nothing on the ground looks so, as white sand, cloud and paper do."""
 _GAMMA = 0.7
 """Brightens forest, which is dark beside bare ground."""
 _RADAR_DB = {"vv": (-20.0, 0.0), "vh": (-27.0, -7.0)}
@@ -97,6 +100,7 @@ def write_composite(
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True)
         tags = {"run": run.run_id, "period": run.period or "", "TIFFTAG_SOFTWARE": "Sluice"}
+        tags |= composite_tags(run.scenes)
         histogram = _write_rasters(tiles, stage, layers, scale, tags)
         # Either layer's first band tells where there is a value.
         coverage = measure_coverage(stage / layout.COMPOSITE, tiles.geobox, area=area)
@@ -117,6 +121,15 @@ def write_composite(
         out_dir / layout.RUN,
     )
     return paths, summary
+
+
+def composite_tags(scenes: Sequence[Scene]) -> dict[str, str]:
+    """What a scan of the file must know: its level, and that clouds are gone from it."""
+    sensors = {scene.sensor for scene in scenes}
+    tags = {SENSOR_TAG: sensors.pop() or ""} if len(sensors) == 1 else {}
+    if all(scene.sky_layer is not None or scene.sensor == "s1" for scene in scenes):
+        tags[SKY_TAG] = COMPOSED
+    return tags
 
 
 def composite_text(summary: CompositeSummary) -> str:
@@ -160,9 +173,6 @@ def _write_rasters(
         "tiled": True,
         "blockxsize": 512,
         "blockysize": 512,
-        "compress": "deflate",
-        "zlevel": 1,
-        "predictor": 2,
         "interleave": "band",
         "bigtiff": "if_safer",
         "sparse_ok": False,
@@ -196,8 +206,10 @@ def _write_rasters(
                 stage / name,
                 driver="COG",
                 COMPRESS="DEFLATE",
+                LEVEL="1",
                 PREDICTOR="YES",
                 BLOCKSIZE="512",
+                NUM_THREADS="ALL_CPUS",
                 OVERVIEW_RESAMPLING="NEAREST" if name == layout.LOOKS else "AVERAGE",
                 BIGTIFF="IF_SAFER",
             )
@@ -238,7 +250,7 @@ def _product(summary: CompositeSummary) -> Product:
 
 
 def _write_preview(composite: Path, preview: Path, layers: Sequence[str], scale: float) -> None:
-    """True colour where there is, else the first three layers; white is not observed."""
+    """True colour where there is, else the first three layers; pink is not observed."""
     colours = [layers.index(c) for c in ("red", "green", "blue") if c in layers]
     chosen = colours if len(colours) == 3 else [*range(min(3, len(layers)))]
     chosen = chosen if len(chosen) == 3 else [chosen[0]] * 3
@@ -250,12 +262,13 @@ def _write_preview(composite: Path, preview: Path, layers: Sequence[str], scale:
         )
     absent = (counts == LAYER_NODATA).any(axis=0)
     values = counts.astype(np.float32) * scale
-    picture = np.full((3, *shape), 255, np.uint8)
+    picture = np.empty((3, *shape), np.uint8)
+    picture[:] = np.array(_ABSENT, np.uint8)[:, None, None]
     if not absent.all():
         for k, band in enumerate(chosen):
             low, high = _stretch(values[k][~absent], layers[band], joint=values[:, ~absent])
             shown = np.clip((values[k] - low) / max(1e-6, high - low), 0, 1) ** _GAMMA * 235
-            picture[k] = np.where(absent, 255, shown.astype(np.uint8))
+            picture[k] = np.where(absent, _ABSENT[k], shown.astype(np.uint8))
     Image.fromarray(picture.transpose(1, 2, 0)).save(preview, optimize=True)
 
 

@@ -109,7 +109,9 @@ def measure_coverage(
             # An area smaller than a pixel may have no pixel's centre in it.
             pixels, observed = _count(score, near, all_touched=True)
     observed_ha = inside_ha * observed / pixels if pixels else 0.0
-    return Coverage(area_ha=wanted_ha, not_observed_ha=max(0.0, wanted_ha - observed_ha))
+    missing_ha = wanted_ha - observed_ha
+    # Less than a billionth is what sums of floating-point numbers differ by.
+    return Coverage(wanted_ha, missing_ha if missing_ha > 1e-9 * wanted_ha else 0.0)
 
 
 def _geodesic_ha(lonlat: BaseGeometry) -> float:

@@ -14,7 +14,15 @@ from pathlib import Path
 import pyogrio
 from rasterio.errors import RasterioError
 
-from sluice.app.products.layout import CATALOGUE, EVERYTHING, FAILED_RUN, ITEM, RUN, WORK_FOLDER
+from sluice.app.products.layout import (
+    CATALOGUE,
+    EVERYTHING,
+    FAILED_RUN,
+    ITEM,
+    OVERVIEW,
+    RUN,
+    WORK_FOLDER,
+)
 from sluice.base.errors import ConfigError, RunFailed
 
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -60,17 +68,27 @@ def open_output(out_dir: Path, *, overwrite: bool = False) -> Path:
     return work
 
 
-def check_output(out_dir: Path, *, overwrite: bool = False) -> None:
+def check_output(out_dir: Path, *, overwrite: bool = False, command: str = "") -> None:
     """Refuse a folder that a run may not write to, as far as that shows without writing.
 
     Args:
         out_dir: Output folder; may be missing.
         overwrite: Whether a finished output may be replaced.
+        command: That writes; what another one left is never replaced.
 
     Raises:
         ConfigError: It holds a finished output, or other people's files, or is no folder.
     """
     with telling_disk_errors(out_dir):
+        if command and out_dir.is_dir() and holds_finished(out_dir):
+            record = json.loads((out_dir / RUN).read_bytes())
+            other = record.get("parameters", {}).get("command", command)
+            if other != command:
+                raise ConfigError(
+                    f"{out_dir}: holds the output of `sluice {other}`, which --overwrite would "
+                    "remove; give --out another folder",
+                    href=str(out_dir),
+                )
         if out_dir.is_dir():
             _refuse_what_is_not_ours(out_dir, overwrite=overwrite)
         elif out_dir.exists():
@@ -87,6 +105,12 @@ def _refuse_what_is_not_ours(out_dir: Path, *, overwrite: bool) -> None:
             )
     elif not (out_dir / WORK_FOLDER).is_dir():
         foreign = sorted(path.name for path in out_dir.iterdir() if not path.name.startswith("."))
+        if OVERVIEW in foreign:
+            raise ConfigError(
+                f"{out_dir}: holds the results of a command that made several; "
+                "give --out a new or an empty folder",
+                href=str(out_dir),
+            )
         if foreign:
             raise ConfigError(
                 f"{out_dir}: holds files that Sluice did not write ({foreign[0]}, "

@@ -10,7 +10,7 @@ from typing import Any
 
 from sluice.base.sensors import Sensor
 from sluice.imagery.names import SKY_LAYERS, band_in_name, find_band, sky_layer_in_name
-from sluice.imagery.stac.facts import Item
+from sluice.imagery.stac.facts import Item, number_of
 from sluice.imagery.stac.presets import Holding
 
 _NOT_DATA = frozenset({"thumbnail", "overview", "visual", "metadata", "tiles"})
@@ -105,13 +105,12 @@ def media_kind(asset: Mapping[str, Any]) -> str | None:
 def resolution_m(asset: Mapping[str, Any]) -> float:
     """Pixel side as the item states it, infinite where it does not."""
     transform = asset.get("proj:transform")
-    if isinstance(transform, Sequence) and len(transform) >= 6:
-        return abs(float(transform[0]))
-    for band in _entries(asset, "raster:bands"):
-        if band.get("spatial_resolution"):
-            return float(band["spatial_resolution"])
-    gsd = asset.get("raster:spatial_resolution") or asset.get("gsd")
-    return float(gsd) if isinstance(gsd, int | float) else math.inf
+    stated: list[Any] = []
+    if isinstance(transform, Sequence) and not isinstance(transform, str) and len(transform) >= 6:
+        stated.append(transform[0])
+    stated += [band.get("spatial_resolution") for band in _entries(asset, "raster:bands")]
+    stated += [asset.get("raster:spatial_resolution"), asset.get("gsd")]
+    return next((abs(side) for value in stated if (side := number_of(value))), math.inf)
 
 
 def _listed(table: Mapping[str, Sequence[str]], assets: Mapping[str, Any]) -> dict[str, BandPlace]:
@@ -202,21 +201,25 @@ def _pixels(asset: Mapping[str, Any], position: int) -> PixelFacts:
                     return source[name]
         return None
 
+    data_type = str(first("data_type") or "") or None
     return PixelFacts(
-        data_type=str(first("data_type") or "") or None,
-        nodata=_number(first("nodata")),
-        scale=_number(first("raster:scale", "scale")),
-        offset=_number(first("raster:offset", "offset")),
+        data_type=data_type,
+        nodata=_nodata(first("nodata"), data_type),
+        scale=number_of(first("raster:scale", "scale")),
+        offset=number_of(first("raster:offset", "offset")),
         unit=str(first("unit") or "") or None,
     )
 
 
-def _number(value: Any) -> float | None:
-    # `nan` and `inf` are texts in JSON.
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
+def _nodata(value: Any, data_type: str | None) -> float | None:
+    # NaN marks floating-point pixels that are absent; integers never are NaN, so there it is
+    # what a writer put where it knew none. `nan` and `inf` are texts in JSON.
+    if (data_type or "").startswith("float") and isinstance(value, float | str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return number_of(value)
 
 
 def _entries(asset: Mapping[str, Any], field: str) -> list[Mapping[str, Any]]:

@@ -16,6 +16,7 @@ from sluice.imagery.remote import RemoteAccess, is_address, public_address, with
 from sluice.imagery.stac.hrefs import suffix_of
 from sluice.imagery.stac.items import Reading
 from sluice.imagery.stac.presets import PRESETS, Holding, Preset, holding_for, preset_at
+from sluice.imagery.stac.radiometry import refuse_senseless
 from sluice.imagery.stac.search import StacApi
 from sluice.imagery.stac.static import StaticCatalogue, read_json
 from sluice.imagery.stac.web import Patience, open_io
@@ -48,12 +49,14 @@ def open_catalogue(
 
     Raises:
         ConfigError: No such preset or file, the sensor is unknown or not there, the radar images
-            are not terrain-corrected, or the address is none of STAC.
+            are not terrain-corrected, the address is none of STAC, or a flag makes no sense.
         AuthError: The files cannot be read with this access.
         ItemNotFound, AuthError, RateLimited, SourceUnavailable: The address could not be read.
     """
     chosen = find_sensor(sensor)
     _refuse_uncorrected(sensor, collection)
+    # Before anything is searched, and where nothing is found as well.
+    refuse_senseless(stated or Stated())
     patience = patience or Patience()
     preset = PRESETS.get(source) or (preset_at(source) if is_address(source) else None)
     holding = _holding(preset, sensor, collection) if preset else None

@@ -8,6 +8,7 @@ several names.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -84,8 +85,28 @@ def as_datetime(value: object) -> dt.datetime | None:
 
 def cloud_cover(item: Item) -> float | None:
     """Percent of the scene."""
-    value = properties_of(item).get("eo:cloud_cover")
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return finite(properties_of(item).get("eo:cloud_cover"))
+
+
+def finite(value: object) -> float | None:
+    """A number, else None: NaN, which Python writes into JSON where there is none, says nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        # JSON's integers may have hundreds of digits.
+        return None
+
+
+def number_of(value: object) -> float | None:
+    """A finite number, also one written as text."""
+    if not isinstance(value, str):
+        return finite(value)
+    try:
+        return finite(float(value))
+    except ValueError:
+        return None
 
 
 def orbit_state(item: Item) -> str | None:

@@ -10,7 +10,7 @@ from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from pyproj.exceptions import CRSError
 
-from sluice.imagery.stac.facts import Item, properties_of
+from sluice.imagery.stac.facts import Item, finite, number_of, properties_of
 
 _LARGEST_SIDE_PX = 1_000_000
 
@@ -51,9 +51,12 @@ def grid_of(item: Item, asset: Mapping[str, Any]) -> GeoBox | None:
 
 def _crs(places: Sequence[Mapping[str, Any]]) -> CRS | None:
     for place in places:
-        code = place.get("proj:code") or place.get("proj:epsg")
-        text = f"EPSG:{code}" if isinstance(code, int) else code
-        for value in (text, place.get("proj:wkt2"), place.get("proj:projjson")):
+        for name in ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson"):
+            value = place.get(name)
+            if isinstance(value, int | float):
+                # Tables with gaps keep codes as floating point.
+                code = finite(value)
+                value = f"EPSG:{code:.0f}" if code else None
             if value:
                 try:
                     return CRS(value)
@@ -68,8 +71,8 @@ def _numbers(
     for place in places:
         value = place.get(name)
         if isinstance(value, Sequence) and not isinstance(value, str) and len(value) in lengths:
-            try:
-                return [float(number) for number in value]
-            except (TypeError, ValueError):
-                return None
+            numbers = [number_of(number) for number in value]
+            stated = [number for number in numbers if number is not None]
+            # Not the item's own for the asset's: the asset may differ, as it states one.
+            return stated if len(stated) == len(numbers) else None
     return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from shapely import box, make_valid
+from shapely import box, get_coordinates, make_valid
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
@@ -160,8 +160,8 @@ def _asset(
 ) -> Asset | None:
     """A band's file as the item describes it, or as its header does where it must be known."""
     href = resolve(str(place.asset["href"]), base)
-    size = place.asset.get("file:size")
-    size_bytes = int(size) if isinstance(size, int | float) else None
+    size = facts.finite(place.asset.get("file:size"))
+    size_bytes = None if size is None else int(size)
     grid = grid_of(item, place.asset)
     if grid is not None:
         pixels = place.pixels
@@ -176,6 +176,7 @@ def _asset(
             has_mask=False,
             access=reading.access if is_address(href) else None,
             size_bytes=size_bytes,
+            is_promised=True,
         )
     if not must:
         return None
@@ -258,14 +259,19 @@ def outline_of(item: Item) -> BaseGeometry | None:
 
 def _drawn_outline(item: Item) -> BaseGeometry | None:
     try:
-        geometry = shape(item["geometry"])
-        if not geometry.is_empty:
+        with np.errstate(invalid="ignore"):
+            geometry = shape(item["geometry"])
+        if not geometry.is_empty and np.isfinite(get_coordinates(geometry)).all():
             return geometry if geometry.is_valid else make_valid(geometry)
     except (KeyError, TypeError, ValueError, AttributeError, ShapelyError):
         pass
     bbox = item.get("bbox")
     if not isinstance(bbox, list | tuple) or len(bbox) not in {4, 6}:
         return None
-    west, south, east, north = (float(bbox[k]) for k in (0, 1, len(bbox) // 2, len(bbox) // 2 + 1))
+    sides = [facts.finite(bbox[k]) for k in (0, 1, len(bbox) // 2, len(bbox) // 2 + 1)]
+    numbers = [side for side in sides if side is not None]
+    if len(numbers) < len(sides):
+        return None
+    west, south, east, north = numbers
     # By GeoJSON's rule a box across 180 degrees has its west east of its east.
     return box(west, south, east, north) if west <= east else None

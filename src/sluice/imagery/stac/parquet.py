@@ -10,6 +10,7 @@ Source:
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,32 @@ def read_parquet_items(
         ConfigError: Not a stac-geoparquet file, or the server sends no parts.
         APIError, RequestException: The server's refusal, to be translated.
     """
+    with _opened(href, patience) as table:
+        for batch in table.iter_batches(batch_size=_ROWS):
+            near = batch.filter(_mask(batch, area, period))
+            yield from (_item(row) for row in near.to_pylist())
+
+
+def collections_of(href: str, patience: Patience) -> set[str]:
+    """Names of all collections that a file's items are of, wherever and whenever.
+
+    Raises:
+        As `read_parquet_items`.
+    """
+    with _opened(href, patience) as table:
+        if "collection" not in table.schema_arrow.names:
+            return set()
+        batches = table.iter_batches(columns=["collection"])
+        return {
+            str(name)
+            for batch in batches
+            for name in pc.unique(batch.column(0)).to_pylist()
+            if name is not None
+        }
+
+
+@contextlib.contextmanager
+def _opened(href: str, patience: Patience) -> Iterator[Any]:
     place = public_address(href)
     session = open_io(patience) if is_remote(href) else None
     try:
@@ -82,9 +109,7 @@ def read_parquet_items(
                 f"{', '.join(sorted(_NEEDED - names))}",
                 href=place,
             )
-        for batch in table.iter_batches(batch_size=_ROWS):
-            near = batch.filter(_mask(batch, area, period))
-            yield from (_item(row) for row in near.to_pylist())
+        yield table
     finally:
         if session:
             session.session.close()

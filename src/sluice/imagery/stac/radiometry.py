@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from sluice.base.errors import ConfigError
 from sluice.base.records import Scene
 from sluice.base.sensors import Sensor
 from sluice.imagery.assets import Asset
@@ -22,6 +24,7 @@ from sluice.imagery.stac.facts import Item
 from sluice.imagery.stac.refusals import Refused
 
 _ADVICE = "give --scale and --offset"
+_USUAL = f"--scale {S2_SCALE:g} and --offset 0 or -0.1"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,9 @@ def radiometry_of(
 
     Raises:
         Refused: Nobody says it, or it makes no sense.
+        ConfigError: A flag makes no sense.
     """
+    refuse_senseless(stated)
     if stated.scale is not None and stated.offset is not None:
         return Radiometry(stated.scale, stated.offset, "flags")
     if sensor.quantity == "backscatter_db":
@@ -64,6 +69,21 @@ def radiometry_of(
     if sensor.id in {"s2-l1c", "s2-l2a"} and not _is_float(places):
         return _sentinel_2(item, places, sensor, stated)
     return _as_stated(places, stated)
+
+
+def refuse_senseless(stated: Stated) -> None:
+    """Refuse flags that would turn any counts into nonsense.
+
+    Raises:
+        ConfigError: The scale is not above 0, or a number is infinite or none.
+    """
+    for name, value in (("--scale", stated.scale), ("--offset", stated.offset)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{name} {value:g} is no number; for counts to 10000 give {_USUAL}")
+    if stated.scale is None or stated.scale > 0:
+        return
+    effect = "makes all values equal" if stated.scale == 0 else "turns bright into dark"
+    raise ConfigError(f"--scale {stated.scale:g} {effect}; for counts to 10000 give {S2_SCALE:g}")
 
 
 def _sentinel_2(
@@ -116,6 +136,8 @@ def _as_stated(places: dict[str, BandPlace], stated: Stated) -> Radiometry:
             "neither the item nor its assets say how counts become reflectance; "
             f"{_ADVICE} (counts of reflectance x 10000: {S2_SCALE:g} and 0)"
         )
+    if scale <= 0:
+        raise Refused(f"it states a scale of {scale:g}, which makes no sense; {_ADVICE}")
     return Radiometry(scale, offset, source)
 
 

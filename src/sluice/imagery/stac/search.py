@@ -19,7 +19,7 @@ from sluice.imagery.stac.facts import Item, self_href
 from sluice.imagery.stac.hrefs import base_of
 from sluice.imagery.stac.items import Reading
 from sluice.imagery.stac.presets import choose_collection
-from sluice.imagery.stac.sift import boxes_of, for_bands, sift, simplified
+from sluice.imagery.stac.sift import boxes_of, for_bands, no_such_collection, sift, simplified
 from sluice.imagery.stac.web import Patience, named_errors, open_io, quietly, status_of
 
 PAGE_ITEMS = 100
@@ -133,9 +133,6 @@ class StacApi:
         """Nothing found: tell a collection that is empty there from one that does not exist."""
         if client.get_collection(collection) is not None:
             return
-        names = sorted(one.id for one in client.get_collections())
-        shown = ", ".join(names[:20]) or "none"
-        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        raise ConfigError(
-            f"{self.place}: has no collection {collection}; it has: {shown}{more}", href=self.place
+        raise no_such_collection(
+            self.place, collection, (one.id for one in client.get_collections())
         )

@@ -28,6 +28,7 @@ from sluice.imagery.stac.processings import newest_processings
 _READERS = 8
 _MOST_VERTICES = 200
 """Servers limit the length of a request, and search by boxes first."""
+_MOST_NAMES = 20
 _FIRST_TOLERANCE = 0.005
 _LAST_TOLERANCE = 2.0
 _WORLD = (-180.0, -90.0, 180.0, 90.0)
@@ -96,6 +97,22 @@ def sift(
 def for_bands(reading: Reading, bands: Sequence[str]) -> Reading:
     """The reading of a search that needs these bands."""
     return replace(reading, bands=tuple(bands))
+
+
+def no_such_collection(place: str, collection: str, names: Iterable[str]) -> ConfigError:
+    """The error of a collection that is not there.
+
+    Args:
+        place: Address of the catalogue, without secrets.
+        collection: As the user named it.
+        names: Those that are there.
+    """
+    known = sorted(set(names))
+    shown = ", ".join(known[:_MOST_NAMES]) or "none"
+    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    return ConfigError(
+        f"{place}: has no collection {collection}; it has: {shown}{more}", href=place
+    )
 
 
 def simplified(area: BaseGeometry) -> BaseGeometry:

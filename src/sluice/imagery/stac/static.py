@@ -20,11 +20,11 @@ from sluice.base.periods import Period
 from sluice.base.records import LeftOut
 from sluice.imagery.catalogue import Found
 from sluice.imagery.stac import facts
-from sluice.imagery.stac.hrefs import base_of, is_remote, resolve, shown
+from sluice.imagery.stac.hrefs import base_of, is_remote, resolve, shown, suffix_of
 from sluice.imagery.stac.items import Reading
-from sluice.imagery.stac.parquet import read_parquet_items
+from sluice.imagery.stac.parquet import collections_of, read_parquet_items
 from sluice.imagery.stac.refusals import Refused
-from sluice.imagery.stac.sift import for_bands, sift
+from sluice.imagery.stac.sift import for_bands, no_such_collection, sift
 from sluice.imagery.stac.web import Patience, named_errors, open_io
 
 MOST_FILES = 20_000
@@ -56,17 +56,20 @@ class StaticCatalogue:
         Raises:
             ItemNotFound, AuthError, RateLimited, SourceUnavailable: The catalogue itself is not
                 to be had; of its parts that are not, the names are told.
-            ConfigError: It is no STAC, or has too many files.
+            ConfigError: It is no STAC, has too many files, or has no such collection.
         """
         reading = for_bands(self.reading, bands)
-        if self.href.lower().split("?")[0].endswith((".parquet", ".geoparquet")):
+        if self._is_table:
             with named_errors(self.href):
                 items = list(read_parquet_items(self.href, area, period, self.patience))
-            walk = _Walk(tuple(_each_with_base(items, self.href)), ())
+            walk = _Walk(tuple(_each_with_base(items, self.href)), (), frozenset())
         else:
             walk = _Walker(self.href, area, period, self.patience, self.collection).walk()
+        wanted = [pair for pair in walk.items if self._is_wanted(pair[0])]
+        if not wanted:
+            self._refuse_unknown(walk)
         found = sift(
-            (pair for pair in walk.items if self._is_wanted(pair[0])),
+            wanted,
             reading,
             area,
             period,
@@ -78,6 +81,32 @@ class StaticCatalogue:
     def _is_wanted(self, item: facts.Item) -> bool:
         return self.collection is None or item.get("collection") == self.collection
 
+    def _refuse_unknown(self, walk: _Walk) -> None:
+        """Nothing found: tell a collection that has nothing here from one that does not exist."""
+        if self.collection is None:
+            return
+        names = {str(item["collection"]) for item, _ in walk.items if item.get("collection")}
+        names |= walk.collections
+        if self._is_table:
+            # Rows of other places and times were not read.
+            with named_errors(self.href):
+                names |= collections_of(self.href, self.patience)
+        if self.collection in names:
+            return
+        err = no_such_collection(shown(self.href), self.collection, names)
+        if walk.left_out:
+            first = walk.left_out[0]
+            raise ConfigError(
+                f"{err}; parts of it that could not be read: {len(walk.left_out)}, the first "
+                f"{first.href}: {first.reason}",
+                href=shown(self.href),
+            )
+        raise err
+
+    @property
+    def _is_table(self) -> bool:
+        return suffix_of(self.href) in {".parquet", ".geoparquet"}
+
 
 @dataclass(frozen=True)
 class _Walk:
@@ -85,6 +114,8 @@ class _Walk:
     """With what each one's relative addresses are meant against."""
     left_out: tuple[LeftOut, ...]
     """Files that could not be read."""
+    collections: frozenset[str]
+    """Names of those met, whether or not they were looked into."""
 
 
 @dataclass
@@ -99,6 +130,7 @@ class _Walker:
     _items: list[tuple[facts.Item, str]] = field(default_factory=list)
     _left_out: list[LeftOut] = field(default_factory=list)
     _visited: set[str] = field(default_factory=set)
+    _collections: set[str] = field(default_factory=set)
 
     def walk(self) -> _Walk:
         io = open_io(self.patience)
@@ -121,7 +153,7 @@ class _Walker:
                             queue.extend(self._open_child(content, href))
         finally:
             io.session.close()
-        return _Walk(tuple(self._items), tuple(self._left_out))
+        return _Walk(tuple(self._items), tuple(self._left_out), frozenset(self._collections))
 
     def _open_child(self, content: Any, href: str) -> Iterator[str]:
         try:
@@ -144,6 +176,9 @@ class _Walker:
                 f"{shown(href)}: is no STAC catalogue, collection, item or list of items",
                 href=shown(href),
             )
+        # Those of STAC before 1.0 state no type, and have extents.
+        if content.get("id") and (kind == "Collection" or (kind is None and "extent" in content)):
+            self._collections.add(str(content["id"]))
         if kind == "Collection" and not self._may_hold(content):
             return
         for link in content.get("links") or ():
@@ -233,7 +268,11 @@ def _covers_place(spatial: Any, area: BaseGeometry) -> bool:
         if not isinstance(bbox, list) or len(bbox) not in {4, 6}:
             return True
         half = len(bbox) // 2
-        west, south, east, north = bbox[0], bbox[1], bbox[half], bbox[half + 1]
+        sides = [facts.finite(bbox[k]) for k in (0, 1, half, half + 1)]
+        numbers = [side for side in sides if side is not None]
+        if len(numbers) < len(sides):
+            return True
+        west, south, east, north = numbers
         if west > east or shapely.box(west, south, east, north).intersects(area):
             return True
     return False

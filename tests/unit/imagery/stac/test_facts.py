@@ -141,6 +141,8 @@ def test_moments(value: object, moment: dt.datetime | None) -> None:
     assert facts.as_datetime(value) == moment
 
 
-@pytest.mark.parametrize("value", [None, "12", True, {}])
+@pytest.mark.parametrize(
+    "value", [None, "12", True, {}, float("nan"), float("inf"), -float("inf"), 10**400]
+)
 def test_clouds_that_are_no_number(value: Any) -> None:
     assert facts.cloud_cover(item(**{"eo:cloud_cover": value})) is None

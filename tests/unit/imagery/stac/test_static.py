@@ -101,6 +101,28 @@ def test_one_collection_of_a_catalogue(linked: Path) -> None:
     assert len(find(linked.parent / "a" / "two.json").files) == 1
 
 
+def test_a_collection_that_is_not_there(linked: Path) -> None:
+    there = r"catalog\.json: has no collection nope; it has: old, sentinel-2-c1-l2a$"
+    with pytest.raises(ConfigError, match=there):
+        find(linked, collection="nope")
+    with pytest.raises(ConfigError, match=r"it has: sentinel-2-c1-l2a$"):
+        find(linked.parent / "a" / "collection.json", collection="old")
+    # One that is there and has nothing of the period.
+    empty = find(linked, period=parse_span("2015", "2015"), collection="sentinel-2-c1-l2a")
+    assert empty == Found((), ())
+    (linked.parent / "b" / "collection.json").unlink()
+    with pytest.raises(ConfigError, match=r"it has: sentinel-2-c1-l2a; parts .* 1, the first .*b"):
+        find(linked, collection="old")
+
+
+def test_an_extent_of_no_numbers_hides_nothing(linked: Path) -> None:
+    path = linked.parent / "a" / "collection.json"
+    content = json.loads(path.read_text())
+    content["extent"]["spatial"]["bbox"] = [[float("nan")] * 4]
+    write(path, content)
+    assert len(find(linked).files) == 2
+
+
 def test_parts_that_are_not_to_be_had(linked: Path) -> None:
     (linked.parent / "a" / "two.json").unlink()
     (linked.parent / "a" / "one" / "item.json").write_text("{no json")
@@ -179,6 +201,29 @@ def test_a_list_of_items(tmp_path: Path) -> None:
     assert len(find(source, "s1").files) == 1
     with pytest.raises(ConfigError, match="holds no s2-l1c, only s1, s2-l2a"):
         find(source, "s2-l1c")
+
+
+def test_a_collection_that_no_item_is_of(tmp_path: Path) -> None:
+    far = si.moved(si.earth_search_c1(), 10, 10) | {"collection": "far"}
+    features = [si.earth_search_c1(), far]
+    source = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": features})
+    assert len(find(source, collection="sentinel-2-c1-l2a").files) == 1
+    assert find(source, collection="far") == Found((), ())
+    with pytest.raises(ConfigError, match=r"no collection nope; it has: far, sentinel-2-c1-l2a$"):
+        find(source, collection="nope")
+    nameless = [si.earth_search_c1() | {"collection": None}]
+    source = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": nameless})
+    with pytest.raises(ConfigError, match=r"no collection nope; it has: none$"):
+        find(source, collection="nope")
+
+
+def test_clouds_that_are_no_number(tmp_path: Path) -> None:
+    # Python's own JSON has NaN, and reads it.
+    item = si.earth_search_c1(**{"eo:cloud_cover": float("nan")})
+    source = write(tmp_path / "items.json", {"type": "FeatureCollection", "features": [item]})
+    assert "NaN" in source.read_text()
+    (files,) = find(source, max_cloud=20).files
+    assert files.scene.cloud_cover is None
 
 
 def test_items_that_are_none(tmp_path: Path) -> None:
@@ -379,6 +424,17 @@ def _full(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _full(part) for key, part in value.items() if part is not None}
     return [_full(part) for part in value] if isinstance(value, list) else value
+
+
+def test_a_collection_that_no_row_is_of(parquet: Path) -> None:
+    assert len(find(parquet, collection="sentinel-2-c1-l2a").files) == 12
+    # There, and of another year.
+    before = parse_span("2016", "2016")
+    assert find(parquet, period=before, collection="sentinel-2-c1-l2a") == Found((), ())
+    there = r"items\.parquet: has no collection nope; it has: sentinel-2-c1-l2a, sentinel-2-l2a$"
+    for period in (YEAR, before):
+        with pytest.raises(ConfigError, match=there):
+            find(parquet, period=period, collection="nope")
 
 
 def test_only_what_may_fit_becomes_an_item(parquet: Path) -> None:
