@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sluice.base.errors import ConfigError, DataError, SourceError
 from sluice.base.records import LeftOut
 from sluice.imagery.catalogue import Found
-from sluice.imagery.scenes import SceneFiles
+from sluice.imagery.scenes import SceneFiles, with_unique_ids
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def open_each(
             refused.append(_left_out(candidate, same))
         else:
             found[key] = files
-    return Found(tuple(_with_unique_ids(sorted(found.values(), key=_age))), tuple(refused))
+    return Found(tuple(with_unique_ids(sorted(found.values(), key=_age))), tuple(refused))
 
 
 def _left_out(candidate: Candidate, reason: str) -> LeftOut:
@@ -62,18 +62,3 @@ def _left_out(candidate: Candidate, reason: str) -> LeftOut:
 
 def _age(files: SceneFiles) -> tuple[dt.date, str, str]:
     return files.scene.acquired or dt.date.max, files.scene.id, files.scene.href
-
-
-def _with_unique_ids(found: Iterable[SceneFiles]) -> list[SceneFiles]:
-    """Number scenes of one name, as one image may be cut to several places."""
-    counts: dict[str, int] = {}
-    out = []
-    for files in found:
-        name = files.scene.id
-        counts[name] = counts.get(name, 0) + 1
-        if counts[name] > 1:
-            scene = files.scene.model_copy(update={"id": f"{name}-{counts[name]}"})
-            out.append(replace(files, scene=scene))
-        else:
-            out.append(files)
-    return out

@@ -28,7 +28,7 @@ from sluice.imagery.names import (
     sensor_in_name,
 )
 from sluice.imagery.radiometry import Stated, settle_radiometry
-from sluice.imagery.scenes import SceneFiles, SceneImages
+from sluice.imagery.scenes import SceneFiles, SceneImages, with_unique_ids
 
 # Google Earth Engine's COPERNICUS/S2 catalogue: between these dates QA60 is there and empty.
 _QA60_EMPTY_FROM = dt.date(2022, 1, 25)
@@ -70,7 +70,7 @@ def open_local(
     stated = Stated(scale, offset, nodata)
     found = [_open_scene(path, chosen, bands, stated) for path in images]
     found.sort(key=lambda files: (files.scene.acquired or dt.date.max, files.scene.id))
-    return SceneImages(tuple(_with_unique_ids(found)))
+    return SceneImages(tuple(with_unique_ids(found)))
 
 
 def _refuse_repeats(paths: list[Path]) -> None:
@@ -178,18 +178,3 @@ def _fingerprint(files: dict[str, str]) -> str:
     if len(files) == 1:
         return next(iter(files.values()))
     return hashlib.sha256("\n".join(sorted(files.values())).encode()).hexdigest()
-
-
-def _with_unique_ids(found: list[SceneFiles]) -> list[SceneFiles]:
-    """Number scenes of one name, as folders of several products may all be called `R10m`."""
-    counts: dict[str, int] = {}
-    out = []
-    for files in found:
-        name = files.scene.id
-        counts[name] = counts.get(name, 0) + 1
-        if counts[name] > 1:
-            scene = files.scene.model_copy(update={"id": f"{name}-{counts[name]}"})
-            out.append(replace(files, scene=scene))
-        else:
-            out.append(files)
-    return out

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -124,6 +124,21 @@ class SceneImages:
             if files.scene.id == scene.id:
                 return files
         raise ItemNotFound(f"{scene.id}: not among the images opened", item_id=scene.id)
+
+
+def with_unique_ids(found: Iterable[SceneFiles]) -> list[SceneFiles]:
+    """Number scenes of one name: folders of several products may all be called `R10m`."""
+    counts: dict[str, int] = {}
+    out = []
+    for files in found:
+        name = files.scene.id
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            scene = files.scene.model_copy(update={"id": f"{name}-{counts[name]}"})
+            out.append(replace(files, scene=scene))
+        else:
+            out.append(files)
+    return out
 
 
 def _may_meet(source: GeoBox, target: GeoBox) -> bool:
