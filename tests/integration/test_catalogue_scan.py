@@ -15,6 +15,7 @@ import rasterio
 
 from fault_server import Fault
 from scenes import write_toy_model
+from sluice.app import gathering
 from sluice.app.compositing import composite, composite_all
 from sluice.app.config import CompositeConfig, ScanConfig, make_config
 from sluice.app.products.coverage import outline_lonlat
@@ -22,6 +23,7 @@ from sluice.app.workflows import find, scan, scan_all
 from sluice.base.errors import ConfigError, NoValidData, RunFailed, SourceUnavailable
 from sluice.phantom.catalogue import write_catalogue
 from sluice.phantom.series import build_series
+from stac_server import rustac_program, serve_items
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
 SPAN = {"first": "2021-11", "last": "2022-06"}
@@ -380,3 +382,26 @@ def test_another_commands_output_is_never_replaced(catalogue, toy_model, tmp_pat
     with pytest.raises(ConfigError, match="holds the output of `sluice composite`"):
         scan(scan_config(catalogue, toy_model, tmp_path / "out", overwrite=True))
     assert (tmp_path / "out" / "composite.tif").is_file()
+
+
+def test_real_items_are_found_through_an_api(
+    shared_data, toy_model, tmp_path_factory, tmp_path, monkeypatch
+) -> None:
+    """Thirteen of Planetary Computer's, over the Congo; their files are out of reach here."""
+    if rustac_program() is None:
+        pytest.skip("rustac is not installed: no STAC API to talk to")
+    path = shared_data / "stac-items-s2-drc" / "site2-2020_jun_jul-35MNM.geojson"
+    items = json.loads(path.read_text())["features"]
+    monkeypatch.setattr(gathering, "measure_line", lambda _: None)
+    settings = {"area": "27.20,-7.60,27.30,-7.50", "sensor": "s2-l2a", "model": str(toy_model)}
+    with serve_items(items, tmp_path_factory.mktemp("real")) as api:
+        span = {"source": api, "first": "2020-06", "last": "2020-07", "out": tmp_path / "out"}
+        (findings,) = find(make_config(ScanConfig, **settings, **span))
+        assert (findings.scenes, findings.left_out) == (13, 0)
+        assert str(findings.first) == "2020-06-01"
+        assert findings.cloud_cover_median == pytest.approx(1.0, abs=0.1)
+        (july,) = find(make_config(ScanConfig, **settings, **span | {"first": "2020-07-10"}))
+        assert july.scenes == 5
+        clear = span | {"max_cloud": 5}
+        (few,) = find(make_config(ScanConfig, **settings, **clear))
+        assert few.scenes == 9
