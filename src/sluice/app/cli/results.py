@@ -11,7 +11,7 @@ import typer
 
 from sluice.app.cli.progress import tile_progress
 from sluice.app.config import ImageryConfig
-from sluice.app.finding import Findings, findings_text
+from sluice.app.finding import Findings, bytes_in_words, findings_text
 from sluice.app.products.layout import OVERVIEW
 from sluice.app.products.overview import JobOutcome
 from sluice.base.errors import RunFailed
@@ -33,7 +33,8 @@ def show_findings(
         typer.echo(findings_text(findings))
     if len(found) > 1:
         total = sum(findings.bytes for findings in found)
-        typer.echo(f"In all: {len(found)} results, at most {total / 1e9:,.1f} GB to download.")
+        size = f", at most {bytes_in_words(total)} to download" if total else ""
+        typer.echo(f"In all: {len(found)} results{size}.")
 
 
 def show_results(
