@@ -16,6 +16,7 @@ from sluice.base.errors import (
     SluiceError,
     SourceUnavailable,
 )
+from sluice.imagery.http_status import error_of_status, is_no_address
 from sluice.imagery.remote import RemoteAccess, hide_secrets, public_address, with_retries
 
 _CHUNK_BYTES = 2**16
@@ -79,33 +80,22 @@ def _refuse_endless(url: str, size: int, deadline: float) -> None:
         raise SourceUnavailable(f"{url}: did not arrive in time; try again later", href=url)
 
 
+_TOLD = {
+    ItemNotFound: "nothing there",
+    AuthError: "refused, though it is public; check whether a proxy stands between",
+    RateLimited: "asks to slow down, also after waiting; try again later",
+    SourceUnavailable: "cannot answer at present; try again later",
+    ConfigError: "refused the request; check the address",
+}
+
+
 def _of_status(status: int, url: str) -> SluiceError:
-    if status in {404, 410}:
-        return ItemNotFound(f"{url}: nothing there (HTTP {status})", href=url)
-    if status in {401, 403, 407}:
-        return AuthError(
-            f"{url}: refused (HTTP {status}), though it is public; check whether a proxy stands "
-            "between",
-            href=url,
-        )
-    if status == 429:
-        return RateLimited(
-            f"{url}: asks to slow down (HTTP 429), also after waiting; try again later", href=url
-        )
-    if status >= 500 or status == 408:
-        return SourceUnavailable(
-            f"{url}: cannot answer at present (HTTP {status}); try again later", href=url
-        )
-    return ConfigError(f"{url}: refused the request (HTTP {status}); check the address", href=url)
+    kind = error_of_status(status)
+    return kind(f"{url}: {_TOLD[kind]} (HTTP {status})", href=url)
 
 
 def _of_fault(err: requests.RequestException, said: str, url: str) -> SluiceError:
-    wrong = (
-        requests.exceptions.MissingSchema,
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.InvalidURL,
-    )
-    if isinstance(err, wrong):
+    if is_no_address(err):
         return ConfigError(f"{url}: is no address; give http:// or https://", href=url)
     return SourceUnavailable(
         f"{url}: no answer, or it broke off ({type(err).__name__}: {said}); check the connection, "

@@ -33,6 +33,7 @@ from sluice.base.errors import (
     is_retryable,
 )
 from sluice.imagery.credentials import AZURE_BLOBS, advice_for
+from sluice.imagery.http_status import error_of_status
 from sluice.imagery.raster_header import RasterHeader, read_header
 from sluice.imagery.signing import signer_for
 
@@ -192,15 +193,16 @@ def translate(err: BaseException, href: str, access: RemoteAccess) -> SourceErro
 
 def _judge(said: str, status: int | None, host: str) -> tuple[type[SourceError], str]:
     words = said.lower()
-    if status in {404, 410} or _S3_NOT_THERE.search(words):
+    kind = None if status is None else error_of_status(status)
+    if kind is ItemNotFound or _S3_NOT_THERE.search(words):
         return ItemNotFound, "is not there any more; leave it out, or search again"
     # Azure says 409 where a container is not public.
-    refused = status in {401, 403} or (status == 409 and host.endswith(AZURE_BLOBS))
+    refused = kind is AuthError or (status == 409 and host.endswith(AZURE_BLOBS))
     if refused or ("aws" in words and _S3_REFUSED.search(words)):
         return AuthError, "the source refuses to hand it out"
-    if status == 429 or _S3_TOO_FAST.search(words):
+    if kind is RateLimited or _S3_TOO_FAST.search(words):
         return RateLimited, "the source asks to slow down; try again later, or with fewer workers"
-    if status == 408 or (status is not None and status >= 500) or "awserror" in words:
+    if kind is SourceUnavailable or "awserror" in words:
         return SourceUnavailable, "the source cannot answer at present; try again later"
     if status is None and _NO_ANSWER.search(words):
         return SourceUnavailable, "no answer, or it broke off; check the network, or try later"

@@ -23,9 +23,17 @@ from sluice.base.errors import (
     SluiceError,
     SourceUnavailable,
 )
+from sluice.imagery.http_status import PASSING, error_of_status, is_no_address
 from sluice.imagery.remote import hide_secrets, public_address
 
-_PASSING = (408, 429, 500, 502, 503, 504)
+_TOLD = {
+    ItemNotFound: "nothing there {http}; check the address and --collection",
+    AuthError: "refused {http}; the catalogue wants credentials, or refuses yours",
+    RateLimited: "asks to slow down {http}, also after waiting; try again later, or a smaller area "
+    "or period",
+    SourceUnavailable: "cannot answer at present {http}; try again later",
+    ConfigError: "refused the request {http}",
+}
 _SNIPPET = 120
 
 
@@ -49,7 +57,7 @@ def open_io(patience: Patience) -> StacApiIO:
         total=patience.retries,
         backoff_factor=patience.backoff_s,
         backoff_max=patience.longest_wait_s,
-        status_forcelist=_PASSING,
+        status_forcelist=PASSING,
         # A search is sent by POST and changes nothing.
         allowed_methods=None,
         # The last answer is given back, with its status.
@@ -130,37 +138,12 @@ def _of_status(err: APIError, said: str, where: str) -> SluiceError:
         # pystac-client raises this while it handles what happened.
         return _of_fault(err.__context__ or err, said, where)
     said = f": {_short(said)}" if said and "<" not in said[:20] else ""
-    if status in {401, 403, 407}:
-        return AuthError(
-            f"{where}: refused (HTTP {status}){said}; the catalogue wants credentials, or refuses "
-            "yours",
-            href=where,
-        )
-    if status == 429:
-        return RateLimited(
-            f"{where}: asks to slow down (HTTP 429), also after waiting; try again later, or a "
-            "smaller area or period",
-            href=where,
-        )
-    if status in {404, 410}:
-        return ItemNotFound(
-            f"{where}: nothing there (HTTP {status}); check the address and --collection",
-            href=where,
-        )
-    if status >= 500 or status in _PASSING:
-        return SourceUnavailable(
-            f"{where}: cannot answer at present (HTTP {status}){said}; try again later", href=where
-        )
-    return ConfigError(f"{where}: refused the request (HTTP {status}){said}", href=where)
+    kind = error_of_status(status)
+    return kind(f"{where}: {_TOLD[kind].format(http=f'(HTTP {status}){said}')}", href=where)
 
 
 def _of_fault(err: BaseException, said: str, where: str) -> SluiceError:
-    wrong = (
-        requests.exceptions.MissingSchema,
-        requests.exceptions.InvalidSchema,
-        requests.exceptions.InvalidURL,
-    )
-    if isinstance(err, wrong):
+    if is_no_address(err):
         return ConfigError(f"{where}: is no address; give http:// or https://", href=where)
     if isinstance(err, ValueError) and not isinstance(err, requests.RequestException):
         return _no_stac(err, said, where)
