@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sluice.base.arrays import ArrayHW, BoolHW
-from sluice.base.errors import ConfigError, ShapeMismatch
+from sluice.base.errors import ConfigError
 
 SCL_CLEAR = (2, 4, 5, 6, 7, 11)
 """Dark area, vegetation, bare, water, unclassified, snow.
@@ -136,16 +135,3 @@ def grow(flagged: BoolHW, radius_px: int) -> BoolHW:
                 grown[row:] |= widened[: max(len(widened) - row, 0)]
                 grown[: max(len(grown) - row, 0)] |= widened[row:]
     return grown
-
-
-def join_clear(clear_hw: Sequence[BoolHW]) -> BoolHW:
-    """Clear where all of several masks of one scene say so.
-
-    Raises:
-        ShapeMismatch: They differ in shape, or there are none.
-    """
-    shapes = {mask.shape for mask in clear_hw}
-    if len(shapes) != 1:
-        raise ShapeMismatch(f"masks of one scene need one shape, got {sorted(shapes)}")
-    joined: BoolHW = np.logical_and.reduce(list(clear_hw))
-    return joined

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from sluice.base.errors import ConfigError, ShapeMismatch
-from sluice.composite.clear import clear_sky, grow, join_clear, sort_sky
+from sluice.base.errors import ConfigError
+from sluice.composite.clear import clear_sky, grow, sort_sky
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,3 @@ def test_growth_equals_a_dilation_with_a_disk(flagged: np.ndarray, radius: int) 
         grow(flagged, radius), ndimage.binary_dilation(flagged, structure=disk)
     )
     np.testing.assert_array_equal(flagged, before)
-
-
-def test_several_masks_of_one_scene() -> None:
-    one, other = np.array([[True, True, False]]), np.array([[True, False, False]])
-    assert join_clear([one, other])[0].tolist() == [True, False, False]
-    with pytest.raises(ShapeMismatch, match="one shape"):
-        join_clear([one, other[:, :2]])
