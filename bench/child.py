@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sys
 import threading
 import time
@@ -66,3 +67,23 @@ def peak_bytes() -> int:
     import resource  # noqa: PLC0415 - Windows has none
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def print_measured(stages: Stages, work: Callable[[], Mapping[str, Any]]) -> None:
+    """Do the work, and print what it took as one line of JSON.
+
+    Args:
+        stages: What to time within it.
+        work: Gives further figures to print.
+    """
+    began, cpu_began = time.perf_counter(), time.process_time()
+    with timed_stages(stages) as seconds:
+        figures = work()
+    took = {
+        "wall_s": time.perf_counter() - began,
+        "cpu_s": time.process_time() - cpu_began,
+        "stages_s": {stage: sum(by_thread.values()) for stage, by_thread in seconds.items()},
+        "threads": {stage: len(by_thread) for stage, by_thread in seconds.items()},
+        "peak_bytes": peak_bytes(),
+    }
+    print(json.dumps(took | dict(figures)))

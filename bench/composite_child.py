@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
-from bench.child import peak_bytes, timed_stages
+from bench.child import print_measured
 from sluice.app import compositing, gathering, loading
 from sluice.app.config import CompositeConfig, make_config
 from sluice.imagery.scenes import SceneImages
@@ -28,19 +27,12 @@ STAGES = {
 def main() -> None:
     """Compose, and print the figures as one line of JSON."""
     config = make_config(CompositeConfig, **json.loads(sys.argv[1]))
-    began, cpu_began = time.perf_counter(), time.process_time()
     used = {name: stage for name, stage in STAGES.items() if config.guard or name != "guard"}
-    with timed_stages(used) as stages:
-        finished = compositing.composite(config)
-    figures = {
-        "wall_s": time.perf_counter() - began,
-        "cpu_s": time.process_time() - cpu_began,
-        "stages_s": {stage: sum(by_thread.values()) for stage, by_thread in stages.items()},
-        "threads": {stage: len(by_thread) for stage, by_thread in stages.items()},
-        "peak_bytes": peak_bytes(),
-        "area_km2": finished.summary.area_ha / 100,
-    }
-    print(json.dumps(figures))
+
+    def work() -> dict[str, float]:
+        return {"area_km2": compositing.composite(config).summary.area_ha / 100}
+
+    print_measured(used, work)
 
 
 if __name__ == "__main__":

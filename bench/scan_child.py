@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
-from bench.child import peak_bytes, timed_stages
+from bench.child import print_measured
 from sluice.app import gathering, workflows
 from sluice.app.config import ScanConfig, make_config
 from sluice.scan import predict
@@ -27,19 +26,12 @@ STAGES = {
 def main() -> None:
     """Scan, and print the figures as one line of JSON."""
     config = make_config(ScanConfig, **json.loads(sys.argv[1]))
-    began, cpu_began = time.perf_counter(), time.process_time()
-    with timed_stages(STAGES) as stages:
-        finished = workflows.scan(config)
-    figures = {
-        "wall_s": time.perf_counter() - began,
-        "cpu_s": time.process_time() - cpu_began,
-        "stages_s": {stage: sum(by_thread.values()) for stage, by_thread in stages.items()},
-        "threads": {stage: len(by_thread) for stage, by_thread in stages.items()},
-        "peak_bytes": peak_bytes(),
-        "area_km2": finished.summary.area_ha / 100,
-        "sites": finished.summary.sites,
-    }
-    print(json.dumps(figures))
+
+    def work() -> dict[str, float]:
+        summary = workflows.scan(config).summary
+        return {"area_km2": summary.area_ha / 100, "sites": summary.sites}
+
+    print_measured(STAGES, work)
 
 
 if __name__ == "__main__":
