@@ -49,12 +49,7 @@ class StacApi:
         return public_address(self.url)
 
     def find(self, area: BaseGeometry, period: Period, bands: Sequence[str]) -> Found:
-        """Look scenes up; reads no pixels.
-
-        Args:
-            area: In longitude and latitude; within -180 to 180 degrees.
-            period: When they were taken.
-            bands: Common names of the bands that will be read.
+        """See `Catalogue.find`.
 
         Raises:
             AuthError, RateLimited, SourceUnavailable: The API refused, or gave no answer.

@@ -46,12 +46,7 @@ class StaticCatalogue:
     patience: Patience = field(default=Patience())
 
     def find(self, area: BaseGeometry, period: Period, bands: Sequence[str]) -> Found:
-        """Look scenes up; reads no pixels.
-
-        Args:
-            area: In longitude and latitude; within -180 to 180 degrees.
-            period: When they were taken.
-            bands: Common names of the bands that will be read.
+        """See `Catalogue.find`.
 
         Raises:
             ItemNotFound, AuthError, RateLimited, SourceUnavailable: The catalogue itself is not
