@@ -89,10 +89,10 @@ class ImageryConfig(BaseModel):
 
     @property
     def request(self) -> dict[str, Any]:
-        """What the result depends on, as the record of a run tells it: no folder, no secret."""
+        """What the result depends on, as the record of a run tells it: no secret."""
         from sluice.imagery.remote import public_address  # noqa: PLC0415 - as in `access_for`
 
-        how = {"out", "images", "overwrite", "workers", "processes", "tile_px", "cache_gb"}
+        how = {"out", "overwrite", "workers", "processes", "tile_px", "cache_gb"}
         asked = self.model_dump(mode="json", exclude=how | {"failure_budget"})
         if self.source is not None:
             asked["source"] = public_address(self.source)
