@@ -18,7 +18,7 @@ from sluice.app.config import CompositeConfig
 from sluice.app.finding import Findings
 from sluice.app.gathering import Gathered, Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
-from sluice.app.loading import Compositor
+from sluice.app.loading import Compositor, refuse_missing_bands
 from sluice.app.planning import choose_tiles, first_tile, recipe_of
 from sluice.app.products.composite_files import (
     LAYER_NODATA,
@@ -32,13 +32,13 @@ from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
 from sluice.app.within import needed_by
 from sluice.base.arrays import ArrayBHW, ArrayHW
-from sluice.base.errors import BandNotFound, ConfigError, NoValidData, SluiceError
+from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
 from sluice.composite.indices import INDICES, compute_index
 from sluice.imagery.names import find_band
 from sluice.imagery.target_grid import area_grid, scan_grid
 from sluice.scan.composing import LayerTile, LayerTiles, compose_tiles
-from sluice.scan.run import Progress
+from sluice.scan.run import Progress, noting
 
 _DAY_LIMIT = LOOKS_NODATA - 1
 
@@ -141,7 +141,7 @@ class _Maker:
         if config.source is not None:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands)
-        _refuse_missing(gathered, self.bands)
+        refuse_missing_bands(gathered.scenes, self.bands, wanted_by="--layers")
         if job.area is not None and job.period is not None:
             geobox = area_grid(job.area, config.gsd_m)
         else:
@@ -170,11 +170,7 @@ class _Maker:
                 first=first_tile(gathered.images, geobox, tile_px),
             )
         outcomes: list[TileOutcome] = []
-
-        def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
-            outcomes.append(outcome)
-            if progress is not None:
-                progress(outcome, done=done, total=total, resumed=resumed)
+        note = noting(outcomes, progress)
 
         def record() -> ImageryRun:
             return _record(config, job, gathered, grid_record(geobox), outcomes, started=started)
@@ -219,15 +215,6 @@ def _bands_of(layers: Sequence[str]) -> tuple[str, ...]:
     """The bands to read for some layers, each once."""
     needed = [INDICES[layer].bands if layer in INDICES else (layer,) for layer in layers]
     return tuple(dict.fromkeys(band for bands in needed for band in bands))
-
-
-def _refuse_missing(gathered: Gathered, bands: Sequence[str]) -> None:
-    for scene in gathered.scenes:
-        missing = [band for band in bands if band not in scene.bands]
-        if missing:
-            raise BandNotFound.from_missing_and_available(
-                missing, scene.bands, wanted_by="--layers", href=scene.href
-            )
 
 
 def _refuse_nothing_seen(outcomes: Sequence[TileOutcome]) -> None:

@@ -326,12 +326,7 @@ class CompositeLoader:
             )
         for period, images in self.periods.items():
             bands = [i.band for i in self.inputs if i.period == period]
-            for scene in images.scenes:
-                missing = [band for band in bands if band not in scene.bands]
-                if missing:
-                    raise BandNotFound.from_missing_and_available(
-                        missing, scene.bands, wanted_by=f"model {model_name}", href=scene.href
-                    )
+            refuse_missing_bands(images.scenes, bands, wanted_by=f"model {model_name}")
 
     def __call__(self, geobox: GeoBox) -> Raster:
         """Compose each period, and put its bands in the model's order."""
@@ -375,6 +370,20 @@ def number_looks(scenes: Sequence[Scene]) -> dict[str, int]:
 def _same_pass(one: dt.datetime | None, other: dt.datetime | None) -> bool:
     """Whether two images of a day are of one pass; an orbit takes over an hour and a half."""
     return one is None or other is None or abs(one - other) <= _PASS
+
+
+def refuse_missing_bands(scenes: Sequence[Scene], bands: Sequence[str], *, wanted_by: str) -> None:
+    """Fail early where a scene lacks a band.
+
+    Raises:
+        BandNotFound: It does; the message names both sides.
+    """
+    for scene in scenes:
+        missing = [band for band in bands if band not in scene.bands]
+        if missing:
+            raise BandNotFound.from_missing_and_available(
+                missing, scene.bands, wanted_by=wanted_by, href=scene.href
+            )
 
 
 def radar_method(recipe: Recipe) -> BackscatterMethod:

@@ -40,7 +40,7 @@ from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_processes, run_in_threads
 from sluice.scan.mosaic import write_probability_map, write_score_map
-from sluice.scan.run import Progress, ScanResult, scan_windows
+from sluice.scan.run import Progress, ScanResult, noting, scan_windows
 from sluice.sites.vectorise import vectorise
 
 
@@ -135,14 +135,8 @@ class _Scanner:
         plan = prepare_scan(self.config, job, self.package, gathered)
         work = open_output(job.out, overwrite=self.config.overwrite)
         outcomes: list[TileOutcome] = []
-
-        def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
-            outcomes.append(outcome)
-            if progress is not None:
-                progress(outcome, done=done, total=total, resumed=resumed)
-
         try:
-            return _make_map(plan, work, started, note)
+            return _make_map(plan, work, started, noting(outcomes, progress))
         except SluiceError as err:
             record = _record(plan, outcomes, started)
             write_failed_run(record, err, job.out)

@@ -38,6 +38,22 @@ class Progress(Protocol):
         ...
 
 
+def noting(outcomes: list[TileOutcome], progress: Progress | None) -> Progress:
+    """A progress that keeps each outcome as well: of a run that fails, the record needs them.
+
+    Args:
+        outcomes: Taken in here, in the order in which tiles are finished.
+        progress: Told afterwards.
+    """
+
+    def note(outcome: TileOutcome, *, done: int, total: int, resumed: bool) -> None:
+        outcomes.append(outcome)
+        if progress is not None:
+            progress(outcome, done=done, total=total, resumed=resumed)
+
+    return note
+
+
 @dataclass(frozen=True)
 class ScanResult:
     """All windows, and what became of each tile."""

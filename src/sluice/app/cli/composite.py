@@ -17,7 +17,7 @@ def composite(
         "--layers",
         help="Bands and indices to write: B04, red, swir16, vv, ndvi, ndwi, mndwi, bsi, ndti.",
     ),
-    pixel: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
+    gsd_m: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
     area: str | None = options.AREA,
     first: str | None = options.FROM,
     last: str | None = options.TO,
@@ -26,11 +26,11 @@ def composite(
     collection: str | None = options.COLLECTION,
     sensor: str | None = options.SENSOR,
     max_cloud: float | None = options.MAX_CLOUD,
-    reduce: str = options.REDUCE,
+    method: str = options.REDUCE,
     min_looks: int = options.MIN_LOOKS,
     guard: bool = options.GUARD,
     speckle: bool = options.SPECKLE,
-    cloud_margin: int = options.CLOUD_MARGIN,
+    cloud_margin_px: int = options.CLOUD_MARGIN,
     bands: str | None = options.BANDS,
     scale: float | None = options.SCALE,
     offset: float | None = options.OFFSET,
@@ -47,38 +47,13 @@ def composite(
     Give images from disk, or --source, --area, --from and --to. What was stopped goes on where
     it was when the same command is given again.
     """
+    asked = options.config_values(locals())
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.compositing import composite_all, find_for_composite
     from sluice.app.config import CompositeConfig, make_config
     from sluice.app.products.composite_files import CompositeSummary, composite_text
 
-    config = make_config(
-        CompositeConfig,
-        images=tuple(images or ()),
-        out=out,
-        layers=options.as_names(layers) or (),
-        gsd_m=pixel,
-        area=area,
-        first=first,
-        last=last,
-        every=every,
-        source=source,
-        collection=collection,
-        sensor=sensor,
-        max_cloud=max_cloud,
-        method=reduce,
-        min_looks=min_looks,
-        guard=guard,
-        speckle=speckle,
-        cloud_margin_px=cloud_margin,
-        bands=options.as_names(bands),
-        scale=scale,
-        offset=offset,
-        nodata=nodata,
-        workers=workers,
-        cache_gb=cache_gb,
-        overwrite=overwrite,
-    )
+    config = make_config(CompositeConfig, **asked)
     if dry_run:
         show_findings(find_for_composite, config, as_json=json)
         return

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from sluice.app.config import DEFAULT_CACHE_GB
+
+_OF_THE_TERMINAL = {"dry_run", "json", "quiet"}
+_LISTS = {"bands", "layers"}
 
 IMAGES: Any = typer.Argument(
     None,
@@ -76,6 +80,16 @@ JSON: Any = typer.Option(False, "--json", help="Print the outcome as JSON.")
 QUIET: Any = typer.Option(False, "--quiet", help="No progress bar.")
 
 
-def as_names(text: str | None) -> tuple[str, ...] | None:
-    """Names between commas."""
-    return tuple(part.strip() for part in text.split(",")) if text else None
+def config_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A command's parameters as fields of its configuration, which have the same names.
+
+    Args:
+        parameters: By name; lists of names are texts with commas. What only concerns the
+            terminal is left out.
+    """
+    values = {name: value for name, value in parameters.items() if name not in _OF_THE_TERMINAL}
+    values["images"] = tuple(values["images"] or ())
+    for name in _LISTS & values.keys():
+        text = values[name]
+        values[name] = None if text is None else tuple(p.strip() for p in text.split(",") if p)
+    return values

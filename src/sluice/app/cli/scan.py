@@ -22,11 +22,11 @@ def scan(
     collection: str | None = options.COLLECTION,
     sensor: str | None = options.SENSOR,
     max_cloud: float | None = options.MAX_CLOUD,
-    reduce: str = options.REDUCE,
+    method: str = options.REDUCE,
     min_looks: int = options.MIN_LOOKS,
     guard: bool = options.GUARD,
     speckle: bool = options.SPECKLE,
-    cloud_margin: int = options.CLOUD_MARGIN,
+    cloud_margin_px: int = options.CLOUD_MARGIN,
     bands: str | None = options.BANDS,
     scale: float | None = options.SCALE,
     offset: float | None = options.OFFSET,
@@ -34,10 +34,10 @@ def scan(
     prior: float = typer.Option(
         DEFAULT_PRIOR, "--prior", help="Share of windows you expect to hold a mine."
     ),
-    stride: float | None = typer.Option(
+    stride_m: float | None = typer.Option(
         None, "--stride", help="Metres between windows; the model's own if left out."
     ),
-    min_area: float = typer.Option(
+    min_footprint_ha: float = typer.Option(
         2.0, "--min-area", help="Smallest footprint to report, in hectares."
     ),
     engine: str = typer.Option("auto", "--engine", help="auto, onnxruntime or openvino."),
@@ -60,44 +60,13 @@ def scan(
     Give images from disk, or --source, --area, --from and --to. A scan that was stopped goes on
     where it was when the same command is given again.
     """
+    asked = options.config_values(locals())
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
     from sluice.app.products.summary import Summary, summary_text
     from sluice.app.workflows import find, scan_all
 
-    config = make_config(
-        ScanConfig,
-        images=tuple(images or ()),
-        out=out,
-        model=model,
-        area=area,
-        first=first,
-        last=last,
-        every=every,
-        source=source,
-        collection=collection,
-        sensor=sensor,
-        max_cloud=max_cloud,
-        method=reduce,
-        min_looks=min_looks,
-        guard=guard,
-        speckle=speckle,
-        cloud_margin_px=cloud_margin,
-        bands=options.as_names(bands),
-        scale=scale,
-        offset=offset,
-        nodata=nodata,
-        prior=prior,
-        stride_m=stride,
-        min_footprint_ha=min_area,
-        engine=engine,
-        precision=precision,
-        any_level=any_level,
-        workers=workers,
-        processes=processes,
-        cache_gb=cache_gb,
-        overwrite=overwrite,
-    )
+    config = make_config(ScanConfig, **asked)
     if dry_run:
         show_findings(find, config, as_json=json)
         return
