@@ -17,7 +17,7 @@ STAGES = {
     "find": (gathering.Gatherer, ("gather", "describe")),
     # These in several threads: their seconds are sums over the threads.
     "read": (SceneImages, ("read", "read_sky")),
-    "clouds": (loading, ("sort_sky",)),
+    "clouds": (loading, ("classify_sky", "sort_sky")),
     "reduce": (loading, ("reduce_stack",)),
     "guard": (loading.Compositor, ("_given_back",)),
     "write": (compositing, ("write_composite",)),

@@ -13,7 +13,7 @@ from rasterio import features
 
 from proof.markdown import spell, to_table
 from proof.setup import Setup
-from sluice.composite.clear import sort_sky
+from sluice.composite.clear import classify_sky, sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import median_of_clear, medoid_of_clear, percentile_of_clear
 from sluice.evaluation.bootstrap import Estimate
@@ -71,12 +71,12 @@ class Stack:
         if mask == "true":
             return self.true_clear_thw
         # Not widened: the phantom's classification marks the clouds' rims already.
-        skies = [sort_sky("scl", scl.astype(np.float32)) for scl in self.scl_thw]
+        skies = [sort_sky(classify_sky("scl", scl.astype(np.float32))) for scl in self.scl_thw]
         clear = np.stack([sky.clear for sky in skies])
         if mask == "guarded":
             brightness = self.seen_tbhw[:, :3].mean(axis=1)
             brightness[np.stack([sky.shadow for sky in skies])] = np.nan
-            clear |= give_back_stable_ground(brightness, np.stack([sky.cloud for sky in skies]))
+            clear |= give_back_stable_ground([brightness], np.stack([sky.cloud for sky in skies]))
         return clear
 
 

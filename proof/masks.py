@@ -62,7 +62,7 @@ def guard_figures(
     observed = np.isfinite(brightness)
     shadow = np.zeros_like(flagged_thw) if shadow_thw is None else shadow_thw
     usable = np.where(shadow, np.float32(np.nan), brightness)
-    given_back = give_back_stable_ground(usable, flagged_thw & ~shadow, rule)
+    given_back = give_back_stable_ground([usable], flagged_thw & ~shadow, rule)
     level, _ = median_of_clear(brightness[:, None], truth_clear_thw)
     bright = level[0] >= _BRIGHT
     figures = {}

@@ -17,7 +17,7 @@ from proof.masks import mean_of_seen
 from proof.setup import Setup
 from sluice.base.arrays import ArrayBHW, ArrayTBHW, BoolTHW
 from sluice.base.files import open_raster, write_whole
-from sluice.composite.clear import sort_sky
+from sluice.composite.clear import classify_sky, sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import counted_looks, reduce_stack
 
@@ -129,7 +129,7 @@ def spoil_brightest(series: Series) -> dict[str, float]:
     level = truth[-1]
     spoilt = (level >= np.nanpercentile(level, 90)) & (looks > 0)
     given_back = give_back_stable_ground(
-        series.brightness_thw, (series.flagged_thw | spoilt) & ~series.shadow_thw
+        [series.brightness_thw], (series.flagged_thw | spoilt) & ~series.shadow_thw
     )
     guarded, guarded_looks = reduce_stack("median", series.stack_tbhw, given_back)
     plain, _ = reduce_stack("median", series.stack_tbhw, np.ones_like(given_back))
@@ -171,7 +171,7 @@ def _prove_para(setup: Setup) -> str:
 def compare_masks(series: Series) -> tuple[dict[str, float], dict[str, ArrayBHW]]:
     """Composites with no mask, the mask, and mask and guard; and figures of the difference."""
     given_back = give_back_stable_ground(
-        series.brightness_thw, series.flagged_thw & ~series.shadow_thw
+        [series.brightness_thw], series.flagged_thw & ~series.shadow_thw
     )
     observed = np.isfinite(series.stack_tbhw).all(axis=1)
     masks = {
@@ -238,7 +238,7 @@ def _with_sky(
     layers_thw: ArrayTBHW,
     brightness: ArrayTBHW,
 ) -> Series:
-    skies = [sort_sky(layer, values, grow_px=_GROW_PX) for values in layers_thw]
+    skies = [sort_sky(classify_sky(layer, values), grow_px=_GROW_PX) for values in layers_thw]
     shadow = np.stack([sky.shadow for sky in skies])
     return Series(
         stack,

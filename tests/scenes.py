@@ -33,6 +33,11 @@ _FILES = {"blue": "B02", "green": "B03", "red": "B04", "nir": "B08"}
 SCL_VEGETATION, SCL_CLOUD = 4, 9
 
 
+def as_stored(values: np.ndarray) -> np.ndarray:
+    """Takes a cloud layer's values for its classes; 0 where there is none."""
+    return np.nan_to_num(values).astype(np.uint8)
+
+
 def toy_score(bare_share: float) -> float:
     """What the model gives a window of forest of which a share is bare."""
     redness = -0.02 + 0.17 * bare_share

@@ -60,16 +60,21 @@ class MemoryScenes:
     def is_remote(self, scene) -> bool:
         return False
 
-    def read(self, scene, bands, geobox) -> Raster:
+    def read(self, scene, bands, geobox, out=None) -> Raster:
         self.read_ids.append(scene.id)
         if scene.id in self.errors:
+            if out is not None:
+                out[:] = 0.9  # half a read
             raise self.errors[scene.id]
-        image = self.images_tbhw[int(scene.id[1:])]
-        index = [BANDS.index(band) for band in bands]
-        return Raster(self._cut(image, geobox)[index], tuple(bands), geobox)
+        image = self._cut(self.images_tbhw[int(scene.id[1:])], geobox)
+        image = image[[BANDS.index(band) for band in bands]]
+        if out is not None:
+            np.copyto(out, image)
+            image = out
+        return Raster(image, tuple(bands), geobox)
 
-    def read_sky(self, scene, geobox) -> np.ndarray:
-        return self._cut(self.scl_thw[int(scene.id[1:])][None], geobox)[0]
+    def read_sky(self, scene, geobox, classify) -> np.ndarray:
+        return classify(self._cut(self.scl_thw[int(scene.id[1:])][None], geobox)[0])
 
     def _cut(self, image_bhw, geobox) -> np.ndarray:
         row = round((geobox.affine.f - GEOBOX.affine.f) / GEOBOX.affine.e)

@@ -31,7 +31,7 @@ from sluice.base.raster import Raster
 from sluice.base.records import ModelInput, Scene
 from sluice.base.sensors import find_sensor
 from sluice.composite.adapt import adapt_bands
-from sluice.composite.clear import grow_sky, sort_sky
+from sluice.composite.clear import CLEAR, UNSEEN, ClassesHW, classify_sky, sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import last_clear_day, reduce_stack
 from sluice.composite.sar import (
@@ -133,8 +133,16 @@ class Compositor:
             return self._nothing(geobox)
         numbers = number_looks(wanted)
         looks = _Looks.none(max(numbers.values()) + 1, len(self.bands), geobox.shape.yx)
-        for scene, image in self._each(wanted, lambda scene: self._read(scene, geobox), failed):
+        # The first scene of a look is read to where it belongs.
+        place = {number: id_ for id_, number in reversed(numbers.items())}
+        places = {id_: looks.stack[number] for number, id_ in place.items()}
+
+        def read(scene: Scene) -> ArrayBHW:
+            return self._read(scene, geobox, places.get(scene.id))
+
+        for scene, image in self._each(wanted, read, failed):
             looks.add(numbers[scene.id], image, skies[scene.id], scene.acquired or _UNDATED)
+        looks.blank_missing()
         if self.recipe.guard:
             looks.clear |= self._given_back(looks)
         last = last_clear_day(looks.clear, [day or _UNDATED for day in looks.days])
@@ -149,13 +157,10 @@ class Compositor:
         visible = [k for k, band in enumerate(self.bands) if band in _VISIBLE]
         if not visible or not looks.cloud.any():
             return np.zeros_like(looks.clear)
-        brightness: ArrayTHW = looks.stack[:, visible[0]].copy()
-        for band in visible[1:]:
-            brightness += looks.stack[:, band]
-        brightness /= len(visible)
         # Where a band is missing the look counts for nothing.
-        brightness[looks.unsure | ~looks.seen] = np.nan
-        return give_back_stable_ground(brightness, looks.cloud)
+        observed = looks.seen & ~looks.unsure
+        bands = [looks.stack[:, k] for k in visible]
+        return give_back_stable_ground(bands, looks.cloud, observed_thw=observed)
 
     def _of_radar(
         self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
@@ -192,10 +197,12 @@ class Compositor:
         never: ArrayHW = np.full(shape, np.nan, np.float32)
         return Composite(Raster(empty, self.bands, geobox), np.zeros(shape, np.int16), never)
 
-    def _read(self, scene: Scene, geobox: GeoBox) -> ArrayBHW:
-        image = self.source.read(scene, self.bands, geobox).data_bhw
+    def _read(self, scene: Scene, geobox: GeoBox, out: ArrayBHW | None = None) -> ArrayBHW:
+        image = self.source.read(scene, self.bands, geobox, out).data_bhw
         lines = self.adapt.get(scene.sensor or "")
-        return adapt_bands(image, lines) if lines else image
+        if lines:
+            adapt_bands(image, lines, out=image)
+        return image
 
     def _read_sky(self, scene: Scene, geobox: GeoBox) -> _Sky:
         if scene.sky_layer is None:
@@ -203,19 +210,27 @@ class Compositor:
         margin, block_px = self.recipe.cloud_margin_px, self.recipe.overcast_px
         # Cloud just beyond the part spoils pixels inside it, and a block is judged as a whole.
         wider, inner = _to_blocks(geobox, margin, block_px or 1)
-        values = self.source.read_sky(scene, wider)
-        if values is None:
+        classify = functools.partial(classify_sky, scene.sky_layer)
+        classes = self.source.read_sky(scene, wider, classify)
+        if classes is None:
             return _Sky()
-        bare = sort_sky(scene.sky_layer, values)
-        sky = grow_sky(bare.clear, bare.cloud, bare.shadow, grow_px=margin)
-        clear, shadow = sky.clear[inner.slices], sky.shadow[inner.slices]
-        if not block_px:
-            return _Sky(clear, sky.cloud[inner.slices] & ~shadow, shadow)
-        # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
-        observed = bare.clear | bare.cloud | bare.shadow
-        overcast = _overcast(bare.clear, observed, block_px)[inner.slices]
-        cloud = sky.cloud[inner.slices] & ~shadow & ~overcast
-        return _Sky(clear & ~overcast, cloud, shadow | overcast)
+        core = PixelWindow(margin, margin, inner.height, inner.width)
+        near = PixelWindow(
+            inner.row - margin,
+            inner.col - margin,
+            inner.height + 2 * margin,
+            inner.width + 2 * margin,
+        )
+        sky = sort_sky(classes[near.slices], grow_px=margin)
+        clear, shadow = sky.clear[core.slices], sky.shadow[core.slices]
+        cloud = sky.cloud[core.slices] & ~shadow
+        if block_px:
+            # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
+            overcast = _overcast(classes, block_px)
+            if overcast.any():
+                hidden = overcast.repeat(block_px, axis=0).repeat(block_px, axis=1)[inner.slices]
+                return _Sky(clear & ~hidden, cloud & ~hidden, shadow | hidden)
+        return _Sky(clear, cloud, shadow)
 
     def _each(
         self,
@@ -277,13 +292,20 @@ class _Looks:
 
     @classmethod
     def none(cls, count: int, bands: int, shape: tuple[int, int]) -> _Looks:
-        """Nothing observed yet."""
-        stack: ArrayTBHW = np.full((count, bands, *shape), np.nan, np.float32)
+        """Nothing observed yet; the stack is to be filled by `add` and `blank_missing`."""
+        stack: ArrayTBHW = np.empty((count, bands, *shape), np.float32)
         seen, clear, cloud, unsure = (np.zeros((count, *shape), np.bool_) for _ in range(4))
         return cls(stack, seen, clear, cloud, unsure, [None] * count)
 
     def add(self, number: int, image: ArrayBHW, sky: _Sky, day: dt.date) -> None:
-        """Take a scene in, where its look has nothing yet, or nothing clear."""
+        """Take a scene in, where its look has nothing yet, or nothing clear.
+
+        Args:
+            number: Of the look.
+            image: May be the look's own part of the stack.
+            sky: Of the scene.
+            day: Of the look.
+        """
         # Of finite reflectance and decibels the sum is finite, and one pass tells of all bands.
         seen = np.isfinite(image.sum(axis=0))
         clear = seen if sky.clear is None else seen & sky.clear
@@ -297,7 +319,14 @@ class _Looks:
             (self.cloud, sky.cloud),
             (self.unsure, sky.unsure),
         ):
-            np.copyto(kept[number], False if new is None else new, where=better)
+            if new is None or not np.may_share_memory(kept[number], new):
+                np.copyto(kept[number], False if new is None else new, where=better)
+
+    def blank_missing(self) -> None:
+        """Clear away what was left by scenes that could not be read."""
+        for number, day in enumerate(self.days):
+            if day is None:
+                self.stack[number] = np.nan
 
 
 @dataclass(frozen=True)
@@ -451,16 +480,18 @@ def _to_blocks(geobox: GeoBox, margin: int, block_px: int) -> tuple[GeoBox, Pixe
     return wider, PixelWindow(row - top, col - left, height, width)
 
 
-def _overcast(clear: BoolHW, observed: BoolHW, block_px: int) -> BoolHW:
-    """Blocks of which hardly anything was seen."""
+def _overcast(classes: ClassesHW, block_px: int) -> BoolHW:
+    """Blocks of which hardly anything was seen, one value for each."""
 
-    def count(values: BoolHW) -> npt.NDArray[np.int64]:
-        height, width = values.shape
-        blocks = values.reshape(height // block_px, block_px, width // block_px, block_px)
-        return np.asarray(blocks.sum(axis=(1, 3)))
+    clear, seen = classes == CLEAR, classes != UNSEEN
+    rows, cols = (range(0, side, block_px) for side in classes.shape)
 
-    bad = count(clear) < (1 - _OVERCAST) * count(observed)
-    return np.asarray(bad.repeat(block_px, axis=0).repeat(block_px, axis=1))
+    def is_overcast(row: int, col: int) -> bool:
+        block = np.s_[row : row + block_px, col : col + block_px]
+        least = (1 - _OVERCAST) * int(np.count_nonzero(seen[block]))
+        return int(np.count_nonzero(clear[block])) < least
+
+    return np.array([[is_overcast(row, col) for col in cols] for row in rows], np.bool_)
 
 
 @functools.cache

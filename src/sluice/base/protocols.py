@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayHW
+from sluice.base.arrays import ArrayBHW, ArrayHW
 from sluice.base.raster import Raster
 from sluice.base.records import ModelInput, Scene
 
@@ -21,8 +23,16 @@ class ImagerySource(Protocol):
         """What there is, oldest first where dates are known."""
         ...
 
-    def read(self, scene: Scene, bands: Sequence[str], geobox: GeoBox) -> Raster:
+    def read(
+        self,
+        scene: Scene,
+        bands: Sequence[str],
+        geobox: GeoBox,
+        out: ArrayBHW | None = None,
+    ) -> Raster:
         """Read bands onto a grid, as reflectance or dB, NaN where there is none.
+
+        Into `out`, (B, H, W) float32, where that is given; it is spoilt where this raises.
 
         Raises:
             BandNotFound: The scene lacks a band.
@@ -30,10 +40,12 @@ class ImagerySource(Protocol):
         """
         ...
 
-    def read_sky(self, scene: Scene, geobox: GeoBox) -> ArrayHW | None:
-        """Read the scene's cloud layer (`scene.sky_layer`), nearest neighbour, NaN outside.
+    def read_sky(
+        self, scene: Scene, geobox: GeoBox, classify: Callable[[ArrayHW], npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.uint8] | None:
+        """Read the scene's cloud layer (`scene.sky_layer`) in classes, nearest neighbour.
 
-        None where the scene has none.
+        0 outside; None where the scene has none.
         """
         ...
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sluice.base.arrays import ArrayHW, BoolHW
 from sluice.base.errors import ConfigError
+
+ClassesHW = npt.NDArray[np.uint8]
+"""(H, W) of `UNSEEN`, `CLEAR`, `CLOUD` and `SHADOW`."""
 
 SCL_CLEAR = (2, 4, 5, 6, 7, 11)
 """Dark area, vegetation, bare, water, unclassified, snow.
@@ -18,10 +22,10 @@ No data (0) and saturated or defective (1) are neither clear nor cloud.
 SCL_CLOUD = (8, 9, 10)
 """Cloud of medium and of high probability, thin cirrus."""
 SCL_SHADOW = (3,)
-_CLEAR, _CLOUD, _SHADOW = 1, 2, 3
-_SCL_KINDS = np.zeros(12, np.uint8)
-for _kind, _classes in ((_CLEAR, SCL_CLEAR), (_CLOUD, SCL_CLOUD), (_SHADOW, SCL_SHADOW)):
-    _SCL_KINDS[list(_classes)] = _kind
+UNSEEN, CLEAR, CLOUD, SHADOW = 0, 1, 2, 3
+_SCL_CLASSES = np.full(12, UNSEEN, np.uint8)
+for _class, _codes in ((CLEAR, SCL_CLEAR), (CLOUD, SCL_CLOUD), (SHADOW, SCL_SHADOW)):
+    _SCL_CLASSES[list(_codes)] = _class
 CLOUD_PROBABILITY = 0.4
 """A probability from here on is cloud: the threshold that s2cloudless was tuned with."""
 _QA60_CLOUD = (1 << 10) | (1 << 11)
@@ -40,19 +44,18 @@ class Sky:
     """Cloud shadow, and what is near it; may overlap `cloud`. No evidence of brightness."""
 
 
-def clear_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> BoolHW:
-    """Tell where the ground was seen.
+def classify_sky(layer_name: str, values: ArrayHW) -> ClassesHW:
+    """Sort a cloud layer's values, pixel by pixel.
 
     Args:
         layer_name: `scl` (Sen2Cor's scene classification), `qa60` (opaque cloud in bit 10, cirrus
             in bit 11), `cld` (cloud probability 0-100), `clp` (0-255) or `udm2` (band 1 of
-            Planet's usable data mask, 1 = clear).
-        values: The layer, (H, W), NaN = not observed.
-        grow_px: Pixels by which cloud and shadow are widened, as their rims are hazy. Cloud
-            beyond the array's edge is not known of: read a margin as wide where that matters.
+            Planet's usable data mask, 1 = clear). Only `scl` knows shadow; everything that `udm2`
+            does not call clear is cloud here.
+        values: The layer as stored, (H, W), NaN = not observed.
 
     Returns:
-        (H, W), True where clear; False where not observed.
+        (H, W) of `UNSEEN`, `CLEAR`, `CLOUD` and `SHADOW`.
 
     Raises:
         ConfigError: No such layer.
@@ -62,24 +65,11 @@ def clear_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> BoolHW:
         catalogue, COPERNICUS/S2 (QA60); Zupanc 2017, "Improving cloud detection with machine
         learning" (s2cloudless); Planet, "Usable data masks" (UDM2).
     """
-    return sort_sky(layer_name, values, grow_px=grow_px).clear
-
-
-def sort_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> Sky:
-    """Sort a cloud layer into clear, cloud and shadow; arguments as for `clear_sky`.
-
-    Only `scl` knows shadow. Everything that `udm2` does not call clear is cloud here.
-
-    Raises:
-        ConfigError: No such layer.
-    """
     if layer_name == "scl":
-        known = (values >= 0) & (values < len(_SCL_KINDS))
-        kinds = _SCL_KINDS[np.where(known, values, 0).astype(np.uint8)]
-        return grow_sky(kinds == _CLEAR, kinds == _CLOUD, kinds == _SHADOW, grow_px=grow_px)
+        known = (values >= 0) & (values < len(_SCL_CLASSES))
+        return _SCL_CLASSES[np.where(known, values, 0).astype(np.uint8)]
     observed = np.isfinite(values)
     codes = np.where(observed, values, 0).astype(np.int32)
-    none = np.zeros(values.shape, bool)
     if layer_name == "qa60":
         cloud = (codes & _QA60_CLOUD) != 0
     elif layer_name in _PROBABILITY_OF_ONE:
@@ -90,7 +80,23 @@ def sort_sky(layer_name: str, values: ArrayHW, *, grow_px: int = 0) -> Sky:
         raise ConfigError(
             f"cloud layer {layer_name!r} is not known; use scl, qa60, cld, clp or udm2"
         )
-    return grow_sky(~cloud & observed, cloud & observed, none, grow_px=grow_px)
+    classes: ClassesHW = np.where(cloud, np.uint8(CLOUD), np.uint8(CLEAR))
+    classes[~observed] = UNSEEN
+    return classes
+
+
+def sort_sky(classes: ClassesHW, *, grow_px: int = 0) -> Sky:
+    """Tell clear, cloud and shadow apart, and widen what hides the ground.
+
+    Args:
+        classes: (H, W), see `classify_sky`.
+        grow_px: Pixels by which cloud and shadow are widened, as their rims are hazy. Cloud
+            beyond the array's edge is not known of: read a margin as wide where that matters.
+
+    Returns:
+        The sky after growth.
+    """
+    return grow_sky(classes == CLEAR, classes == CLOUD, classes == SHADOW, grow_px=grow_px)
 
 
 def grow_sky(clear: BoolHW, cloud: BoolHW, shadow: BoolHW, *, grow_px: int) -> Sky:

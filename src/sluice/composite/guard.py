@@ -14,7 +14,7 @@ Everything happens pixel by pixel, so the result does not depend on how an image
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, lgamma, log
@@ -22,7 +22,7 @@ from math import ceil, lgamma, log
 import numpy as np
 import numpy.typing as npt
 
-from sluice.base.arrays import ArrayTBHW, BoolTHW
+from sluice.base.arrays import ArrayTHW, BoolTHW
 from sluice.base.errors import ShapeMismatch
 from sluice.composite.ordering import sort_looks
 
@@ -79,15 +79,21 @@ class GuardRule:
 
 
 def give_back_stable_ground(
-    brightness_thw: ArrayTBHW, flagged_thw: BoolTHW, rule: GuardRule | None = None
+    visible: Sequence[ArrayTHW],
+    flagged_thw: BoolTHW,
+    rule: GuardRule | None = None,
+    *,
+    observed_thw: BoolTHW | None = None,
 ) -> BoolTHW:
     """Tell which flagged looks are ground after all.
 
     Args:
-        brightness_thw: (T, H, W) float32, in order of time: visible reflectance, such as the
-            mean of blue, green and red; NaN where not observed, and where the mask says shadow.
+        visible: Reflectance of visible bands, (T, H, W) float32 each, in order of time. Their mean
+            is the brightness.
         flagged_thw: (T, H, W), True where the mask says cloud (not shadow).
         rule: When to believe it.
+        observed_thw: (T, H, W), True where every band has a value and the mask does not say
+            shadow; if None, where they have a value.
 
     Returns:
         (T, H, W), True for looks to be treated as clear besides those that the mask leaves;
@@ -103,22 +109,24 @@ def give_back_stable_ground(
         doi:10.1080/01621459.1965.10480810).
     """
     rule = rule or GuardRule()
-    if brightness_thw.shape != flagged_thw.shape or brightness_thw.ndim != 3:
+    if observed_thw is None:
+        observed_thw = np.logical_and.reduce([np.isfinite(band) for band in visible])
+    shapes = {flagged_thw.shape, observed_thw.shape, *(band.shape for band in visible)}
+    if len(shapes) != 1 or flagged_thw.ndim != 3:
         raise ShapeMismatch(
-            f"brightness and flags need one shape (time, row, column), got "
-            f"{brightness_thw.shape} and {flagged_thw.shape}"
+            f"bands and flags need one shape (time, row, column), got {sorted(shapes)}"
         )
     given_back: BoolTHW = np.zeros(flagged_thw.shape, bool)
     for rows in _blocks_of_rows(flagged_thw):
-        brightness = brightness_thw[:, rows].reshape(len(brightness_thw), -1)
-        observed = np.isfinite(brightness)
-        flagged = flagged_thw[:, rows].reshape(brightness.shape) & observed
+        observed = observed_thw[:, rows].reshape(len(observed_thw), -1)
+        flagged = flagged_thw[:, rows].reshape(observed.shape) & observed
         n_observed, n_flagged = _count(observed), _count(flagged)
         suspect = (n_observed >= max(rule.min_looks, 2)) & (n_flagged >= rule.most * n_observed)
         pixels = np.flatnonzero(suspect)
         if pixels.size:
             found = np.zeros(flagged.shape, bool)
-            looks = np.where(observed[:, pixels], brightness[:, pixels], np.float32(np.inf))
+            looks = _mean([band[:, rows].reshape(observed.shape)[:, pixels] for band in visible])
+            looks[~observed[:, pixels]] = np.inf
             found[:, pixels] = _find_ground(looks, flagged[:, pixels], rule)
             given_back[:, rows] = found.reshape(given_back[:, rows].shape)
     return given_back
@@ -205,6 +213,15 @@ def _count_darker_between(
     begun = np.logical_or.accumulate(inside, axis=0)
     not_ended = np.logical_or.accumulate(inside[::-1], axis=0)[::-1]
     return _count((looks_tp < level) & ~flagged_tp & begun & not_ended)
+
+
+def _mean(bands: Sequence[_FloatTP]) -> _FloatTP:
+    mean: _FloatTP = bands[0].astype(np.float32)
+    for band in bands[1:]:
+        mean += band
+    if len(bands) > 1:
+        mean /= len(bands)
+    return mean
 
 
 def _count(looks_tp: _BoolTP) -> npt.NDArray[np.int16]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from sluice.base.arrays import ArrayBHW, ArrayHW, ArrayTBHW, BoolTHW
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.methods import Method
-from sluice.composite.ordering import LookSorter, penalty_of_uncounted
+from sluice.composite.ordering import LookSorter, floor_of_looks
 
 LooksHW: TypeAlias = npt.NDArray[np.int16]
 Reduced: TypeAlias = tuple[ArrayBHW, LooksHW]
@@ -246,10 +246,10 @@ class _Places:
     ) -> Iterator[npt.NDArray[Any]]:
         """The wanted value of every pixel, (H, W), band by band; NaN where no look counts."""
         times, bands = block_tbhw.shape[:2]
-        penalty = penalty_of_uncounted(counted_thw).reshape(times, -1)
+        floor = floor_of_looks(counted_thw).reshape(times, -1)
         share: npt.NDArray[Any] = self._share_above.astype(dtype)
         for band in range(bands):
-            ordered = self._sorter.sort(block_tbhw[:, band].reshape(times, -1), penalty)
+            ordered = self._sorter.sort(block_tbhw[:, band].reshape(times, -1), floor)
             picked: npt.NDArray[Any] = ordered.take(self._below).astype(dtype, copy=False)
             # Each is weighted before they are added, so that no sum overflows. Where no look
             # counts this is infinity, or infinity times 0.

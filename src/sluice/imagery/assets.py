@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -29,9 +30,11 @@ from sluice.imagery.remote_blocks import RemoteFile, fetch_decimated, fetch_head
 
 _Counts = npt.NDArray[Any]
 _Layers = tuple[_Counts, list[_Counts]]
-"""Counts, and masks that are 0 where there is no data."""
+"""Counts, good until this thread's next read, and masks that are 0 where there is no data."""
 
-_OPEN_AT_MOST = 32
+# In all threads together: some systems allow a process 1,024 files. A series has some hundred, and
+# each tile goes through all of them.
+_OPEN_AT_MOST = 512
 # Catalogues round coordinates.
 _SAME_PLACE_PX = 0.02
 # GDAL would keep decoded blocks in up to a twentieth of the machine's memory. This is one cache
@@ -39,6 +42,7 @@ _SAME_PLACE_PX = 0.02
 # strips under a row of tiles (1,024 lines of 20,000 pixels in three uint16 bands are 123 MB);
 # several threads in a wide striped file decode some strips again.
 _BLOCK_CACHE_BYTES = 256 * 2**20
+_LARGEST_SCRATCH_BYTES = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -98,11 +102,13 @@ class Asset:
         # Comparing integers with a float would copy them all to float64.
         return int(self.nodata)
 
-    def read(self, window: PixelWindow) -> ArrayHW:
+    def read(self, window: PixelWindow, out: ArrayHW | None = None) -> ArrayHW:
         """Read values, NaN where there is none.
 
         Args:
             window: Inside the raster.
+            out: (height, width) float32 to read into, with gaps between its rows or without; a
+                new one if None.
 
         Returns:
             (height, width) float32.
@@ -114,9 +120,11 @@ class Asset:
             GridMismatch: The file is not on the grid, or not of the type, of its catalogue.
         """
         counts, masks = self._layers(window)
-        values: ArrayHW = counts.astype(np.float32, copy=False)
-        if (self.scale, self.offset) != (1.0, 0.0):
-            values = values * np.float32(self.scale) + np.float32(self.offset)
+        values: ArrayHW = np.empty(counts.shape, np.float32) if out is None else out
+        # One pass, and straight to where they are wanted: a series is read by the gigabyte.
+        np.multiply(counts, np.float32(self.scale), out=values, dtype=np.float32, casting="unsafe")
+        if self.offset:
+            values += np.float32(self.offset)
         return self._blank_absent(values, counts, masks)
 
     def _layers(self, window: PixelWindow, shape: tuple[int, int] | None = None) -> _Layers:
@@ -137,7 +145,9 @@ class Asset:
                 if self.is_promised and not opened.is_checked(self):
                     self._refuse_other_file(opened.header)
                     opened.keep_checked(self)
-                counts = dataset.read(self.index, window=area, out_shape=shape)
+                size = shape or (window.height, window.width)
+                counts = _scratch.lend(size, dataset.dtypes[self.index - 1])
+                dataset.read(self.index, window=area, out=counts)
                 if self.alpha_index is not None:
                     masks.append(dataset.read(self.alpha_index, window=area, out_shape=shape))
                 if self.has_mask:
@@ -165,12 +175,14 @@ class Asset:
 
     def _blank_absent(self, values: ArrayHW, counts: _Counts, masks: list[_Counts]) -> ArrayHW:
         """Put NaN where there is no data."""
+        absent = [mask == 0 for mask in masks]
         if self.is_float:
-            values[~np.isfinite(counts)] = np.nan
+            absent.append(~np.isfinite(counts))
         if self.nodata is not None:
-            values[counts == self._typed_nodata] = np.nan
-        for mask in masks:
-            values[mask == 0] = np.nan
+            absent.append(counts == self._typed_nodata)
+        for here in absent:
+            if here.any():
+                np.copyto(values, np.nan, where=here)
         return values
 
     def _refuse_other_file(self, header: RasterHeader) -> None:
@@ -292,6 +304,26 @@ def _place(grid: GeoBox) -> str:
     return f"{grid.crs}, ({a.a:g}, {a.b:g}, {a.c:.10g}, {a.d:g}, {a.e:g}, {a.f:.10g})"
 
 
+class _Scratch(threading.local):
+    """Memory for counts, used again by each read of a thread: new memory costs as much as a
+    fifth of the decoding."""
+
+    def __init__(self) -> None:
+        self._bytes: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+
+    def lend(self, shape: tuple[int, int], dtype: str) -> _Counts:
+        """An array that the next call overwrites; a new one where it is large."""
+        count = shape[0] * shape[1] * np.dtype(dtype).itemsize
+        if count > _LARGEST_SCRATCH_BYTES:
+            return np.empty(shape, dtype)
+        if count > self._bytes.size:
+            self._bytes = np.empty(count, np.uint8)
+        return self._bytes[:count].view(dtype).reshape(shape)
+
+
+_scratch = _Scratch()
+
+
 class _OpenDataset:
     """A dataset, and what was promised of its bands and found true."""
 
@@ -333,7 +365,7 @@ class _OpenDatasets(threading.local):
             return _OpenDataset(path)  # which says what is wrong
         key = (str(path), stat.st_mtime_ns, stat.st_size)
         if key not in self._by_key:
-            while len(self._by_key) >= _OPEN_AT_MOST:
+            while len(self._by_key) >= max(32, _OPEN_AT_MOST // (os.cpu_count() or 1)):
                 self._by_key.popitem(last=False)[1].dataset.close()
             self._by_key[key] = _OpenDataset(path)
         self._by_key.move_to_end(key)

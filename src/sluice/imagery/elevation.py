@@ -167,9 +167,11 @@ class _Mosaic(Asset):
     missing: set[str] = field(default_factory=set, compare=False)
     """Names of cells found not to exist."""
 
-    def read(self, window: PixelWindow) -> ArrayHW:
+    def read(self, window: PixelWindow, out: ArrayHW | None = None) -> ArrayHW:
         """See `Asset.read`; NaN where there is no cell."""
-        out: ArrayHW = np.full((window.height, window.width), np.nan, dtype=np.float32)
+        if out is None:
+            out = np.empty((window.height, window.width), np.float32)
+        out.fill(np.nan)
         for (row, col), cell in self.cells.items():
             name = Path(cell.href).stem
             rows, cols = cell.geobox.shape.yx

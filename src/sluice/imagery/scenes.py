@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from sluice.base.arrays import ArrayBHW, ArrayHW
@@ -43,7 +44,13 @@ class SceneImages:
         """Oldest first, those without a date last."""
         return tuple(files.scene for files in self.files)
 
-    def read(self, scene: Scene, bands: Sequence[str], geobox: GeoBox) -> Raster:
+    def read(
+        self,
+        scene: Scene,
+        bands: Sequence[str],
+        geobox: GeoBox,
+        out: ArrayBHW | None = None,
+    ) -> Raster:
         """Read bands onto a grid.
 
         Pixels are copied where the file shares the grid's lines, else bilinear (averaged first
@@ -54,6 +61,7 @@ class SceneImages:
             scene: One of `scenes`.
             bands: Common names.
             geobox: Axis-parallel grid.
+            out: (B, H, W) float32 to read into, spoilt where this raises; a new one if None.
 
         Returns:
             Reflectance or dB, NaN where there is none.
@@ -63,7 +71,7 @@ class SceneImages:
             AssetReadError: A file is damaged.
             ItemNotFound: A file is gone, or the scene is not one of these.
             AuthError, RateLimited, SourceUnavailable: Its source refused, or gave no answer.
-            GridMismatch: A remote file is not what its catalogue promises.
+            GridMismatch: A file is not what its catalogue promises.
         """
         files = self._files_of(scene)
         missing = [band for band in bands if band not in files.bands]
@@ -71,7 +79,9 @@ class SceneImages:
             raise BandNotFound.from_missing_and_available(
                 missing, files.bands, wanted_by="the model", href=scene.href
             )
-        data: ArrayBHW = np.empty((len(bands), *geobox.shape.yx), dtype=np.float32)
+        data: ArrayBHW = (
+            out if out is not None else np.empty((len(bands), *geobox.shape.yx), np.float32)
+        )
         alike: dict[tuple[GeoBox, bool], list[int]] = {}
         for k, band in enumerate(bands):
             asset = files.bands[band]
@@ -79,22 +89,32 @@ class SceneImages:
             alike.setdefault((asset.geobox, backscatter), []).append(k)
         for (grid, backscatter), members in alike.items():
             assets = [files.bands[bands[k]] for k in members]
-            plan = plan_read(grid, geobox)
-            data[members] = plan.read_bands(assets, backscatter=backscatter)
+            plan_read(grid, geobox).read_bands(
+                assets, [data[k] for k in members], backscatter=backscatter
+            )
         return Raster(data, tuple(bands), geobox)
 
-    def read_sky(self, scene: Scene, geobox: GeoBox) -> ArrayHW | None:
-        """Read the scene's cloud layer as stored, nearest neighbour, NaN outside.
+    def read_sky(
+        self, scene: Scene, geobox: GeoBox, classify: Callable[[ArrayHW], npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.uint8] | None:
+        """Read the scene's cloud layer in classes, nearest neighbour.
+
+        Args:
+            scene: One of `scenes`.
+            geobox: Axis-parallel grid.
+            classify: Of values as stored, NaN = none, pixel by pixel. It gets them on the layer's
+                own grid, as that is often coarser.
 
         Returns:
-            (H, W) float32, or None where the scene has none.
+            (H, W), 0 outside, or None where the scene has none.
 
         Raises:
-            AssetReadError: The file is damaged.
-            ItemNotFound: The file is gone, or the scene is not one of these.
+            As `read`, but for `BandNotFound`.
         """
         sky = self._files_of(scene).sky
-        return None if sky is None else plan_read(sky.geobox, geobox, nearest=True).read(sky)
+        if sky is None:
+            return None
+        return plan_read(sky.geobox, geobox, nearest=True).read_classes(sky, classify)
 
     def source_grids(self, scene: Scene) -> tuple[GeoBox, ...]:
         """The distinct grids of a scene's bands, the finest first."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from affine import Affine
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
@@ -29,33 +31,87 @@ _ALIGNED_PX = 1e-3
 _PLANS_KEPT = 8
 """Scenes of a series share their grids: a plan serves a tile's cloud layers or bands of 20 m."""
 _MAX_SOURCE_PIXELS = 8_000_000
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """Where each target pixel's centre falls in the window that is read, all (H, W)."""
+    """Where each target pixel's centre falls in the window that is read."""
 
     inside: BoolHW
-    """Whether it falls on the source."""
-    closest: IntArray
-    """Flat index of the pixel that holds it."""
+    """(H, W), whether it falls on the source."""
+    closest: _Pick
+    """The pixel that holds it."""
     between: _Between | None
     """Its place between the pixels around; None where the closest alone is wanted."""
-    lines: tuple[IntArray, IntArray] | None = None
-    """Row and column of the closest pixel for each target row and column, where the grids are
-    parallel and the closest alone is wanted: far faster than pixel by pixel."""
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """Which pixel of the window each target pixel takes.
+
+    (H, 1) and (1, W) where the grids are parallel, which is far faster to take; else (H, W).
+    """
+
+    row: IntArray
+    col: IntArray
+    width: int
+    """Of the window."""
+
+    def of(self, source: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
+        """The pixels, (H, W)."""
+        if _are_lines(self.row, self.col):
+            return _take_lines(source, self.col[0], self.row[:, 0])
+        return np.asarray(source.take(self._flat, mode="clip"))
+
+    @functools.cached_property
+    def _flat(self) -> IntArray:
+        return self.row * self.width + self.col
 
 
 @dataclass(frozen=True)
 class _Between:
-    """Where each target pixel's centre lies between four source pixels, all (H, W)."""
+    """Where each target pixel's centre lies between four source pixels, shaped as in `_Pick`."""
 
-    around: tuple[IntArray, IntArray, IntArray, IntArray]
-    """Flat indices of upper left, upper right, lower left, lower right neighbour."""
+    upper: IntArray
+    lower: IntArray
+    left: IntArray
+    right: IntArray
+    """Rows and columns of the neighbours."""
+    width: int
+    """Of the window."""
     down: ArrayHW
     """Way from the upper to the lower neighbours, 0-1."""
     across: ArrayHW
     """Way from the left to the right neighbours, 0-1."""
+
+    def weigh(self, source: ArrayHW) -> ArrayHW:
+        """The mean of the four by nearness, the same to the last bit in either shape."""
+        if _are_lines(self.down, self.across):
+            left, right = (
+                source.take(col[0], axis=1, mode="clip") for col in (self.left, self.right)
+            )
+            lines = _on_the_way(left, right, self.across)
+            upper, lower = (
+                lines.take(row[:, 0], axis=0, mode="clip") for row in (self.upper, self.lower)
+            )
+            return _on_the_way(upper, lower, self.down)
+        upper_left, upper_right, lower_left, lower_right = (
+            source.take(flat, mode="clip") for flat in self._around
+        )
+        upper = _on_the_way(upper_left, upper_right, self.across)
+        lower = _on_the_way(lower_left, lower_right, self.across)
+        return _on_the_way(upper, lower, self.down)
+
+    @functools.cached_property
+    def _around(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+        upper, lower = self.upper * self.width, self.lower * self.width
+        return (
+            upper + self.left,
+            upper + self.right,
+            lower + self.left,
+            lower + self.right,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,50 +138,83 @@ class ReadPlan:
 
     def read(self, asset: Asset) -> ArrayHW:
         """Read one band; see `read_bands`."""
-        only: ArrayHW = self.read_bands([asset])[0]
-        return only
+        band: ArrayHW = np.empty(self.target.shape.yx, np.float32)
+        self.read_bands([asset], [band])
+        return band
 
-    def read_bands(self, assets: Sequence[Asset], *, backscatter: bool = False) -> ArrayBHW:
+    def read_bands(
+        self, assets: Sequence[Asset], out: Sequence[ArrayHW], *, backscatter: bool = False
+    ) -> None:
         """Read bands.
 
         Args:
             assets: Bands on the plan's source grid.
+            out: (H, W) float32 on the target grid for each, to read into; NaN afterwards where
+                there is no value.
             backscatter: They are linear power or dB. Several pixels are weighed in power, since
                 the mean of dB lies below the mean of what came back; dB comes out.
-
-        Returns:
-            (bands, H, W) float32 on the target grid, NaN where there is no value.
 
         Raises:
             AssetReadError: A file is damaged.
         """
-        out: ArrayBHW = np.empty((len(assets), *self.target.shape.yx), dtype=np.float32)
         if not self.is_covered:
-            out.fill(np.nan)
+            for band in out:
+                band.fill(np.nan)
         if self.window is None:
-            return out
+            return
         copied = self.nearest or (self.corner is not None and self.blocks == (1, 1))
         # What is copied stays to the last bit as it was stored.
         in_power = [backscatter and (asset.is_power or not copied) for asset in assets]
-        sources = _read_blocks(assets, self.window, self.blocks, in_power)
-        for band, source in zip(out, sources, strict=True):
-            if self.corner is not None:
-                row, col = self.corner
-                band[row : row + self.window.height, col : col + self.window.width] = source
-            elif self.samples is not None:
-                if self.samples.lines is not None:
-                    rows, cols = self.samples.lines
-                    # Columns first: the rows are fewer then, and are copied whole afterwards.
-                    found = source.take(cols, axis=1).take(rows, axis=0)
-                elif self.samples.between is None:
-                    found = source.take(self.samples.closest)
-                else:
-                    found = _bilinear(source, self.samples.closest, self.samples.between)
-                np.copyto(band, found, where=self.samples.inside)
+        if self.corner is not None and self.blocks == (1, 1):
+            for band, asset in zip(out, assets, strict=True):
+                asset.read(self.window, out=band[self._place])
+        else:
+            sources = _read_blocks(assets, self.window, self.blocks, in_power)
+            for band, source in zip(out, sources, strict=True):
+                self._put(source, band)
         for band, power in zip(out, in_power, strict=True):
             if power:
                 _to_decibel(band)
-        return out
+
+    def read_classes(
+        self, asset: Asset, classify: Callable[[ArrayHW], npt.NDArray[np.uint8]]
+    ) -> npt.NDArray[np.uint8]:
+        """Read a layer and classify its values before they are spread over the grid.
+
+        Args:
+            asset: On the plan's source grid; the plan is of nearest pixels.
+            classify: Of values as `Asset.read` gives them, pixel by pixel.
+
+        Returns:
+            (H, W) classes, 0 outside the source.
+        """
+        classes = np.zeros(self.target.shape.yx, np.uint8)
+        if self.window is None:
+            return classes
+        found = classify(asset.read(self.window))
+        if self.samples is not None and self.is_covered:
+            return self.samples.closest.of(found)
+        if self.corner is not None:
+            classes[self._place] = found
+        elif self.samples is not None:
+            np.copyto(classes, self.samples.closest.of(found), where=self.samples.inside)
+        return classes
+
+    @property
+    def _place(self) -> tuple[slice, slice]:
+        """Of the window in the target, if pixels are copied as they are."""
+        assert self.corner is not None and self.window is not None  # noqa: S101, PT018 - see corner
+        (row, col), window = self.corner, self.window
+        return slice(row, row + window.height), slice(col, col + window.width)
+
+    def _put(self, source: ArrayHW, band: ArrayHW) -> None:
+        """Spread the window's pixels over the target."""
+        if self.corner is not None:
+            band[self._place] = source
+        elif self.samples is not None:
+            closest, between = self.samples.closest, self.samples.between
+            found = closest.of(source) if between is None else _bilinear(source, closest, between)
+            np.copyto(band, found, where=self.samples.inside)
 
 
 @functools.lru_cache(maxsize=_PLANS_KEPT)
@@ -156,8 +245,16 @@ def plan_read(source: GeoBox, target: GeoBox, *, nearest: bool = False) -> ReadP
         window, corner = _overlap(shift, source.shape.yx, target.shape.yx)
         return ReadPlan(target, blocks, window, corner, None, nearest)
     rows, cols = _positions(source, target)
-    window = _needed(rows, cols, source.shape.yx)
-    samples = None if window is None else _place_samples(rows, cols, window, nearest=nearest)
+    height, width = source.shape.yx
+    # NaN compares as False.
+    row_inside, col_inside = (rows >= 0) & (rows < height), (cols >= 0) & (cols < width)
+    inside = row_inside & col_inside
+    if not inside.any():
+        return ReadPlan(target, blocks, None, None, None, nearest)
+    if not _are_lines(rows, cols):
+        row_inside = col_inside = inside
+    window = _needed(rows[row_inside], cols[col_inside], source.shape.yx)
+    samples = _place_samples(rows, cols, inside, window, nearest=nearest)
     return ReadPlan(target, blocks, window, None, samples, nearest)
 
 
@@ -244,11 +341,20 @@ def _blocked(source: GeoBox, blocks: tuple[int, int]) -> GeoBox:
 
 
 def _positions(source: GeoBox, target: GeoBox) -> tuple[FloatArray, FloatArray]:
-    """Row and column in the source of each target pixel's centre, NaN outside of it."""
+    """Row and column in the source of each target pixel's centre, NaN where it has none.
+
+    (H, 1) and (1, W) where the grids are parallel, else (H, W) each.
+    """
     height, width = target.shape.yx
-    affine = target.affine
+    affine, inverse = target.affine, ~source.affine
     nodes_x, i, u = _lattice(affine.c, affine.a, width)
     nodes_y, j, v = _lattice(affine.f, affine.e, height)
+    if source.crs == target.crs and not (inverse.b or inverse.d):
+        rows, cols = inverse.e * nodes_y + inverse.f, inverse.a * nodes_x + inverse.c
+        return (
+            (rows[j] * (1 - v) + rows[j + 1] * v)[:, None],
+            (cols[i] * (1 - u) + cols[i + 1] * u)[None],
+        )
     x, y = np.meshgrid(nodes_x, nodes_y)
     if source.crs != target.crs:
         x, y = crs_of(target).transformer_to_crs(crs_of(source), always_xy=True)(x, y)
@@ -258,7 +364,6 @@ def _positions(source: GeoBox, target: GeoBox) -> tuple[FloatArray, FloatArray]:
             x = middle + (x - middle + 180) % 360 - 180
     outside = ~(np.isfinite(x) & np.isfinite(y))
     x[outside], y[outside] = np.nan, np.nan
-    inverse = ~source.affine
     found = []
     for node in (
         inverse.d * x + inverse.e * y + inverse.f,
@@ -267,9 +372,6 @@ def _positions(source: GeoBox, target: GeoBox) -> tuple[FloatArray, FloatArray]:
         lines = node[j] * (1 - v)[:, None] + node[j + 1] * v[:, None]
         found.append(lines[:, i] * (1 - u) + lines[:, i + 1] * u)
     rows, cols = found
-    rows_have, cols_have = source.shape.yx
-    inside = (rows >= 0) & (rows < rows_have) & (cols >= 0) & (cols < cols_have)
-    rows[~inside], cols[~inside] = np.nan, np.nan
     return rows, cols
 
 
@@ -290,13 +392,10 @@ def _lattice(origin: float, step: float, count: int) -> tuple[FloatArray, IntArr
     return nodes, before - first, places - before
 
 
-def _needed(rows: FloatArray, cols: FloatArray, shape: tuple[int, int]) -> PixelWindow | None:
-    """The source pixels that bilinear weights touch."""
-    inside = np.isfinite(rows)
-    if not inside.any():
-        return None
+def _needed(rows: FloatArray, cols: FloatArray, shape: tuple[int, int]) -> PixelWindow:
+    """The source pixels that bilinear weights touch, of places inside it."""
     spans = []
-    for values, have in zip((rows[inside], cols[inside]), shape, strict=True):
+    for values, have in zip((rows, cols), shape, strict=True):
         first = max(0, math.floor(values.min()) - 1)
         spans.append((first, min(have, math.floor(values.max()) + 2) - first))
     (row, height), (col, width) = spans
@@ -304,35 +403,46 @@ def _needed(rows: FloatArray, cols: FloatArray, shape: tuple[int, int]) -> Pixel
 
 
 def _place_samples(
-    rows: FloatArray, cols: FloatArray, window: PixelWindow, *, nearest: bool
+    rows: FloatArray, cols: FloatArray, inside: BoolHW, window: PixelWindow, *, nearest: bool
 ) -> _Samples:
     """Turn positions into indices of the window; beyond its rim the rim's pixels count."""
-    inside = np.isfinite(rows)
     # Taking a whole number off is exact, so the ways between pixels are the same in any window.
-    rows = np.where(inside, rows - window.row, 0.5)
-    cols = np.where(inside, cols - window.col, 0.5)
-    closest = rows.astype(np.int64) * window.width + cols.astype(np.int64)
+    rows, cols = rows - window.row, cols - window.col
+    rows[np.isnan(rows)], cols[np.isnan(cols)] = 0, 0
+
+    def pixels(places: FloatArray, have: int) -> IntArray:
+        return np.clip(np.floor(places), 0, have - 1).astype(np.int64)
+
+    closest = _Pick(pixels(rows, window.height), pixels(cols, window.width), window.width)
     if nearest:
-        lines = None
-        if inside.all():
-            own_rows, own_cols = rows.astype(np.int64), cols.astype(np.int64)
-            if (own_rows == own_rows[:, :1]).all() and (own_cols == own_cols[:1]).all():
-                lines = own_rows[:, 0], own_cols[0]
-        return _Samples(inside, closest, None, lines)
+        return _Samples(inside, closest, None)
     row, col = np.floor(rows - 0.5), np.floor(cols - 0.5)
-    upper, lower = (
-        np.clip(row + k, 0, window.height - 1).astype(np.int64) * window.width for k in (0, 1)
-    )
-    left, right = (np.clip(col + k, 0, window.width - 1).astype(np.int64) for k in (0, 1))
+    upper, lower = (pixels(row + k, window.height) for k in (0, 1))
+    left, right = (pixels(col + k, window.width) for k in (0, 1))
     between = _Between(
-        (upper + left, upper + right, lower + left, lower + right),
+        upper,
+        lower,
+        left,
+        right,
+        window.width,
         (rows - 0.5 - row).astype(np.float32),
         (cols - 0.5 - col).astype(np.float32),
     )
     return _Samples(inside, closest, between)
 
 
-def _bilinear(source: ArrayHW, closest: IntArray, between: _Between) -> ArrayHW:
+def _take_lines(source: npt.NDArray[_Value], cols: IntArray, rows: IntArray) -> npt.NDArray[_Value]:
+    # Columns first: the rows are fewer then, and are copied whole afterwards. Clipping, which
+    # changes nothing here, spares numpy a copy.
+    return np.asarray(source.take(cols, axis=1, mode="clip").take(rows, axis=0, mode="clip"))
+
+
+def _are_lines(rows: npt.NDArray[_Value], cols: npt.NDArray[_Value]) -> bool:
+    """Whether they are a column of rows and a row of columns, which stand for a grid."""
+    return (int(rows.shape[1]), int(cols.shape[0])) == (1, 1)
+
+
+def _bilinear(source: ArrayHW, closest: _Pick, between: _Between) -> ArrayHW:
     """Weigh the four pixels around each place; those without a value carry no weight.
 
     As in GDAL, a place has a value only where the pixel that holds it has one, so data neither
@@ -340,23 +450,23 @@ def _bilinear(source: ArrayHW, closest: IntArray, between: _Between) -> ArrayHW:
     """
     absent = np.isnan(source)
     if not absent.any():
-        return _weigh(source, between)
-    found = _weigh(np.where(absent, np.float32(0), source), between)
-    weight = _weigh((~absent).astype(np.float32), between)
+        return between.weigh(source)
+    found = between.weigh(np.where(absent, np.float32(0), source))
+    weight = between.weigh((~absent).astype(np.float32))
     # Only where a weight is missing, so that whole neighbourhoods stay bit for bit the same
     # whether or not the tile has a gap elsewhere.
     partial = (weight < 1) & (weight > 0)
     found[partial] /= weight[partial]
-    found[absent.take(closest)] = np.nan
+    found[closest.of(absent)] = np.nan
     return found
 
 
-def _weigh(source: ArrayHW, between: _Between) -> ArrayHW:
-    upper_left, upper_right, lower_left, lower_right = map(source.take, between.around)
-    upper = upper_left + (upper_right - upper_left) * between.across
-    lower = lower_left + (lower_right - lower_left) * between.across
-    found: ArrayHW = upper + (lower - upper) * between.down
-    return found
+def _on_the_way(one: ArrayHW, other: ArrayHW, way: ArrayHW) -> ArrayHW:
+    """From one to the other by a share of the way; `other` is overwritten."""
+    other -= one
+    other *= way
+    other += one
+    return other
 
 
 def _read_blocks(

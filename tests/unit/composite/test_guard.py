@@ -17,7 +17,7 @@ CLOUD = [0.45, 0.62, 0.38, 0.71, 0.55, 0.83, 0.49, 0.66]
 
 def guard(brightness: list[float], flagged: list[int], rule: GuardRule | None = None) -> list[int]:
     found = give_back_stable_ground(
-        np.array(brightness, np.float32)[:, None, None],
+        [np.array(brightness, np.float32)[:, None, None]],
         np.array(flagged, bool)[:, None, None],
         rule,
     )
@@ -100,7 +100,7 @@ def test_what_is_not_flagged_or_not_observed_is_never_given_back() -> None:
 def test_most_of_stable_ground_comes_back_between_clouds(level: float) -> None:
     brightness, is_cloud = series(level, 0.3)
     flagged = is_cloud | (np.random.default_rng(1).random(is_cloud.shape) < 0.9)
-    given_back = give_back_stable_ground(brightness, flagged)
+    given_back = give_back_stable_ground([brightness], flagged)
     lost = flagged & ~is_cloud
     assert (given_back & lost).sum() > 0.75 * lost.sum()
     # What of cloud came along is as bright as the ground to within its scatter.
@@ -112,7 +112,7 @@ def test_most_of_stable_ground_comes_back_between_clouds(level: float) -> None:
 @pytest.mark.parametrize("times", [6, 12, 20, 60])
 def test_cloud_is_hardly_ever_given_back(cloudiness: float, times: int) -> None:
     brightness, is_cloud = series(0.05, cloudiness, times)
-    given_back = give_back_stable_ground(brightness, is_cloud)
+    given_back = give_back_stable_ground([brightness], is_cloud)
     assert given_back.any(axis=0).mean() < 0.04
 
 
@@ -151,7 +151,7 @@ def test_equals_the_plain_loop(seed: int, times: int, cloudiness: float) -> None
     brightness[rng.random(brightness.shape) < 0.1] = NAN
     flagged = np.where(is_cloud, rng.random(is_cloud.shape) < 0.9, rng.random() < 0.8)
     rule = GuardRule()
-    given_back = give_back_stable_ground(brightness, flagged, rule)
+    given_back = give_back_stable_ground([brightness], flagged, rule)
     same = 0
     for col in range(40):
         expected = plain_guard(brightness[:, 0, col].astype(np.float64), flagged[:, 0, col], rule)
@@ -164,10 +164,10 @@ def test_the_result_does_not_depend_on_how_the_image_is_cut() -> None:
     brightness, is_cloud = series(0.2, 0.4)
     flagged = is_cloud | (np.random.default_rng(1).random(is_cloud.shape) < 0.8)
     brightness, flagged = brightness.reshape(20, 20, 20), flagged.reshape(20, 20, 20)
-    whole = give_back_stable_ground(brightness, flagged)
+    whole = give_back_stable_ground([brightness], flagged)
     part = np.s_[:, 3:17, 5:]
     np.testing.assert_array_equal(
-        give_back_stable_ground(brightness[part], flagged[part]), whole[part]
+        give_back_stable_ground([brightness[part]], flagged[part]), whole[part]
     )
 
 
@@ -185,4 +185,4 @@ def test_looks_needed_is_what_chance_seldom_makes() -> None:
 
 def test_shapes_that_differ_are_refused() -> None:
     with pytest.raises(ShapeMismatch, match="one shape"):
-        give_back_stable_ground(np.zeros((3, 2, 2), np.float32), np.zeros((3, 2, 1), bool))
+        give_back_stable_ground([np.zeros((3, 2, 2), np.float32)], np.zeros((3, 2, 1), bool))

@@ -13,6 +13,7 @@ from affine import Affine
 
 import fault_server
 from fault_server import Fault, FaultServer
+from scenes import as_stored
 from sluice.base.errors import AuthError, ConfigError, RateLimited, SourceUnavailable
 from sluice.base.periods import Period
 from sluice.base.records import Scene
@@ -460,6 +461,6 @@ def test_the_twin_lends_its_classes_on_the_same_grid(
     )
     (lent,) = lend_sky(find(server, "blue").files, [twin])
     images = SceneImages((lent,))
-    sky = images.read_sky(lent.scene, lent.bands["blue"].geobox)
+    sky = images.read_sky(lent.scene, lent.bands["blue"].geobox, as_stored)
     assert sky is not None
     np.testing.assert_array_equal(sky, np.kron(classes, np.ones((2, 2))))

@@ -10,6 +10,7 @@ import pytest
 import rasterio
 from affine import Affine
 
+from scenes import as_stored
 from sluice.base.errors import (
     BandNotFound,
     ConfigError,
@@ -157,7 +158,7 @@ def test_planets_folder_of_one_image_and_its_mask(tmp_path: Path, write_tif: Wri
     (scene,) = images.scenes
     assert (scene.sensor, scene.sky_layer) == ("planet-4b", "udm2")
     assert scene.acquired == dt.date(2024, 1, 1)
-    sky = images.read_sky(scene, images.source_grids(scene)[0])
+    sky = images.read_sky(scene, images.source_grids(scene)[0], as_stored)
     np.testing.assert_array_equal(sky, usable[0])
 
 
@@ -244,7 +245,7 @@ def test_zero_in_a_cloud_layer_is_read_though_tagged_as_nodata(
     write_tif(tmp_path / "CLD.tif", np.zeros((40, 50), dtype=np.uint8), nodata=0)
     images = open_local([tmp_path], scale=1e-4, offset=0.0)
     (scene,) = images.scenes
-    sky = images.read_sky(scene, images.source_grids(scene)[0])
+    sky = images.read_sky(scene, images.source_grids(scene)[0], as_stored)
     assert sky is not None
     assert not sky.any()
 

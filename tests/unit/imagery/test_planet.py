@@ -10,6 +10,7 @@ import pytest
 import shapely
 from affine import Affine
 
+from scenes import as_stored
 from sluice.base.errors import ConfigError
 from sluice.base.periods import Period
 from sluice.imagery.catalogue import Found
@@ -85,7 +86,7 @@ def test_a_scene_is_its_reflectance_and_its_mask(tmp_path: Path, write_tif: Writ
     )
     images = SceneImages(found.files)
     assert scene.sky_layer == "udm2"
-    sky = images.read_sky(scene, images.source_grids(scene)[0])
+    sky = images.read_sky(scene, images.source_grids(scene)[0], as_stored)
     assert sky is not None
     assert (sky == 1).all()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from scenes import as_stored
 from sluice.base.errors import ConfigError, GridMismatch
 from sluice.base.grid import PixelWindow, iter_tiles
 from sluice.imagery.local import open_local
@@ -34,12 +35,12 @@ def test_a_folder_of_level_2a_bands_in_degrees(shared_data: Path) -> None:
     assert grid.crs.to_epsg() == 32612
     part = PixelWindow(1600, 900, 400, 300).of(grid)
     whole = images.read(scene, ["red", "nir"], part).data_bhw
-    sky = images.read_sky(scene, part)
+    sky = images.read_sky(scene, part, as_stored)
     assert sky is not None
     for _, window in iter_tiles((400, 300), 128, 16):
         tile = images.read(scene, ["red", "nir"], window.of(part)).data_bhw
         np.testing.assert_array_equal(tile, whole[:, *window.slices])
-        seen = images.read_sky(scene, window.of(part))
+        seen = images.read_sky(scene, window.of(part), as_stored)
         np.testing.assert_array_equal(seen, sky[window.slices])
     # Vegetation (4) and water (6) look like it, so bands and classes lie on one another.
     index = (whole[1] - whole[0]) / (whole[1] + whole[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +32,15 @@ from sluice.scan.composing import LayerTiles
 LAYER_NODATA = -32768
 LOOKS_NODATA = 65535
 _STAGE = "products"
-_PREVIEW_PX, _SMALL_PX = 1000, 500
+_BLOCK_PX = 512
+_PREVIEW_PX = 1000
 _BRIGHTEST_SHARE = 0.98
 _ABSENT = (214, 150, 200)
 """Pink: nothing on the ground looks so, as white sand, cloud and paper do."""
 _GAMMA = 0.7
 """Brightens forest, which is dark beside bare ground."""
+_STRETCH_STEP = 7
+"""Every so many pixels are looked at to choose what is black and what is white."""
 _RADAR_DB = {"vv": (-20.0, 0.0), "vh": (-27.0, -7.0)}
 
 
@@ -101,11 +106,24 @@ def write_composite(
         stage.mkdir(parents=True)
         tags = {"run": run.run_id, "period": run.period or "", "TIFFTAG_SOFTWARE": "Sluice"}
         tags |= composite_tags(run.scenes)
-        histogram = _write_rasters(tiles, stage, layers, scale, tags)
-        # Either layer's first band tells where there is a value.
-        coverage = measure_coverage(stage / layout.COMPOSITE, tiles.geobox, area=area)
+        plain, plain_looks = stage / "plain.tif", stage / "plain-looks.tif"
+        histogram = _write_plain(tiles, (plain, plain_looks), layers, scale, tags)
+        _add_overviews(plain, Resampling.average)
+        _add_overviews(plain_looks, Resampling.nearest)
+        # Looked at before they are compressed, or while they are.
+        with ThreadPoolExecutor(1, thread_name_prefix="compress") as background:
+            compressed = [
+                background.submit(_compress, plain, stage / layout.COMPOSITE),
+                background.submit(_compress, plain_looks, stage / layout.LOOKS),
+            ]
+            # Either layer's first band tells where there is a value.
+            coverage = measure_coverage(plain, tiles.geobox, area=area)
+            _write_preview(plain, stage / layout.PREVIEW, layers, scale)
+        for done in compressed:
+            done.result()
+        plain.unlink()
+        plain_looks.unlink()
         summary = _summarise(run, layers, coverage, histogram)
-        _write_preview(stage / layout.COMPOSITE, stage / layout.PREVIEW, layers, scale)
         run = run.model_copy(update={"summary": summary.model_dump(mode="json")})
         write_run(run, stage / layout.RUN)
         names = (layout.COMPOSITE, layout.LOOKS, layout.PREVIEW, layout.RUN)
@@ -159,10 +177,15 @@ def composite_text(summary: CompositeSummary) -> str:
     return "\n".join(lines)
 
 
-def _write_rasters(
-    tiles: LayerTiles, stage: Path, layers: Sequence[str], scale: float, tags: dict[str, str]
+def _write_plain(
+    tiles: LayerTiles,
+    paths: tuple[Path, Path],
+    layers: Sequence[str],
+    scale: float,
+    tags: dict[str, str],
 ) -> np.ndarray:
-    """Write both rasters; returns how many observed pixels have each number of looks."""
+    """Write both rasters uncompressed; how many observed pixels have each number of looks."""
+    plain, plain_looks = paths
     geobox = tiles.geobox
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -171,21 +194,20 @@ def _write_rasters(
         "crs": str(geobox.crs),
         "transform": geobox.affine,
         "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
+        "blockxsize": _BLOCK_PX,
+        "blockysize": _BLOCK_PX,
         "interleave": "band",
         "bigtiff": "if_safer",
         "sparse_ok": False,
     }
-    plain = stage / "plain.tif", stage / "plain-looks.tif"
     histogram = np.zeros(65536, np.int64)
     with (
         rasterio.Env(GDAL_CACHEMAX=256 * 2**20),
         rasterio.open(
-            plain[0], "w", count=len(layers), dtype="int16", nodata=LAYER_NODATA, **profile
+            plain, "w", count=len(layers), dtype="int16", nodata=LAYER_NODATA, **profile
         ) as image,
         rasterio.open(
-            plain[1], "w", count=2, dtype="uint16", nodata=LOOKS_NODATA, **profile
+            plain_looks, "w", count=2, dtype="uint16", nodata=LOOKS_NODATA, **profile
         ) as looks,
     ):
         image.descriptions, looks.descriptions = tuple(layers), ("looks", "last_look")
@@ -199,22 +221,34 @@ def _write_rasters(
             looks.write(counts, window=place)
             seen = (data != LAYER_NODATA).all(axis=0)
             histogram += np.bincount(counts[0][seen], minlength=65536)
-    for path, name in zip(plain, (layout.COMPOSITE, layout.LOOKS), strict=True):
-        with rasterio.Env(GDAL_CACHEMAX=256 * 2**20):
-            rasterio.shutil.copy(
-                path,
-                stage / name,
-                driver="COG",
-                COMPRESS="DEFLATE",
-                LEVEL="1",
-                PREDICTOR="YES",
-                BLOCKSIZE="512",
-                NUM_THREADS="ALL_CPUS",
-                OVERVIEW_RESAMPLING="NEAREST" if name == layout.LOOKS else "AVERAGE",
-                BIGTIFF="IF_SAFER",
-            )
-        path.unlink()
     return histogram
+
+
+def _add_overviews(plain: Path, resampling: Resampling) -> None:
+    """Add smaller sizes, uncompressed: the COG driver, left to do it, compresses them twice."""
+    with (
+        rasterio.Env(GDAL_CACHEMAX=256 * 2**20, GDAL_NUM_THREADS="ALL_CPUS"),
+        rasterio.open(plain, "r+") as raster,
+    ):
+        halvings = math.ceil(math.log2(max(raster.shape) / _BLOCK_PX))
+        if halvings > 0:
+            raster.build_overviews([2**k for k in range(1, halvings + 1)], resampling)
+
+
+def _compress(plain: Path, cog: Path) -> None:
+    """Make a cloud-optimised GeoTIFF of a plain one."""
+    with rasterio.Env(GDAL_CACHEMAX=256 * 2**20):
+        rasterio.shutil.copy(
+            plain,
+            cog,
+            driver="COG",
+            COMPRESS="DEFLATE",
+            LEVEL="1",
+            PREDICTOR="YES",
+            BLOCKSIZE=str(_BLOCK_PX),
+            NUM_THREADS="ALL_CPUS",
+            BIGTIFF="IF_SAFER",
+        )
 
 
 def _summarise(
@@ -261,15 +295,18 @@ def _write_preview(composite: Path, preview: Path, layers: Sequence[str], scale:
             [k + 1 for k in chosen], out_shape=(3, *shape), resampling=Resampling.average
         )
     absent = (counts == LAYER_NODATA).any(axis=0)
-    values = counts.astype(np.float32) * scale
     picture = np.empty((3, *shape), np.uint8)
     picture[:] = np.array(_ABSENT, np.uint8)[:, None, None]
     if not absent.all():
+        some = counts[:, ~absent][:, ::_STRETCH_STEP] * np.float32(scale)
+        # What each count is shown as, by its bits.
+        values = np.arange(65536, dtype=np.uint16).view(np.int16) * np.float32(scale)
         for k, band in enumerate(chosen):
-            low, high = _stretch(values[k][~absent], layers[band], joint=values[:, ~absent])
-            shown = np.clip((values[k] - low) / max(1e-6, high - low), 0, 1) ** _GAMMA * 235
-            picture[k] = np.where(absent, _ABSENT[k], shown.astype(np.uint8))
-    Image.fromarray(picture.transpose(1, 2, 0)).save(preview, optimize=True)
+            low, high = _stretch(some[k], layers[band], joint=some)
+            shown = np.clip((values - low) / max(1e-6, high - low), 0, 1) ** _GAMMA * 235
+            bright = shown.astype(np.uint8).take(counts[k].view(np.uint16))
+            picture[k] = np.where(absent, _ABSENT[k], bright)
+    Image.fromarray(picture.transpose(1, 2, 0)).save(preview, compress_level=3)
 
 
 def _stretch(values: np.ndarray, layer: str, *, joint: np.ndarray) -> tuple[float, float]:

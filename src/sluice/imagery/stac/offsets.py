@@ -104,10 +104,11 @@ def darkest(counts_hw: ArrayHW) -> float | None:
         counts_hw: As stored, (H, W); 0 and NaN are no data.
     """
     valid = np.isfinite(counts_hw) & (counts_hw > 0)
-    inner = ndimage.binary_erosion(
-        valid, structure=np.ones((3, 3), dtype=bool), iterations=_EDGE_PX, border_value=1
-    )
-    counts = counts_hw[inner]
+    if not valid.all():
+        valid = ndimage.binary_erosion(
+            valid, structure=np.ones((3, 3), dtype=bool), iterations=_EDGE_PX, border_value=1
+        )
+    counts = counts_hw[valid]
     if counts.size < _FEWEST_PIXELS:
         return None
     return float(np.percentile(counts, _DARK_PERCENT))
