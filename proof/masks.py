@@ -10,10 +10,10 @@ import numpy.typing as npt
 from proof.markdown import to_table
 from proof.setup import Setup
 from sluice.base.arrays import ArrayHW, ArrayTBHW, BoolHW, BoolTHW
-from sluice.composite.clear import grow
+from sluice.composite.clear import grow, sort_sky
 from sluice.composite.guard import GuardRule, give_back_stable_ground
 from sluice.composite.reduce import median_of_clear
-from sluice.composite.spectral_cloud import BANDS, detect_cloud
+from sluice.composite.spectral_cloud import BANDS, classify_by_spectrum
 
 _LABELLED = "s2-cloudmask/sentinel2.npz"
 _SHADOW, _CLOUD = 0, 4
@@ -105,7 +105,7 @@ def _prove_spectral(setup: Setup) -> str:
     away = bright & ~grow(cloud, _AWAY_PX)
     rows = []
     for growth in _GROWTHS:
-        found = detect_cloud(bands, grow_px=growth).cloud
+        found = sort_sky(classify_by_spectrum(bands), grow_px=growth).cloud
         rows.append([str(growth), *_spell_mask(found, cloud, ground, bright, away)])
     table = to_table(
         [

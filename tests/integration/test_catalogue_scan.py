@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -258,6 +259,27 @@ def test_top_of_atmosphere_takes_the_cloud_layer_of_its_twin(
     assert {scene["sensor"] for scene in scenes} == {"s2-l1c"}
     assert [scene["sky_from"] for scene in scenes] == catalogue.item_ids(L2A)
     assert finished.summary.images_without_cloud_layer == 0
+
+
+def test_clouds_found_in_the_bands_need_no_cloud_layer(
+    catalogue, items, monkeypatch, tmp_path
+) -> None:
+    package = ModuleType("omnicloudmask")
+    package.predict_from_array = lambda image, **_: (image[:1] > 0.35).astype(np.uint8)
+    monkeypatch.setitem(sys.modules, "omnicloudmask", package)
+    monkeypatch.setenv("SLUICE_OMNICLOUDMASK", str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    # Bands that clouds are found by are read besides those wanted.
+    config = composite_config(
+        catalogue, tmp_path / "out", source=items, cloud_mask="omnicloudmask", layers=("blue",)
+    )
+    asked = len(catalogue.files.requests)
+    result = composite(config)
+    read = " ".join(map(str, catalogue.files.requests[asked:]))
+    assert "SCL" not in read
+    assert {scene["sky_layer"] for scene in record(tmp_path / "out")["scenes"]} == {"omnicloudmask"}
+    assert np.nanmin(layers(result.paths.looks)["looks"]) < 8
+    assert np.nanpercentile(layers(result.paths.composite)["blue"], 99) < 0.3
 
 
 def test_a_scan_that_is_killed_loses_no_finished_tile(catalogue, toy_model, tmp_path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from scenes import BARE, FOREST, Patch, forest_with, utm_geobox, write_dated_folder, write_image
-from sluice.app.loading import CompositeLoader, Recipe
+from sluice.app.loading import CompositeLoader
+from sluice.app.recipe import Recipe
 from sluice.base.errors import BandNotFound, ConfigError
 from sluice.base.grid import PixelWindow
 from sluice.base.records import ModelInput

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from scenes import utm_geobox
-from sluice.app.loading import Compositor, Recipe
+from sluice.app.loading import Compositor
+from sluice.app.recipe import Recipe
 from sluice.base.errors import AuthError, ConfigError, SourceUnavailable
 from sluice.base.grid import PixelWindow
 from sluice.base.raster import Raster

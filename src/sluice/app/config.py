@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sluice.base.errors import ConfigError
-from sluice.base.methods import Method
+from sluice.base.methods import CloudMask, Method
 from sluice.base.periods import Period, parse_span
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class ImageryConfig(BaseModel):
     """Give bright ground back that the cloud layer calls cloud on most dates."""
     speckle: bool = True
     """Smooth the speckle of radar images."""
+    cloud_mask: CloudMask = "layer"
     cloud_margin_px: int = Field(default=2, ge=0, le=50)
     workers: int | None = Field(default=None, ge=1, le=256)
     """Tiles at a time; None takes one for each core, up to 8."""
@@ -212,6 +213,12 @@ def cache_folder() -> Path:
     """Where downloaded pixels are kept: `SLUICE_CACHE`, or the user's data folder."""
     chosen = os.environ.get("SLUICE_CACHE")
     return Path(chosen) if chosen else Path(typer.get_app_dir("sluice")) / "cache"
+
+
+def omnicloudmask_folder() -> Path:
+    """Where OmniCloudMask's weights are: `SLUICE_OMNICLOUDMASK`, or the user's data folder."""
+    chosen = os.environ.get("SLUICE_OMNICLOUDMASK")
+    return Path(chosen) if chosen else Path(typer.get_app_dir("sluice")) / "omnicloudmask"
 
 
 def access_for(source: str, cache_gb: float) -> RemoteAccess:

@@ -10,9 +10,11 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import widened_box
-from sluice.app.config import ImageryConfig, access_for
+from sluice.app.config import ImageryConfig, access_for, omnicloudmask_folder
 from sluice.app.finding import Findings, describe_findings, findings_text, measure_line
 from sluice.app.jobs import Job
+from sluice.app.loading import refuse_missing_bands
+from sluice.app.skies import DETECTORS, bands_to_find_clouds, with_found_clouds
 from sluice.base.errors import ConfigError, NoValidData
 from sluice.base.periods import Period
 from sluice.base.records import LeftOut, Scene
@@ -24,7 +26,7 @@ from sluice.imagery.image_folders import open_folder
 from sluice.imagery.local import open_local
 from sluice.imagery.pairing import lend_sky
 from sluice.imagery.radiometry import Stated
-from sluice.imagery.scenes import SceneImages
+from sluice.imagery.scenes import SceneFiles, SceneImages
 from sluice.imagery.stac.catalogues import open_catalogue
 from sluice.imagery.stac.offsets import settle_offsets
 
@@ -67,12 +69,18 @@ class Gatherer:
         sensor: What to search for, see `choose_sensor`.
         tell: Told what was found.
         margin_m: What is read around an area.
+
+    Raises:
+        ConfigError, WeightsError: What is to find clouds is not installed.
     """
 
     def __init__(
         self, config: ImageryConfig, sensor: str, tell: Tell | None = None, *, margin_m: float = 0
     ) -> None:
         self.config = config
+        if config.cloud_mask in DETECTORS:
+            DETECTORS[config.cloud_mask].check(omnicloudmask_folder())
+        self._sky_bands = bands_to_find_clouds(config.cloud_mask)
         self.margin_m = margin_m
         self.sensor = sensor
         self.tell: Tell = tell or (lambda _: None)
@@ -104,7 +112,7 @@ class Gatherer:
             job.name,
             files,
             [left_out for scenes in found.values() for left_out in scenes.left_out],
-            bands=bands,
+            bands=self._with_sky_bands(bands),
             geobox=geobox,
             bytes_per_s=self._line[0] if self._line else None,
         )
@@ -145,7 +153,17 @@ class Gatherer:
             offset=config.offset,
             nodata=config.nodata,
         )
-        return Gathered({0: images})
+        files = with_found_clouds(images.files, config.cloud_mask)
+        self._refuse_without_sky_bands(files)
+        return Gathered({0: SceneImages(files)})
+
+    def _with_sky_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*bands, *self._sky_bands]))
+
+    def _refuse_without_sky_bands(self, files: Sequence[SceneFiles]) -> None:
+        mask = self.config.cloud_mask
+        scenes = [one.scene for one in files if one.scene.sky_layer == mask]
+        refuse_missing_bands(scenes, self._sky_bands, wanted_by=f"--cloud-mask {mask}")
 
     def _search(self, job: Job, bands: Sequence[str], *, with_earlier: bool) -> dict[int, Found]:
         if self.config.source is None:
@@ -167,8 +185,14 @@ class Gatherer:
         if key not in self._found and job.area is not None:
             source = self.config.source or ""
             area = widened_box(job.area, self.margin_m) if self.margin_m else job.area
-            found = self._catalogue(source, self.sensor).find(area, period, bands)
-            if self.sensor == "s2-l1c" and any(files.sky is None for files in found.files):
+            wanted = self._with_sky_bands(bands)
+            found = self._catalogue(source, self.sensor).find(area, period, wanted)
+            if self._sky_bands:
+                found = Found(
+                    with_found_clouds(found.files, self.config.cloud_mask), found.left_out
+                )
+                self._refuse_without_sky_bands(found.files)
+            elif self.sensor == "s2-l1c" and any(files.sky is None for files in found.files):
                 found = self._with_lent_sky(found, area, period)
             self._found[key] = found
         return self._found[key]

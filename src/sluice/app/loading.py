@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import math
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayBHW, ArrayHW, ArrayTBHW, ArrayTHW, BoolHW, BoolTHW
+from sluice.app.recipe import Recipe
+from sluice.app.skies import SceneSky, read_sky
+from sluice.base.arrays import ArrayBHW, ArrayHW, ArrayTBHW, ArrayTHW, BoolTHW
 from sluice.base.errors import (
     AuthError,
     BandNotFound,
@@ -25,13 +26,10 @@ from sluice.base.errors import (
     SourceError,
     SourceUnavailable,
 )
-from sluice.base.grid import PixelWindow
-from sluice.base.methods import Method
 from sluice.base.raster import Raster
 from sluice.base.records import ModelInput, Scene
 from sluice.base.sensors import find_sensor
 from sluice.composite.adapt import adapt_bands
-from sluice.composite.clear import CLEAR, UNSEEN, ClassesHW, classify_sky, sort_sky
 from sluice.composite.guard import give_back_stable_ground
 from sluice.composite.reduce import last_clear_day, reduce_stack
 from sluice.composite.sar import (
@@ -45,9 +43,6 @@ from sluice.composite.sar import (
 )
 from sluice.imagery.scenes import SceneImages
 
-_OVERCAST = 0.98
-"""Of a block: the little that is left shines through thin cloud mostly."""
-_ON_LINE = 1e-3
 _PASS = dt.timedelta(minutes=30)
 """Longer than Sentinel-2 records in one go."""
 _READERS = 12
@@ -55,24 +50,6 @@ _VISIBLE = ("blue", "green", "red")
 _UNDATED = dt.date(1970, 1, 1)
 """Before any look, so that a dated one counts as the last."""
 _T = TypeVar("_T")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How the looks of a period become one image."""
-
-    method: Method = "median"
-    min_looks: int = 1
-    """Clear looks that a pixel needs."""
-    cloud_margin_px: int = 2
-    """Pixels around cloud and shadow that are not trusted either."""
-    guard: bool = True
-    """Give bright ground back that the cloud layer calls cloud on most dates."""
-    speckle: bool = True
-    """Smooth the speckle of radar images, with the other dates as witnesses."""
-    overcast_px: int = 256
-    """Side of the blocks that are left out of a look where hardly anything of them was seen; 0
-    to judge pixels alone."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +75,7 @@ class Compositor:
     source: SceneImages
     bands: tuple[str, ...]
     """Common names, in the order to give."""
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
     adapt: Mapping[str, Sequence[tuple[float, float]] | None] = field(default_factory=dict)
     """By sensor: (gain, offset) for each band, from the model's manifest."""
 
@@ -124,7 +101,7 @@ class Compositor:
         skies = {
             scene.id: sky
             for scene, sky in self._each(
-                scenes, lambda scene: self._read_sky(scene, geobox), failed
+                scenes, lambda scene: read_sky(self.source, scene, geobox, self.recipe), failed
             )
             if sky.worth_reading(guard=self.recipe.guard)
         }
@@ -204,34 +181,6 @@ class Compositor:
             adapt_bands(image, lines, out=image)
         return image
 
-    def _read_sky(self, scene: Scene, geobox: GeoBox) -> _Sky:
-        if scene.sky_layer is None:
-            return _Sky()
-        margin, block_px = self.recipe.cloud_margin_px, self.recipe.overcast_px
-        # Cloud just beyond the part spoils pixels inside it, and a block is judged as a whole.
-        wider, inner = _to_blocks(geobox, margin, block_px or 1)
-        classify = functools.partial(classify_sky, scene.sky_layer)
-        classes = self.source.read_sky(scene, wider, classify)
-        if classes is None:
-            return _Sky()
-        core = PixelWindow(margin, margin, inner.height, inner.width)
-        near = PixelWindow(
-            inner.row - margin,
-            inner.col - margin,
-            inner.height + 2 * margin,
-            inner.width + 2 * margin,
-        )
-        sky = sort_sky(classes[near.slices], grow_px=margin)
-        clear, shadow = sky.clear[core.slices], sky.shadow[core.slices]
-        cloud = sky.cloud[core.slices] & ~shadow
-        if block_px:
-            # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
-            overcast = _overcast(classes, block_px)
-            if overcast.any():
-                hidden = overcast.repeat(block_px, axis=0).repeat(block_px, axis=1)[inner.slices]
-                return _Sky(clear & ~hidden, cloud & ~hidden, shadow | hidden)
-        return _Sky(clear, cloud, shadow)
-
     def _each(
         self,
         scenes: Sequence[Scene],
@@ -262,22 +211,6 @@ class Compositor:
             yield from take()
 
 
-@dataclass(frozen=True)
-class _Sky:
-    """What a cloud layer says of a part, (H, W) each; all None where there is no layer."""
-
-    clear: BoolHW | None = None
-    cloud: BoolHW | None = None
-    """Cloud and its rim, for the guard to doubt."""
-    unsure: BoolHW | None = None
-    """Shadow, and overcast blocks: their brightness is no evidence of the ground."""
-
-    def worth_reading(self, *, guard: bool) -> bool:
-        if self.clear is None or self.clear.any():
-            return True
-        return guard and self.cloud is not None and bool(self.cloud.any())
-
-
 @dataclass
 class _Looks:
     """The looks of a part, while they are put together."""
@@ -297,7 +230,7 @@ class _Looks:
         seen, clear, cloud, unsure = (np.zeros((count, *shape), np.bool_) for _ in range(4))
         return cls(stack, seen, clear, cloud, unsure, [None] * count)
 
-    def add(self, number: int, image: ArrayBHW, sky: _Sky, day: dt.date) -> None:
+    def add(self, number: int, image: ArrayBHW, sky: SceneSky, day: dt.date) -> None:
         """Take a scene in, where its look has nothing yet, or nothing clear.
 
         Args:
@@ -336,7 +269,7 @@ class CompositeLoader:
     periods: Mapping[int, SceneImages]
     """0 is the period under judgement, -1 the one before."""
     inputs: tuple[ModelInput, ...]
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
     adapt: Mapping[str, Sequence[tuple[float, float]] | None] = field(default_factory=dict)
     """By sensor: (gain, offset) for each input, from the model's manifest."""
 
@@ -460,38 +393,6 @@ def _refuse_too_many(failed: Mapping[str, SourceError | GridMismatch], scenes: i
 
 def _is_radar(scene: Scene) -> bool:
     return scene.sensor is not None and find_sensor(scene.sensor).quantity == "backscatter_db"
-
-
-def _to_blocks(geobox: GeoBox, margin: int, block_px: int) -> tuple[GeoBox, PixelWindow]:
-    """The whole blocks around a part and its margin, and the part within them.
-
-    Blocks are counted from the CRS's origin, so that every part sees the same ones.
-    """
-
-    def floor(pixel: int) -> int:
-        return pixel // block_px * block_px
-
-    a, (height, width) = geobox.affine, geobox.shape.yx
-    # Not rounded: half a pixel off the CRS's lines, neighbours would round to the same line.
-    row, col = math.floor(a.f / a.e + _ON_LINE), math.floor(a.c / a.a + _ON_LINE)
-    top, left = floor(row - margin), floor(col - margin)
-    bottom, right = -floor(-(row + height + margin)), -floor(-(col + width + margin))
-    wider = PixelWindow(top - row, left - col, bottom - top, right - left).of(geobox)
-    return wider, PixelWindow(row - top, col - left, height, width)
-
-
-def _overcast(classes: ClassesHW, block_px: int) -> BoolHW:
-    """Blocks of which hardly anything was seen, one value for each."""
-
-    clear, seen = classes == CLEAR, classes != UNSEEN
-    rows, cols = (range(0, side, block_px) for side in classes.shape)
-
-    def is_overcast(row: int, col: int) -> bool:
-        block = np.s_[row : row + block_px, col : col + block_px]
-        least = (1 - _OVERCAST) * int(np.count_nonzero(seen[block]))
-        return int(np.count_nonzero(clear[block])) < least
-
-    return np.array([[is_overcast(row, col) for col in cols] for row in rows], np.bool_)
 
 
 @functools.cache

@@ -11,10 +11,11 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import widened_box
-from sluice.app.config import ImageryConfig, ScanConfig, models_folder
+from sluice.app.config import ImageryConfig, ScanConfig, models_folder, omnicloudmask_folder
 from sluice.app.gathering import Gathered
 from sluice.app.jobs import Job
-from sluice.app.loading import CompositeLoader, Recipe
+from sluice.app.loading import CompositeLoader
+from sluice.app.recipe import Recipe
 from sluice.app.within import Within, needed_by
 from sluice.base.errors import ConfigError, ManifestMismatch
 from sluice.base.grid import iter_tiles
@@ -178,6 +179,7 @@ def recipe_of(config: ImageryConfig) -> Recipe:
         cloud_margin_px=config.cloud_margin_px,
         guard=config.guard,
         speckle=config.speckle,
+        sky_weights=str(omnicloudmask_folder()) if config.cloud_mask == "omnicloudmask" else "",
     )
 
 

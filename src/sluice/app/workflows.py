@@ -17,7 +17,7 @@ from sluice.app.config import ScanConfig
 from sluice.app.finding import Findings
 from sluice.app.gathering import Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
-from sluice.app.loading import CompositeLoader, Recipe
+from sluice.app.loading import CompositeLoader
 from sluice.app.planning import (
     ScanPlan,
     clearest_scenes,
@@ -33,6 +33,7 @@ from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
 from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
+from sluice.app.recipe import Recipe
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
 from sluice.base.windows import ScoredWindows

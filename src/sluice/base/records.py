@@ -54,7 +54,8 @@ class Scene(Record):
     """Common names, in file order."""
     sky_layer: str | None = None
     """The cloud information used: `scl`, `qa60`, `clp`, `cld`, `udm2`, or None; `composed` where
-    clouds were taken out before."""
+    clouds were taken out before; `omnicloudmask` or `spectral` where they were found in the
+    scene's own bands."""
     sky_from: str | None = None
     """Id of the other scene that lent its cloud layer: the L2A product of an L1C one."""
     scale: float = 1.0

@@ -14,10 +14,11 @@ import numpy as np
 
 from sluice.base.arrays import ArrayHW
 from sluice.base.errors import ConfigError, ShapeMismatch, WeightsError
-from sluice.composite.clear import Sky, grow_sky
+from sluice.composite.clear import CLEAR, CLOUD, SHADOW, UNSEEN, ClassesHW
 
-THICK, THIN, SHADOW = 1, 2, 3
-"""Its classes; 0 is clear."""
+BANDS = ("red", "green", "nir")
+_CLASSES = np.array([CLEAR, CLOUD, CLOUD, SHADOW], np.uint8)
+"""Of its own: clear, thick cloud, thin cloud, shadow."""
 _LEAST_PX, _PATCH_PX, _OVERLAP_PX = 50, 1000, 300
 _NO_DOWNLOAD = "none"
 """It knows `hugging_face` and `google_drive`, and raises ValueError for any other source as soon
@@ -25,9 +26,9 @@ as a file is missing."""
 _INSTEAD = "or use the images' own cloud layer"
 
 
-def detect_sky(
-    red: ArrayHW, green: ArrayHW, nir: ArrayHW, weights: Path, *, grow_px: int = 0
-) -> Sky:
+def classify_by_omnicloudmask(
+    red: ArrayHW, green: ArrayHW, nir: ArrayHW, weights: Path
+) -> ClassesHW:
     """Cloud, thin cloud and shadow of one scene.
 
     It looks at up to 1,000 px around each pixel and scales each patch by its own mean, so give it
@@ -38,10 +39,9 @@ def detect_sky(
         green: Same grid and units as `red`.
         nir: Same grid and units as `red`. Pixels of 10 to 50 m.
         weights: Folder with its weights, `*.safetensors`.
-        grow_px: Pixels by which cloud and shadow are widened.
 
     Returns:
-        The sky; pixels that lack a band are neither clear nor cloud.
+        (H, W) of `composite.clear`'s classes; pixels that lack a band are `UNSEEN`.
 
     Raises:
         ConfigError: The package is not installed, or the scene is smaller than 50 px.
@@ -59,12 +59,7 @@ def detect_sky(
             f"OmniCloudMask needs at least {_LEAST_PX} x {_LEAST_PX} px, got {red.shape}; "
             f"take a larger area, {_INSTEAD}"
         )
-    package = _import_package()
-    if not any(weights.glob("*.safetensors")):
-        raise WeightsError(
-            f"{weights}: holds no *.safetensors; put OmniCloudMask's weights there, {_INSTEAD}",
-            href=str(weights),
-        )
+    package = check_omnicloudmask(weights)
     image = np.stack(bands).astype(np.float32)
     observed = np.isfinite(image).all(axis=0)
     # 0 is its mark for no data; reflectance of exactly 0 must not pass for it.
@@ -84,13 +79,23 @@ def detect_sky(
             f"the files of its newest version, {_INSTEAD}",
             href=str(weights),
         ) from err
-    found = np.asarray(classes)[0]
-    return grow_sky(
-        observed & (found == 0),
-        observed & ((found == THICK) | (found == THIN)),
-        observed & (found == SHADOW),
-        grow_px=grow_px,
-    )
+    return np.where(observed, _CLASSES[np.asarray(classes)[0].astype(np.uint8)], np.uint8(UNSEEN))
+
+
+def check_omnicloudmask(weights: Path) -> ModuleType:
+    """The package, after a look at whether it and its weights are there.
+
+    Raises:
+        ConfigError: The package is not installed.
+        WeightsError: The folder lacks its weights.
+    """
+    package = _import_package()
+    if not any(weights.glob("*.safetensors")):
+        raise WeightsError(
+            f"{weights}: holds no *.safetensors; put OmniCloudMask's weights there, {_INSTEAD}",
+            href=str(weights),
+        )
+    return package
 
 
 def _import_package() -> ModuleType:

@@ -1,7 +1,7 @@
 """Cloud from one image's own bands, for images that come without any cloud layer.
 
 A last resort, to be asked for: without a thermal band it takes a good part of bright bare ground
-for cloud, and it does not know shadow. With several dates, the guard gives much of that back.
+for cloud, and it does not know shadow. Of several dates, the guard may give some of it back.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import numpy as np
 
 from sluice.base.arrays import ArrayHW, BoolHW
 from sluice.base.errors import BandNotFound
-from sluice.composite.clear import Sky, grow_sky
+from sluice.composite.clear import CLEAR, CLOUD, UNSEEN, ClassesHW
 from sluice.composite.indices import normalized_difference
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 
 
-def detect_cloud(raster_bands: Mapping[str, ArrayHW], *, grow_px: int = 0) -> Sky:
+def classify_by_spectrum(raster_bands: Mapping[str, ArrayHW]) -> ClassesHW:
     """Bright, white, haze-coloured pixels that are no snow, rock or plants.
 
     Args:
         raster_bands: By common name, (H, W) reflectance at the top of the atmosphere (L1C), NaN =
             not observed; needs `BANDS`. Surface reflectance lacks the haze that a part of the
             test relies on, so that less cloud is found.
-        grow_px: Pixels by which cloud is widened.
 
     Returns:
-        The sky, without shadow.
+        (H, W) of `composite.clear`'s classes, without shadow.
 
     Raises:
         BandNotFound: A band is missing.
@@ -54,4 +53,6 @@ def detect_cloud(raster_bands: Mapping[str, ArrayHW], *, grow_px: int = 0) -> Sk
     hazy = blue - 0.5 * red > 0.08
     not_rock = nir > 0.75 * swir16
     cloud = observed & bright & not_green & white & hazy & not_rock
-    return grow_sky(observed & ~cloud, cloud, np.zeros_like(cloud), grow_px=grow_px)
+    classes: ClassesHW = np.where(cloud, np.uint8(CLOUD), np.uint8(CLEAR))
+    classes[~observed] = UNSEEN
+    return classes

@@ -30,6 +30,7 @@ def composite(
     min_looks: int = options.MIN_LOOKS,
     guard: bool = options.GUARD,
     speckle: bool = options.SPECKLE,
+    cloud_mask: str = options.CLOUD_MASK,
     cloud_margin_px: int = options.CLOUD_MARGIN,
     bands: str | None = options.BANDS,
     scale: float | None = options.SCALE,

@@ -57,6 +57,12 @@ GUARD: Any = typer.Option(
 SPECKLE: Any = typer.Option(
     True, "--speckle/--no-speckle", help="Smooth the speckle of radar images."
 )
+CLOUD_MASK: Any = typer.Option(
+    "layer",
+    "--cloud-mask",
+    help="Clouds from the images' own layer; or found in their bands: omnicloudmask (if installed) "
+    "or spectral (a last resort).",
+)
 CLOUD_MARGIN: Any = typer.Option(
     2, "--cloud-margin", help="Pixels around cloud and shadow that are left out too."
 )
