@@ -15,9 +15,9 @@ import rasterio
 from PIL import Image
 from typer.testing import CliRunner
 
-from sluice.app import compositing, workflows
+from sluice.app import compositing, elevation, workflows
 from sluice.app.cli.main import app
-from sluice.app.config import ImageryConfig
+from sluice.app.config import ResultsConfig
 from sluice.app.finding import Findings
 from sluice.app.jobs import Job, plan_jobs
 from sluice.imagery.stac.presets import PRESETS
@@ -111,13 +111,14 @@ def test_network_commands_can_be_planned(line: str, monkeypatch: pytest.MonkeyPa
     """Their options are those that `--help` tells, and their values make jobs; nothing is asked."""
     planned: list[Job] = []
 
-    def find(config: ImageryConfig) -> list[Findings]:
-        assert config.source == "google" or config.source in PRESETS, config.source
+    def find(config: ResultsConfig) -> list[Findings]:
+        assert config.source in {"google", "copernicus"} or config.source in PRESETS, config.source
         planned.extend(plan_jobs(config))
         return []
 
     monkeypatch.setattr(workflows, "find", find)
     monkeypatch.setattr(compositing, "find_for_composite", find)
+    monkeypatch.setattr(elevation, "find_elevation", find)
     program, command, *arguments = shlex.split(line)
     assert program in {"sluice", ".venv/bin/sluice"}
     told = CliRunner().invoke(app, [command, "--help"]).output

@@ -35,47 +35,20 @@ _OPTIONS = {
 _Config = TypeVar("_Config", bound=BaseModel)
 
 
-class ImageryConfig(BaseModel):
-    """Where images come from, and how they become one."""
+class ResultsConfig(BaseModel):
+    """What commands that make one result or several, one for each area, have in common."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    images: tuple[Path, ...] = ()
-    """Multi-band GeoTIFFs, or folders of single-band files; together one period."""
     out: Path
     area: str | None = None
     """`west,south,east,north`, a vector file, or a folder of them."""
-    sensor: str | None = None
-    bands: tuple[str, ...] | None = None
-    """Names of a file's bands, in file order."""
-    scale: float | None = None
-    offset: float | None = None
-    nodata: float | None = Field(default=None, allow_inf_nan=True)
     source: str | None = None
-    """A catalogue, in place of `images`: a preset's name, an address, a file or a folder."""
-    collection: str | None = None
-    """Of a STAC API; None takes the preset's for the sensor."""
-    first: str | None = None
-    """Year, month or day."""
-    last: str | None = None
+    """A catalogue: a preset's name, an address, a file or a folder."""
     every: str = "none"
     """See `base.periods.EVERY_MONTHS`."""
-    max_cloud: float | None = Field(default=None, ge=0, le=100)
-    """Percent of a scene, as its catalogue says; cloudier ones are not looked at."""
-    method: Method = "median"
-    min_looks: int = Field(default=1, ge=1, le=100)
-    """Clear looks that a pixel needs to count as observed."""
-    guard: bool = True
-    """Give bright ground back that the cloud layer calls cloud on most dates."""
-    speckle: bool = True
-    """Smooth the speckle of radar images."""
-    cloud_mask: CloudMask = "layer"
-    cloud_margin_px: int = Field(default=2, ge=0, le=50)
     workers: int | None = Field(default=None, ge=1, le=256)
     """Tiles at a time; None takes one for each core, up to 8."""
-    tile_px: int | None = Field(default=None, ge=64, le=16384)
-    """None takes what memory allows, up to 1,024."""
-    failure_budget: float = Field(default=0.1, ge=0, lt=1)
     cache_gb: float = Field(default=DEFAULT_CACHE_GB, ge=0)
     """Most that is kept of what was downloaded; 0 keeps nothing."""
     overwrite: bool = False
@@ -83,10 +56,8 @@ class ImageryConfig(BaseModel):
 
     @property
     def period(self) -> Period | None:
-        """The whole span of time asked for; None where images are named one by one."""
-        if self.first is None or self.last is None:
-            return None
-        return parse_span(self.first, self.last)
+        """The whole span of time asked for; None where it does not matter."""
+        return None
 
     @property
     def request(self) -> dict[str, Any]:
@@ -103,6 +74,46 @@ class ImageryConfig(BaseModel):
     def command(self) -> str:
         """What is made."""
         raise NotImplementedError
+
+
+class ImageryConfig(ResultsConfig):
+    """Where images come from, and how they become one."""
+
+    images: tuple[Path, ...] = ()
+    """Multi-band GeoTIFFs, or folders of single-band files; together one period. In place of
+    `source`."""
+    sensor: str | None = None
+    bands: tuple[str, ...] | None = None
+    """Names of a file's bands, in file order."""
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = Field(default=None, allow_inf_nan=True)
+    collection: str | None = None
+    """Of a STAC API; None takes the preset's for the sensor."""
+    first: str | None = None
+    """Year, month or day."""
+    last: str | None = None
+    max_cloud: float | None = Field(default=None, ge=0, le=100)
+    """Percent of a scene, as its catalogue says; cloudier ones are not looked at."""
+    method: Method = "median"
+    min_looks: int = Field(default=1, ge=1, le=100)
+    """Clear looks that a pixel needs to count as observed."""
+    guard: bool = True
+    """Give bright ground back that the cloud layer calls cloud on most dates."""
+    speckle: bool = True
+    """Smooth the speckle of radar images."""
+    cloud_mask: CloudMask = "layer"
+    cloud_margin_px: int = Field(default=2, ge=0, le=50)
+    tile_px: int | None = Field(default=None, ge=64, le=16384)
+    """None takes what memory allows, up to 1,024."""
+    failure_budget: float = Field(default=0.1, ge=0, lt=1)
+
+    @property
+    def period(self) -> Period | None:
+        """The whole span of time asked for; None where images are named one by one."""
+        if self.first is None or self.last is None:
+            return None
+        return parse_span(self.first, self.last)
 
     @model_validator(mode="after")
     def _one_road(self) -> Self:
@@ -164,7 +175,7 @@ class ScanConfig(ImageryConfig):
 
     @property
     def command(self) -> str:
-        """See `ImageryConfig`."""
+        """See `ResultsConfig`."""
         return "scan"
 
 
@@ -178,8 +189,23 @@ class CompositeConfig(ImageryConfig):
 
     @property
     def command(self) -> str:
-        """See `ImageryConfig`."""
+        """See `ResultsConfig`."""
         return "composite"
+
+
+class ElevationConfig(ResultsConfig):
+    """Heights and slopes of one area, or one for each."""
+
+    area: str
+    source: str = "copernicus"
+    """The public bucket of Copernicus GLO-30, or the address or folder of its cells."""
+    gsd_m: float = Field(default=30.0, ge=1, le=10_000)
+    """Pixel side in metres."""
+
+    @property
+    def command(self) -> str:
+        """See `ResultsConfig`."""
+        return "elevation"
 
 
 def make_config(kind: type[_Config], **values: Any) -> _Config:

@@ -11,7 +11,7 @@ from typing import Any
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import NamedArea, map_parts, read_areas
-from sluice.app.config import ImageryConfig
+from sluice.app.config import ResultsConfig
 from sluice.app.products.overview import JobOutcome, kept_outcome, write_overview
 from sluice.base.errors import AuthError, ConfigError, ModelError, SluiceError
 from sluice.base.periods import Period, split_period
@@ -34,7 +34,7 @@ class Job:
     """The period before; None for the first."""
 
 
-def plan_jobs(config: ImageryConfig, *, comparing: bool = False) -> list[Job]:
+def plan_jobs(config: ResultsConfig, *, comparing: bool = False) -> list[Job]:
     """List what a command is to make, areas first, then parts, then periods.
 
     Args:
@@ -67,7 +67,7 @@ def plan_jobs(config: ImageryConfig, *, comparing: bool = False) -> list[Job]:
     return jobs
 
 
-def _refuse_uneven(config: ImageryConfig) -> None:
+def _refuse_uneven(config: ResultsConfig) -> None:
     """Refuse what leaves nothing to compare, or a cut period beside a whole one."""
     whole = config.period
     if whole is None:
@@ -87,7 +87,7 @@ def _refuse_uneven(config: ImageryConfig) -> None:
 
 
 def run_jobs(
-    config: ImageryConfig,
+    config: ResultsConfig,
     jobs: Sequence[Job],
     run: Callable[[Job], Mapping[str, Any]],
     tell: Callable[[str], None],

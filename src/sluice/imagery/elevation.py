@@ -27,6 +27,9 @@ COPERNICUS_30M = "https://copernicus-dem-30m.s3.amazonaws.com"
 _ROWS = 3600
 # Poleward of a latitude, pixels along a parallel: each about as wide on the ground.
 _COLUMNS = ((85, 360), (80, 720), (70, 1200), (60, 1800), (50, 2400), (0, 3600))
+_LOWEST_M = -1000.0
+"""Lower than any land. The bucket's cells have no gaps; copies of them mark theirs by -9999 or
+-32767, and their tags are not looked at."""
 _MARGIN_DEGREES = 0.002
 """A few pixels beyond the grid, that bilinear looks at."""
 
@@ -186,6 +189,7 @@ class _Mosaic(Asset):
             except ItemNotFound:
                 self.missing.add(name)
                 continue
+            values[values < _LOWEST_M] = np.nan
             out[top - window.row : bottom - window.row, left - window.col : right - window.col] = (
                 values
             )

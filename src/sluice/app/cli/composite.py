@@ -52,11 +52,12 @@ def composite(
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.compositing import composite_all, find_for_composite
     from sluice.app.config import CompositeConfig, make_config
+    from sluice.app.finding import findings_text
     from sluice.app.products.composite_files import CompositeSummary, composite_text
 
     config = make_config(CompositeConfig, **asked)
     if dry_run:
-        show_findings(find_for_composite, config, as_json=json)
+        show_findings(find_for_composite, findings_text, config, as_json=json)
         return
 
     def tell(summary: dict[str, object], folder: Path) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sluice.app.cli import composite, evaluate, models, scan, train
+from sluice.app.cli import composite, elevation, evaluate, models, scan, train
 from sluice.app.cli.errors import Stopped, report_error
 
-_RESUMABLE = {"scan", "composite", "demo", "train"}
+_RESUMABLE = {"scan", "composite", "elevation", "demo", "train"}
 
 
 class _Commands(TyperGroup):
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("scan")(scan.scan)
 app.command("composite")(composite.composite)
+app.command("elevation")(elevation.elevation)
 app.command("demo")(scan.demo)
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")

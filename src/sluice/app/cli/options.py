@@ -12,6 +12,8 @@ from sluice.app.config import DEFAULT_CACHE_GB
 _OF_THE_TERMINAL = {"dry_run", "json", "quiet"}
 _LISTS = {"bands", "layers"}
 
+_AREA_HELP = "West,south,east,north in degrees, a file with polygons, or a folder of such files."
+
 IMAGES: Any = typer.Argument(
     None,
     help="GeoTIFFs with several bands, or folders of single-band files. Several are one period: "
@@ -21,7 +23,12 @@ OUT: Any = typer.Option(..., "--out", help="Folder for the results.")
 AREA: Any = typer.Option(
     None,
     "--area",
-    help="West,south,east,north in degrees, a file with polygons, or a folder of such files.",
+    help=_AREA_HELP,
+)
+AREA_NEEDED: Any = typer.Option(
+    ...,
+    "--area",
+    help=_AREA_HELP,
 )
 FROM: Any = typer.Option(None, "--from", help="First year, month or day: 2024, 2024-01.")
 TO: Any = typer.Option(None, "--to", help="Last year, month or day, included.")
@@ -94,7 +101,8 @@ def config_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
             terminal is left out.
     """
     values = {name: value for name, value in parameters.items() if name not in _OF_THE_TERMINAL}
-    values["images"] = tuple(values["images"] or ())
+    if "images" in values:
+        values["images"] = tuple(values["images"] or ())
     for name in _LISTS & values.keys():
         text = values[name]
         values[name] = None if text is None else tuple(p.strip() for p in text.split(",") if p)

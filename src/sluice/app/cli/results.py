@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from sluice.app.cli.progress import tile_progress
-from sluice.app.config import ImageryConfig
-from sluice.app.finding import Findings, bytes_in_words, findings_text
+from sluice.app.config import ResultsConfig
+from sluice.app.finding import bytes_in_words
 from sluice.app.products.layout import OVERVIEW
 from sluice.app.products.overview import JobOutcome
 from sluice.base.errors import RunFailed
@@ -22,15 +22,26 @@ Run = Callable[[Any, Progress | None, Callable[[str], None] | None], list[JobOut
 
 
 def show_findings(
-    find: Callable[[Any], list[Findings]], config: ImageryConfig, *, as_json: bool
+    find: Callable[[Any], Sequence[Any]],
+    text: Callable[[Any], str],
+    config: ResultsConfig,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print what a search found."""
+    """Print what a search found.
+
+    Args:
+        find: Gives a record for each result, with the `bytes` to download.
+        text: Says one in words.
+        config: Of the command.
+        as_json: Print figures only.
+    """
     found = find(config)
     if as_json:
         typer.echo(json.dumps([findings.model_dump(mode="json") for findings in found], indent=2))
         return
     for findings in found:
-        typer.echo(findings_text(findings))
+        typer.echo(text(findings))
     if len(found) > 1:
         total = sum(findings.bytes for findings in found)
         size = f", at most {bytes_in_words(total)} to download" if total else ""
@@ -39,7 +50,7 @@ def show_findings(
 
 def show_results(
     run: Run,
-    config: ImageryConfig,
+    config: ResultsConfig,
     text: Callable[[dict[str, Any], Path], str],
     *,
     as_json: bool,
@@ -83,11 +94,9 @@ def _line(outcome: JobOutcome) -> str:
         return f"{outcome.job}: failed: {outcome.error}"
     figures = outcome.summary
     found = f"{figures['sites']} likely mine sites, " if "sites" in figures else ""
+    found += f"{figures['images']} images, " if "images" in figures else ""
     kept = " (made by an earlier call)" if outcome.status == "kept" else ""
-    return (
-        f"{outcome.job}: {found}{figures['images']} images, "
-        f"{figures['not_observed_percent']:g} % not observed{kept}"
-    )
+    return f"{outcome.job}: {found}{figures['not_observed_percent']:g} % not observed{kept}"
 
 
 def _to_stderr(line: str) -> None:

@@ -64,12 +64,13 @@ def scan(
     asked = options.config_values(locals())
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
+    from sluice.app.finding import findings_text
     from sluice.app.products.summary import Summary, summary_text
     from sluice.app.workflows import find, scan_all
 
     config = make_config(ScanConfig, **asked)
     if dry_run:
-        show_findings(find, config, as_json=json)
+        show_findings(find, findings_text, config, as_json=json)
         return
 
     def tell(summary: dict[str, object], folder: Path) -> str:

@@ -37,7 +37,13 @@ _ASSETS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         pystac.MediaType.COG,
         ("data",),
     ),
-    layout.PREVIEW: ("preview", "Picture of the composite", pystac.MediaType.PNG, ("overview",)),
+    layout.PREVIEW: ("preview", "Picture", pystac.MediaType.PNG, ("overview",)),
+    layout.ELEVATION: (
+        "elevation",
+        "Elevation in metres, slope in degrees",
+        pystac.MediaType.COG,
+        ("data",),
+    ),
     layout.SCORE: ("score", "Score, raw output of the model", pystac.MediaType.COG, ("data",)),
     layout.PROBABILITY: (
         "probability",
@@ -178,7 +184,10 @@ def _add_asset(item: pystac.Item, name: str, path: Path) -> None:
     fields: dict[str, Any] = {}
     if media_type == pystac.MediaType.COG:
         with open_raster(path) as raster:
-            bands = [{"name": name or key} for name in raster.descriptions]
+            bands = [
+                {"name": name or key} | ({"unit": unit} if unit else {})
+                for name, unit in zip(raster.descriptions, raster.units, strict=True)
+            ]
             fields["bands"] = bands if len(bands) > 1 else [{"name": key}]
             fields["proj:shape"] = list(raster.shape)
             fields["proj:transform"] = list(raster.transform)[:6]
@@ -187,7 +196,7 @@ def _add_asset(item: pystac.Item, name: str, path: Path) -> None:
             fields["nodata"] = "nan" if absent is None or math.isnan(absent) else int(absent)
             if raster.scales[0] != 1:
                 fields |= {"raster:scale": raster.scales[0], "raster:offset": raster.offsets[0]}
-        if name != layout.LOOKS:
+        if name not in {layout.LOOKS, layout.ELEVATION}:
             fields["unit"] = "1"
     asset = pystac.Asset(f"./{name}", title, None, media_type, list(roles), fields)
     item.add_asset(key, asset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.windows import Window
@@ -21,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.app.products import layout
 from sluice.app.products.catalogue import Product, write_stac
+from sluice.app.products.cog import BLOCK_PX, add_overviews, compress
 from sluice.app.products.coverage import Coverage, measure_coverage
 from sluice.app.products.landing import land, telling_disk_errors
 from sluice.app.products.run_record import write_run
@@ -32,7 +31,6 @@ from sluice.scan.composing import LayerTiles
 LAYER_NODATA = -32768
 LOOKS_NODATA = 65535
 _STAGE = "products"
-_BLOCK_PX = 512
 _PREVIEW_PX = 1000
 _BRIGHTEST_SHARE = 0.98
 _ABSENT = (214, 150, 200)
@@ -108,13 +106,13 @@ def write_composite(
         tags |= composite_tags(run.scenes)
         plain, plain_looks = stage / "plain.tif", stage / "plain-looks.tif"
         histogram = _write_plain(tiles, (plain, plain_looks), layers, scale, tags)
-        _add_overviews(plain, Resampling.average)
-        _add_overviews(plain_looks, Resampling.nearest)
+        add_overviews(plain, Resampling.average)
+        add_overviews(plain_looks, Resampling.nearest)
         # Looked at before they are compressed, or while they are.
         with ThreadPoolExecutor(1, thread_name_prefix="compress") as background:
             compressed = [
-                background.submit(_compress, plain, stage / layout.COMPOSITE),
-                background.submit(_compress, plain_looks, stage / layout.LOOKS),
+                background.submit(compress, plain, stage / layout.COMPOSITE),
+                background.submit(compress, plain_looks, stage / layout.LOOKS),
             ]
             # Either layer's first band tells where there is a value.
             coverage = measure_coverage(plain, tiles.geobox, area=area)
@@ -194,8 +192,8 @@ def _write_plain(
         "crs": str(geobox.crs),
         "transform": geobox.affine,
         "tiled": True,
-        "blockxsize": _BLOCK_PX,
-        "blockysize": _BLOCK_PX,
+        "blockxsize": BLOCK_PX,
+        "blockysize": BLOCK_PX,
         "interleave": "band",
         "bigtiff": "if_safer",
         "sparse_ok": False,
@@ -222,33 +220,6 @@ def _write_plain(
             seen = (data != LAYER_NODATA).all(axis=0)
             histogram += np.bincount(counts[0][seen], minlength=65536)
     return histogram
-
-
-def _add_overviews(plain: Path, resampling: Resampling) -> None:
-    """Add smaller sizes, uncompressed: the COG driver, left to do it, compresses them twice."""
-    with (
-        rasterio.Env(GDAL_CACHEMAX=256 * 2**20, GDAL_NUM_THREADS="ALL_CPUS"),
-        rasterio.open(plain, "r+") as raster,
-    ):
-        halvings = math.ceil(math.log2(max(raster.shape) / _BLOCK_PX))
-        if halvings > 0:
-            raster.build_overviews([2**k for k in range(1, halvings + 1)], resampling)
-
-
-def _compress(plain: Path, cog: Path) -> None:
-    """Make a cloud-optimised GeoTIFF of a plain one."""
-    with rasterio.Env(GDAL_CACHEMAX=256 * 2**20):
-        rasterio.shutil.copy(
-            plain,
-            cog,
-            driver="COG",
-            COMPRESS="DEFLATE",
-            LEVEL="1",
-            PREDICTOR="YES",
-            BLOCKSIZE=str(_BLOCK_PX),
-            NUM_THREADS="ALL_CPUS",
-            BIGTIFF="IF_SAFER",
-        )
 
 
 def _summarise(

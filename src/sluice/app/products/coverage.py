@@ -99,9 +99,9 @@ def measure_coverage(
     """
     outline = outline_lonlat(geobox)
     wanted = outline if area is None else area
-    wanted_ha = _geodesic_ha(wanted)
+    wanted_ha = geodesic_ha(wanted)
     inside = wanted if area is None else wanted.intersection(outline)
-    inside_ha = _geodesic_ha(inside)
+    inside_ha = geodesic_ha(inside)
     near = None if area is None else part_near(area, geobox)
     with open_raster(score_path) as score:
         pixels, observed = _count(score, near)
@@ -114,7 +114,8 @@ def measure_coverage(
     return Coverage(wanted_ha, missing_ha if missing_ha > 1e-9 * wanted_ha else 0.0)
 
 
-def _geodesic_ha(lonlat: BaseGeometry) -> float:
+def geodesic_ha(lonlat: BaseGeometry) -> float:
+    """Hectares on the ellipsoid of polygons in EPSG:4326."""
     # By quarters of the globe, and in short edges: a geodesic takes the shorter way around.
     quarters = [shapely.clip_by_rect(lonlat, west, -90, west + 90, 90) for west in _QUARTERS]
     short = [shapely.segmentize(quarter, 1.0) for quarter in quarters]

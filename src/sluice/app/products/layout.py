@@ -10,6 +10,7 @@ PROBABILITY = "probability.tif"
 COMPOSITE = "composite.tif"
 LOOKS = "looks.tif"
 PREVIEW = "preview.png"
+ELEVATION = "elevation.tif"
 SITES_GPKG = "sites.gpkg"
 SITES_PARQUET = "sites.parquet"
 SITES_GEOJSON = "sites.geojson"
@@ -37,8 +38,8 @@ ORDER = (
 )
 """In the order in which they land; `run.json` is last, so that its presence says "whole"."""
 
-EVERYTHING = (COMPOSITE, LOOKS, PREVIEW, *ORDER)
-"""Of scans and composites alike, in the order in which they land."""
+EVERYTHING = (COMPOSITE, LOOKS, ELEVATION, PREVIEW, *ORDER)
+"""Of all commands alike, in the order in which they land."""
 
 WORK_FOLDER = ".sluice-work"
 """Inside the output folder: what an unfinished run keeps, gone once it is finished."""
