@@ -138,15 +138,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", dir=arguments.work) as folder:
         _say("drawing phantom scenes")
         bench = Bench(package, arguments.model, sizes, Path(folder), make_pattern(sizes.scene_px))
+        failed = False
         for name in arguments.only or MEASUREMENTS:
             _say(f"measuring {name}")
-            rows += MEASUREMENTS[name](bench)
+            try:
+                rows += MEASUREMENTS[name](bench)
+            except RuntimeError as err:
+                # The others took their time, and are told all the same.
+                _say(str(err))
+                rows.append(Row(name, "failed", "", str(err).splitlines()[0]))
+                failed = True
     markdown = to_markdown(rows, machine)
     print(markdown)
-    if arguments.write:
+    if arguments.write and not failed:
         write_between_markers(DOCUMENT, markdown)
         _say(f"written to {DOCUMENT}")
-    return 0
+    return 1 if failed else 0
 
 
 def _parse() -> argparse.Namespace:

@@ -9,7 +9,7 @@ import json
 import sys
 
 from bench.child import print_measured
-from sluice.app import compositing, gathering, loading
+from sluice.app import compositing, gathering, loading, skies
 from sluice.app.config import CompositeConfig, make_config
 from sluice.imagery.scenes import SceneImages
 
@@ -17,7 +17,7 @@ STAGES = {
     "find": (gathering.Gatherer, ("gather", "describe")),
     # These in several threads: their seconds are sums over the threads.
     "read": (SceneImages, ("read", "read_sky")),
-    "clouds": (loading, ("classify_sky", "sort_sky")),
+    "clouds": (skies, ("sort_sky", "_overcast")),
     "reduce": (loading, ("reduce_stack",)),
     "guard": (loading.Compositor, ("_given_back",)),
     "write": (compositing, ("write_composite",)),

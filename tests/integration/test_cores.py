@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scenes import Patch, forest_with, utm_geobox, write_image
-from sluice.app import planning, workflows
-from sluice.app.config import ScanConfig
+from sluice.app import compositing, planning, workflows
+from sluice.app.config import CompositeConfig, ScanConfig, make_config
 from sluice.models.predictor import WindowPredictor
 
 SHAPE = (200, 300)
@@ -57,6 +57,14 @@ def test_the_bench_times_every_stage_of_a_scan(config, monkeypatch):
     assert {stage: sum(taken.values()) > 0 for stage, taken in seconds.items()} == dict.fromkeys(
         child.STAGES, True
     )
+    of_composites = importlib.import_module("bench.composite_child")
+    asked = {"images": config.images, "out": config.out / "image", "layers": ("red",)}
+    stages = of_composites.STAGES
+    assert all(hasattr(place, name) for place, names in stages.values() for name in names)
+    # One image without a cloud layer leaves clouds and guard nothing to do.
+    used = {name: stage for name, stage in stages.items() if name not in {"clouds", "guard"}}
+    with timed_stages(used):
+        compositing.composite(make_config(CompositeConfig, **asked, tile_px=100))
     # Not the thread that waits for the tiles.
     assert not {*seconds["read"], *seconds["predict"]} & {threading.get_ident()}
     with (
