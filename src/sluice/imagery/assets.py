@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -32,9 +31,9 @@ _Counts = npt.NDArray[Any]
 _Layers = tuple[_Counts, list[_Counts]]
 """Counts, good until this thread's next read, and masks that are 0 where there is no data."""
 
-# In all threads together: some systems allow a process 1,024 files. A series has some hundred, and
-# each tile goes through all of them.
+# In all threads together. A series has some hundred files, and each tile goes through all of them.
 _OPEN_AT_MOST = 512
+_LEAST_OPEN = 8
 # Catalogues round coordinates.
 _SAME_PLACE_PX = 0.02
 # GDAL would keep decoded blocks in up to a twentieth of the machine's memory. This is one cache
@@ -365,11 +364,23 @@ class _OpenDatasets(threading.local):
             return _OpenDataset(path)  # which says what is wrong
         key = (str(path), stat.st_mtime_ns, stat.st_size)
         if key not in self._by_key:
-            while len(self._by_key) >= max(32, _OPEN_AT_MOST // (os.cpu_count() or 1)):
+            while len(self._by_key) >= _open_at_most():
                 self._by_key.popitem(last=False)[1].dataset.close()
             self._by_key[key] = _OpenDataset(path)
         self._by_key.move_to_end(key)
         return self._by_key[key]
+
+
+def _open_at_most() -> int:
+    """Files that one thread may keep open: half of what the process may, divided by threads."""
+    allowed = _OPEN_AT_MOST
+    try:
+        import resource  # noqa: PLC0415 - Windows has none, and a limit far higher
+
+        allowed = min(allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+    except ImportError:
+        pass
+    return max(_LEAST_OPEN, allowed // threading.active_count())
 
 
 _open_datasets = _OpenDatasets()

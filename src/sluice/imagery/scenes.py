@@ -77,7 +77,7 @@ class SceneImages:
         missing = [band for band in bands if band not in files.bands]
         if missing:
             raise BandNotFound.from_missing_and_available(
-                missing, files.bands, wanted_by="the model", href=scene.href
+                missing, files.bands, wanted_by="this reading", href=scene.href
             )
         data: ArrayBHW = (
             out if out is not None else np.empty((len(bands), *geobox.shape.yx), np.float32)

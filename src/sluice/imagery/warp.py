@@ -12,7 +12,6 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +19,11 @@ from affine import Affine
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayBHW, ArrayHW, FloatArray, IntArray
 from sluice.base.errors import GridMismatch
 from sluice.base.grid import PixelWindow
 from sluice.imagery.assets import Asset
+from sluice.imagery.sampling import Samples, are_lines, place_samples
 
 _LATTICE_PX = 16
 # Over 16 pixels of 10 m, a UTM zone's curvature moves a straight line by under a millimetre.
@@ -31,87 +31,6 @@ _ALIGNED_PX = 1e-3
 _PLANS_KEPT = 8
 """Scenes of a series share their grids: a plan serves a tile's cloud layers or bands of 20 m."""
 _MAX_SOURCE_PIXELS = 8_000_000
-_Value = TypeVar("_Value", bound=np.generic)
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """Where each target pixel's centre falls in the window that is read."""
-
-    inside: BoolHW
-    """(H, W), whether it falls on the source."""
-    closest: _Pick
-    """The pixel that holds it."""
-    between: _Between | None
-    """Its place between the pixels around; None where the closest alone is wanted."""
-
-
-@dataclass(frozen=True)
-class _Pick:
-    """Which pixel of the window each target pixel takes.
-
-    (H, 1) and (1, W) where the grids are parallel, which is far faster to take; else (H, W).
-    """
-
-    row: IntArray
-    col: IntArray
-    width: int
-    """Of the window."""
-
-    def of(self, source: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
-        """The pixels, (H, W)."""
-        if _are_lines(self.row, self.col):
-            return _take_lines(source, self.col[0], self.row[:, 0])
-        return np.asarray(source.take(self._flat, mode="clip"))
-
-    @functools.cached_property
-    def _flat(self) -> IntArray:
-        return self.row * self.width + self.col
-
-
-@dataclass(frozen=True)
-class _Between:
-    """Where each target pixel's centre lies between four source pixels, shaped as in `_Pick`."""
-
-    upper: IntArray
-    lower: IntArray
-    left: IntArray
-    right: IntArray
-    """Rows and columns of the neighbours."""
-    width: int
-    """Of the window."""
-    down: ArrayHW
-    """Way from the upper to the lower neighbours, 0-1."""
-    across: ArrayHW
-    """Way from the left to the right neighbours, 0-1."""
-
-    def weigh(self, source: ArrayHW) -> ArrayHW:
-        """The mean of the four by nearness, the same to the last bit in either shape."""
-        if _are_lines(self.down, self.across):
-            left, right = (
-                source.take(col[0], axis=1, mode="clip") for col in (self.left, self.right)
-            )
-            lines = _on_the_way(left, right, self.across)
-            upper, lower = (
-                lines.take(row[:, 0], axis=0, mode="clip") for row in (self.upper, self.lower)
-            )
-            return _on_the_way(upper, lower, self.down)
-        upper_left, upper_right, lower_left, lower_right = (
-            source.take(flat, mode="clip") for flat in self._around
-        )
-        upper = _on_the_way(upper_left, upper_right, self.across)
-        lower = _on_the_way(lower_left, lower_right, self.across)
-        return _on_the_way(upper, lower, self.down)
-
-    @functools.cached_property
-    def _around(self) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-        upper, lower = self.upper * self.width, self.lower * self.width
-        return (
-            upper + self.left,
-            upper + self.right,
-            lower + self.left,
-            lower + self.right,
-        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +44,7 @@ class ReadPlan:
     """Block pixels to read; None where the grids do not meet."""
     corner: tuple[int, int] | None
     """Where the window lies in the target, if pixels are copied as they are."""
-    samples: _Samples | None
+    samples: Samples | None
     """Where to look in the window, if they are not."""
     nearest: bool
 
@@ -212,9 +131,7 @@ class ReadPlan:
         if self.corner is not None:
             band[self._place] = source
         elif self.samples is not None:
-            closest, between = self.samples.closest, self.samples.between
-            found = closest.of(source) if between is None else _bilinear(source, closest, between)
-            np.copyto(band, found, where=self.samples.inside)
+            np.copyto(band, self.samples.of(source), where=self.samples.inside)
 
 
 @functools.lru_cache(maxsize=_PLANS_KEPT)
@@ -251,10 +168,10 @@ def plan_read(source: GeoBox, target: GeoBox, *, nearest: bool = False) -> ReadP
     inside = row_inside & col_inside
     if not inside.any():
         return ReadPlan(target, blocks, None, None, None, nearest)
-    if not _are_lines(rows, cols):
+    if not are_lines(rows, cols):
         row_inside = col_inside = inside
     window = _needed(rows[row_inside], cols[col_inside], source.shape.yx)
-    samples = _place_samples(rows, cols, inside, window, nearest=nearest)
+    samples = place_samples(rows, cols, inside, window, nearest=nearest)
     return ReadPlan(target, blocks, window, None, samples, nearest)
 
 
@@ -400,73 +317,6 @@ def _needed(rows: FloatArray, cols: FloatArray, shape: tuple[int, int]) -> Pixel
         spans.append((first, min(have, math.floor(values.max()) + 2) - first))
     (row, height), (col, width) = spans
     return PixelWindow(row, col, height, width)
-
-
-def _place_samples(
-    rows: FloatArray, cols: FloatArray, inside: BoolHW, window: PixelWindow, *, nearest: bool
-) -> _Samples:
-    """Turn positions into indices of the window; beyond its rim the rim's pixels count."""
-    # Taking a whole number off is exact, so the ways between pixels are the same in any window.
-    rows, cols = rows - window.row, cols - window.col
-    rows[np.isnan(rows)], cols[np.isnan(cols)] = 0, 0
-
-    def pixels(places: FloatArray, have: int) -> IntArray:
-        return np.clip(np.floor(places), 0, have - 1).astype(np.int64)
-
-    closest = _Pick(pixels(rows, window.height), pixels(cols, window.width), window.width)
-    if nearest:
-        return _Samples(inside, closest, None)
-    row, col = np.floor(rows - 0.5), np.floor(cols - 0.5)
-    upper, lower = (pixels(row + k, window.height) for k in (0, 1))
-    left, right = (pixels(col + k, window.width) for k in (0, 1))
-    between = _Between(
-        upper,
-        lower,
-        left,
-        right,
-        window.width,
-        (rows - 0.5 - row).astype(np.float32),
-        (cols - 0.5 - col).astype(np.float32),
-    )
-    return _Samples(inside, closest, between)
-
-
-def _take_lines(source: npt.NDArray[_Value], cols: IntArray, rows: IntArray) -> npt.NDArray[_Value]:
-    # Columns first: the rows are fewer then, and are copied whole afterwards. Clipping, which
-    # changes nothing here, spares numpy a copy.
-    return np.asarray(source.take(cols, axis=1, mode="clip").take(rows, axis=0, mode="clip"))
-
-
-def _are_lines(rows: npt.NDArray[_Value], cols: npt.NDArray[_Value]) -> bool:
-    """Whether they are a column of rows and a row of columns, which stand for a grid."""
-    return (int(rows.shape[1]), int(cols.shape[0])) == (1, 1)
-
-
-def _bilinear(source: ArrayHW, closest: _Pick, between: _Between) -> ArrayHW:
-    """Weigh the four pixels around each place; those without a value carry no weight.
-
-    As in GDAL, a place has a value only where the pixel that holds it has one, so data neither
-    grow into gaps nor shrink from them.
-    """
-    absent = np.isnan(source)
-    if not absent.any():
-        return between.weigh(source)
-    found = between.weigh(np.where(absent, np.float32(0), source))
-    weight = between.weigh((~absent).astype(np.float32))
-    # Only where a weight is missing, so that whole neighbourhoods stay bit for bit the same
-    # whether or not the tile has a gap elsewhere.
-    partial = (weight < 1) & (weight > 0)
-    found[partial] /= weight[partial]
-    found[closest.of(absent)] = np.nan
-    return found
-
-
-def _on_the_way(one: ArrayHW, other: ArrayHW, way: ArrayHW) -> ArrayHW:
-    """From one to the other by a share of the way; `other` is overwritten."""
-    other -= one
-    other *= way
-    other += one
-    return other
 
 
 def _read_blocks(
