@@ -250,6 +250,40 @@ def test_radar_keeps_orbits_apart_and_minimum_is_lowest(catalogue, tmp_path) -> 
         assert -35 < np.nanmedian(one[name]) < 0
 
 
+def test_the_drop_of_radar_since_the_period_before(catalogue, tmp_path) -> None:
+    settings = {
+        "sensor": "s1",
+        "method": "minimum",
+        "source": str(catalogue.folder / "catalog.json"),
+    }
+    halves = {"before": ("2021-11", "2022-02"), "after": ("2022-03", "2022-06")}
+    lowest = {}
+    for name, (first, last) in halves.items():
+        config = composite_config(
+            catalogue, tmp_path / name, layers=("vv",), first=first, last=last, **settings
+        )
+        lowest[name] = layers(composite(config).paths.composite)["vv"]
+    config = composite_config(
+        catalogue, tmp_path / "drop", layers=("vv", "vv_drop"), every="4months", **settings
+    )
+    # The first period is only compared with.
+    found = layers(composite(config).paths.composite)
+    both = np.isfinite(lowest["before"]) & np.isfinite(lowest["after"])
+    np.testing.assert_allclose(found["vv"][both], lowest["after"][both], atol=0.0051)
+    expected = lowest["before"] - lowest["after"]
+    np.testing.assert_allclose(found["vv_drop"][both], expected[both], atol=0.0151)
+    assert record(tmp_path / "drop")["period"] == "2022-03_2022-06"
+    first_days = {scene["acquired"] < "2022-03" for scene in record(tmp_path / "drop")["scenes"]}
+    assert first_days == {True, False}
+
+
+def test_a_drop_needs_periods(catalogue, tmp_path) -> None:
+    with pytest.raises(ConfigError, match="--every"):
+        composite(composite_config(catalogue, tmp_path / "a", sensor="s1", layers=("vv_drop",)))
+    with pytest.raises(ConfigError, match="compares periods"):
+        composite(make_config(CompositeConfig, images=("a.tif",), out="b", layers=("vh_drop",)))
+
+
 def test_top_of_atmosphere_takes_the_cloud_layer_of_its_twin(
     catalogue, toy_model, tmp_path
 ) -> None:

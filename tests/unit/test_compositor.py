@@ -36,7 +36,9 @@ class MemoryScenes:
     read_ids: list[str] = field(default_factory=list)
     sensor: str = "s2-l2a"
     copies: int = 1
-    """Tiles in which each pass is stored, minutes apart by their names."""
+    """Tiles in which each pass is stored."""
+    apart_min: int = 1
+    """Minutes between them, by their names."""
 
     @property
     def scenes(self) -> tuple[Scene, ...]:
@@ -46,7 +48,9 @@ class MemoryScenes:
                 href=f"s{k}",
                 sensor=self.sensor,
                 acquired=dt.date(2024, 1, 1) + dt.timedelta(days=5 * (k // self.copies)),
-                acquired_at=dt.datetime(2024, 1, 1, 13, k % self.copies, tzinfo=dt.UTC)
+                acquired_at=dt.datetime(
+                    2024, 1, 1, 13, self.apart_min * (k % self.copies), tzinfo=dt.UTC
+                )
                 + dt.timedelta(days=5 * (k // self.copies)),
                 bands=BANDS,
                 sky_layer=None if self.sensor == "s1" else "scl",
@@ -125,6 +129,39 @@ def test_a_part_is_the_whole_cut_out(row, col, height, width) -> None:
     np.testing.assert_array_equal(part.raster.data_bhw[:, *inner], WHOLE.raster.data_bhw[:, *outer])
     np.testing.assert_array_equal(part.looks_hw[inner], WHOLE.looks_hw[outer])
     np.testing.assert_array_equal(part.last_day_hw[inner], WHOLE.last_day_hw[outer])
+
+
+def make_patchy(seed: int = 5) -> MemoryScenes:
+    """Five passes in three tiles each that overlap, with all that a cloud layer may say."""
+    rng = np.random.default_rng(seed)
+    series = make_series(15, seed)
+    classes = np.array([0, 1, CLOUD, 3, VEGETATION, VEGETATION], np.float32)
+    for k in range(15):
+        field = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 9)
+        edges = np.quantile(field, np.linspace(0, 1, len(classes) + 1)[1:-1])
+        series.scl_thw[k] = classes[np.digitize(field, edges)]
+        # What the ground looks like where the layer errs: bright, and always the same.
+        series.scl_thw[k][100:130, 40:90] = (CLOUD, 1, 0)[k % 3]
+        outside = np.s_[:, : 90 * (k % 3)] if k % 3 else np.s_[:, 200:]
+        series.scl_thw[k][outside] = np.nan
+        series.images_tbhw[k][:, *outside] = np.nan
+    # The outer two of a pass are farther apart than a pass is long.
+    return MemoryScenes(series.images_tbhw, series.scl_thw, copies=3, apart_min=20)
+
+
+PATCHY = make_patchy()
+WHOLE_PATCHY = Compositor(PATCHY, BANDS, Recipe(overcast_px=64))(GEOBOX)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 280), st.integers(1, 120), st.integers(1, 120))
+def test_what_counts_as_a_look_does_not_depend_on_the_part(row, col, height, width) -> None:
+    window = PixelWindow(row, col, min(height, SHAPE[0] - row), min(width, SHAPE[1] - col))
+    part = Compositor(PATCHY, BANDS, Recipe(overcast_px=64))(window.of(GEOBOX))
+    np.testing.assert_array_equal(part.looks_hw, WHOLE_PATCHY.looks_hw[window.slices])
+    np.testing.assert_array_equal(
+        part.raster.data_bhw, WHOLE_PATCHY.raster.data_bhw[:, *window.slices]
+    )
 
 
 def test_the_guard_gives_the_bright_ground_back() -> None:

@@ -1,5 +1,6 @@
 """Clouds found in a scene's own bands, where its cloud layer is not to be used or there is none."""
 
+import hashlib
 import json
 import sys
 from types import ModuleType
@@ -11,10 +12,11 @@ import rasterio
 from scenes import utm_geobox, write_image
 from sluice.app import skies
 from sluice.app.compositing import composite
-from sluice.app.config import CompositeConfig, make_config
+from sluice.app.config import CompositeConfig, ScanConfig, make_config
 from sluice.app.loading import Compositor
 from sluice.app.recipe import Recipe
 from sluice.app.skies import with_found_clouds
+from sluice.app.workflows import scan
 from sluice.base.errors import BandNotFound, ConfigError, WeightsError
 from sluice.base.grid import PixelWindow
 from sluice.composite.spectral_cloud import BANDS
@@ -90,6 +92,10 @@ def test_clouds_are_found_taken_out_and_put_on_record(mask, images, package, tmp
     record = json.loads(made.paths.run.read_text())
     assert record["parameters"]["cloud_mask"] == mask
     assert {scene["sky_layer"] for scene in record["scenes"]} == {mask}
+    (found_by,) = {scene["sky_from"] for scene in record["scenes"]}
+    digest = hashlib.sha256(hashlib.sha256(b"").digest()).hexdigest()[:16]
+    known = f"omnicloudmask of unknown version, weights {digest}"
+    assert found_by == (known if mask == "omnicloudmask" else None)
     assert made.summary.images_without_cloud_layer == 0
 
 
@@ -101,7 +107,7 @@ def test_without_any_mask_the_cloud_stays_and_the_summary_says_so(images, tmp_pa
 
 
 def test_what_a_network_finds_does_not_depend_on_the_tiles(images, package, tmp_path) -> None:
-    files = with_found_clouds(open_local(images).files, "omnicloudmask")
+    files = with_found_clouds(open_local(images).files, "omnicloudmask", tmp_path / "weights")
     recipe = Recipe(guard=False, sky_weights=str(tmp_path / "weights"))
     compositor = Compositor(SceneImages(files), ("red",), recipe)
     whole = compositor(GEOBOX)
@@ -135,6 +141,32 @@ def test_bands_that_clouds_are_found_by_must_be_there(tmp_path) -> None:
     path = write_image(tmp_path / "rgb.tif", three, GEOBOX)
     with pytest.raises(BandNotFound, match="--cloud-mask spectral"):
         compose([path], tmp_path / "out", layers=("red",), cloud_mask="spectral")
+
+
+def test_a_scan_with_a_network_gets_its_picture_too(toy_model, package, tmp_path) -> None:
+    """The picture's grid is coarser than the scan's, and none for a network."""
+    shape = (100, 1800)
+    bands = {band: np.full(shape, FOREST[band], np.float32) for band in BANDS}
+    path = write_image(tmp_path / "long_L1C.tif", bands, utm_geobox(shape))
+    config = make_config(
+        ScanConfig,
+        images=(path,),
+        out=tmp_path / "out",
+        model=str(toy_model),
+        sensor="s2-l1c",
+        cloud_mask="omnicloudmask",
+        any_level=True,
+    )
+    assert scan(config).summary.not_observed_percent == 0
+    assert {shape[1:] for shape in package.shapes} == {(1000, 1000)}
+
+
+def test_radar_needs_no_cloud_mask(tmp_path) -> None:
+    config = make_config(
+        CompositeConfig, images=(tmp_path,), out=tmp_path, sensor="s1", cloud_mask="spectral"
+    )
+    with pytest.raises(ConfigError, match="radar sees through cloud"):
+        composite(config)
 
 
 def test_a_mask_that_is_not_known_is_refused() -> None:

@@ -35,12 +35,16 @@ from sluice.base.arrays import ArrayBHW, ArrayHW
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
 from sluice.composite.indices import INDICES, compute_index
+from sluice.composite.sar import radar_drop
 from sluice.imagery.names import find_band
 from sluice.imagery.target_grid import area_grid, scan_grid
 from sluice.scan.composing import LayerTile, LayerTiles, compose_tiles
 from sluice.scan.run import Progress, noting
 
 _DAY_LIMIT = LOOKS_NODATA - 1
+_DROP = "_drop"
+"""After the name of a radar band: by how much it fell since the period before."""
+_RADAR_BANDS = ("vv", "vh")
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,21 @@ class LayerMaker:
     layers: tuple[str, ...]
     scale: float
     """Value of one count."""
+    earlier: Compositor | None = None
+    """Of the period before, where a layer compares with it."""
 
     def __call__(self, geobox: GeoBox) -> LayerTile:
         """Compose the bands, work out the indices, and round them to counts."""
         composite = self.compositor(geobox)
-        raster = composite.raster
+        raster, left_out = composite.raster, dict(composite.raster.left_out)
         bands = dict(zip(raster.bands, raster.data_bhw, strict=True))
+        if self.earlier is not None:
+            before = self.earlier(geobox).raster
+            left_out |= before.left_out
+            drops = radar_drop(before.data_bhw, raster.data_bhw)
+            bands |= {
+                f"{band}{_DROP}": drop for band, drop in zip(raster.bands, drops, strict=True)
+            }
         layers: ArrayBHW = np.stack(
             [
                 bands[layer] if layer in bands else compute_index(layer, bands)
@@ -74,8 +87,8 @@ class LayerMaker:
         return LayerTile(
             layers=_to_counts(layers, self.scale),
             looks=_looks(composite.looks_hw, composite.last_day_hw),
-            observed=int(raster.valid.sum()),
-            left_out=dict(raster.left_out),
+            observed=int(np.isfinite(layers).all(axis=0).sum()),
+            left_out=left_out,
         )
 
 
@@ -93,10 +106,11 @@ def composite(
         SluiceError: See `sluice.base.errors`; `RunFailed` once it has begun; `ConfigError` where
             the areas and periods make several results (`composite_all`).
     """
-    jobs = plan_jobs(config)
+    maker = _Maker(config, tell)
+    jobs = maker.jobs()
     if len(jobs) != 1:
         raise ConfigError(f"the areas and periods make {len(jobs)} results, not one")
-    return _Maker(config, tell).run(jobs[0], progress)
+    return maker.run(jobs[0], progress)
 
 
 def composite_all(
@@ -108,13 +122,13 @@ def composite_all(
     def run(job: Job) -> dict[str, object]:
         return maker.run(job, progress).summary.model_dump(mode="json")
 
-    return run_jobs(config, plan_jobs(config), run, maker.gatherer.tell)
+    return run_jobs(config, maker.jobs(), run, maker.gatherer.tell)
 
 
 def find_for_composite(config: CompositeConfig, tell: Tell | None = None) -> list[Findings]:
     """Say what there is for each area and period; see `workflows.find`."""
     maker = _Maker(config, tell)
-    return [maker.look(job) for job in plan_jobs(config)]
+    return [maker.look(job) for job in maker.jobs()]
 
 
 class _Maker:
@@ -124,15 +138,25 @@ class _Maker:
         self.config = config
         self.layers = tuple(dict.fromkeys(_layer_name(layer) for layer in config.layers))
         self.bands = _bands_of(self.layers)
-        sensor = choose_sensor(config, ["s1"] if set(self.bands) <= {"vv", "vh"} else [])
+        self.comparing = any(layer.endswith(_DROP) for layer in self.layers)
+        if self.comparing and config.source is None:
+            raise ConfigError(
+                "--layers: a drop compares periods; give --source with --every, and begin --from "
+                "one period earlier"
+            )
+        sensor = choose_sensor(config, ["s1"] if set(self.bands) <= set(_RADAR_BANDS) else [])
         self.gatherer = Gatherer(config, sensor, tell)
+
+    def jobs(self) -> list[Job]:
+        """What the command is to make."""
+        return plan_jobs(self.config, comparing=self.comparing)
 
     def look(self, job: Job) -> Findings:
         """Search for a job's scenes, and tell what was found."""
         if job.area is None:
             raise ConfigError("a search needs an area; give --area")
         geobox = area_grid(job.area, self.config.gsd_m)
-        return self.gatherer.describe(job, self.bands, geobox)
+        return self.gatherer.describe(job, self.bands, geobox, with_earlier=self.comparing)
 
     def run(self, job: Job, progress: Progress | None) -> FinishedComposite:
         """Make one composite."""
@@ -140,22 +164,29 @@ class _Maker:
         check_output(job.out, overwrite=config.overwrite, command=config.command)
         if config.source is not None:
             self.look(job)
-        gathered = self.gatherer.gather(job, self.bands)
+        gathered = self.gatherer.gather(job, self.bands, with_earlier=self.comparing)
         refuse_missing_bands(gathered.scenes, self.bands, wanted_by="--layers")
         if job.area is not None and job.period is not None:
             geobox = area_grid(job.area, config.gsd_m)
         else:
             geobox = scan_grid(gathered.images, config.gsd_m, job.area)
         tile_px, workers = choose_tiles(config, gathered.periods.values(), geobox, len(self.bands))
-        compositor = Compositor(gathered.images, self.bands, recipe_of(config))
-        scale = 0.01 if set(self.bands) <= {"vv", "vh"} else 0.0001
+        recipe = recipe_of(config)
+        compositors = {
+            place: Compositor(images, self.bands, recipe)
+            for place, images in gathered.periods.items()
+        }
+        scale = 0.01 if set(self.bands) <= set(_RADAR_BANDS) else 0.0001
         work = open_output(job.out, overwrite=config.overwrite)
         parts = {
             "version": __version__,
-            "scenes": [scene.model_dump(mode="json") for scene in gathered.images.scenes],
+            "scenes": {
+                place: [scene.model_dump(mode="json") for scene in images.scenes]
+                for place, images in gathered.periods.items()
+            },
             "layers": self.layers,
             "read_as": config.model_dump(include={"bands", "sensor", "nodata"}),
-            "recipe": dataclasses.asdict(compositor.recipe),
+            "recipe": dataclasses.asdict(recipe),
             "grid": grid_record(geobox),
             "tile_px": tile_px,
         }
@@ -178,7 +209,7 @@ class _Maker:
         try:
             compose_tiles(
                 tiles,
-                LayerMaker(compositor, self.layers, scale),
+                LayerMaker(compositors[0], self.layers, scale, compositors.get(-1)),
                 workers=workers,
                 progress=note,
                 failure_budget=config.failure_budget,
@@ -199,21 +230,24 @@ def _layer_name(name: str) -> str:
     Raises:
         ConfigError: Neither.
     """
-    if name.lower() in INDICES:
+    if name.lower() in INDICES or name.lower().removesuffix(_DROP) in _RADAR_BANDS:
         return name.lower()
     band = find_band(name, None)
     if band is None:
         known = ", ".join(INDICES)
         raise ConfigError(
             f"--layers: {name!r} is neither a band nor an index; use names such as B04, red, nir, "
-            f"vv, or {known}"
+            f"vv, vv{_DROP}, or {known}"
         )
     return band
 
 
 def _bands_of(layers: Sequence[str]) -> tuple[str, ...]:
     """The bands to read for some layers, each once."""
-    needed = [INDICES[layer].bands if layer in INDICES else (layer,) for layer in layers]
+    needed = [
+        INDICES[layer].bands if layer in INDICES else (layer.removesuffix(_DROP),)
+        for layer in layers
+    ]
     return tuple(dict.fromkeys(band for bands in needed for band in bands))
 
 

@@ -79,6 +79,10 @@ class Gatherer:
     ) -> None:
         self.config = config
         if config.cloud_mask in DETECTORS:
+            if sensor == "s1":
+                raise ConfigError(
+                    f"--cloud-mask {config.cloud_mask}: radar sees through cloud; leave it out"
+                )
             DETECTORS[config.cloud_mask].check(omnicloudmask_folder())
         self._sky_bands = bands_to_find_clouds(config.cloud_mask)
         self.margin_m = margin_m
@@ -153,17 +157,18 @@ class Gatherer:
             offset=config.offset,
             nodata=config.nodata,
         )
-        files = with_found_clouds(images.files, config.cloud_mask)
-        self._refuse_without_sky_bands(files)
+        files = self._with_found_clouds(images.files)
         return Gathered({0: SceneImages(files)})
 
     def _with_sky_bands(self, bands: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys([*bands, *self._sky_bands]))
 
-    def _refuse_without_sky_bands(self, files: Sequence[SceneFiles]) -> None:
+    def _with_found_clouds(self, files: Sequence[SceneFiles]) -> tuple[SceneFiles, ...]:
         mask = self.config.cloud_mask
-        scenes = [one.scene for one in files if one.scene.sky_layer == mask]
+        marked = with_found_clouds(files, mask, omnicloudmask_folder())
+        scenes = [one.scene for one in marked if one.scene.sky_layer == mask]
         refuse_missing_bands(scenes, self._sky_bands, wanted_by=f"--cloud-mask {mask}")
+        return marked
 
     def _search(self, job: Job, bands: Sequence[str], *, with_earlier: bool) -> dict[int, Found]:
         if self.config.source is None:
@@ -174,7 +179,7 @@ class Gatherer:
         if with_earlier:
             if job.earlier is None:
                 raise ConfigError(
-                    f"the model compares {job.period.name} with the period before it; begin --from "
+                    f"{job.period.name} is to be compared with the period before it; begin --from "
                     "one period earlier, with --every"
                 )
             found[-1] = self._find(job, job.earlier, bands)
@@ -188,10 +193,7 @@ class Gatherer:
             wanted = self._with_sky_bands(bands)
             found = self._catalogue(source, self.sensor).find(area, period, wanted)
             if self._sky_bands:
-                found = Found(
-                    with_found_clouds(found.files, self.config.cloud_mask), found.left_out
-                )
-                self._refuse_without_sky_bands(found.files)
+                found = Found(self._with_found_clouds(found.files), found.left_out)
             elif self.sensor == "s2-l1c" and any(files.sky is None for files in found.files):
                 found = self._with_lent_sky(found, area, period)
             self._found[key] = found

@@ -75,13 +75,13 @@ def _refuse_uneven(config: ResultsConfig) -> None:
     periods = list(split_period(whole, config.every))
     if len(periods) < 2:
         raise ConfigError(
-            f"the model compares each period with the one before it, and {whole.name} is one; "
+            f"each period is to be compared with the one before it, and {whole.name} is one; "
             "give --every, and begin --from one period earlier"
         )
     full = next(split_period(Period(periods[-1].start, dt.date(9999, 1, 1)), config.every))
     if periods[-1].end != full.end or periods[0].start.day != 1:
         raise ConfigError(
-            f"the model compares periods, and {periods[-1].name} is cut short; let --from begin "
+            f"periods are to be compared, and {periods[-1].name} is cut short; let --from begin "
             f"and --to end with whole periods of --every {config.every}"
         )
 

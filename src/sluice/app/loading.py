@@ -103,22 +103,24 @@ class Compositor:
             for scene, sky in self._each(
                 scenes, lambda scene: read_sky(self.source, scene, geobox, self.recipe), failed
             )
-            if sky.worth_reading(guard=self.recipe.guard)
+            if sky is None or sky.worth_reading(guard=self.recipe.guard)
         }
         wanted = [scene for scene in scenes if scene.id in skies]
         if not wanted:
             return self._nothing(geobox)
-        numbers = number_looks(wanted)
-        looks = _Looks.none(max(numbers.values()) + 1, len(self.bands), geobox.shape.yx)
+        # Of all scenes, as which of them are of one pass must not depend on the part.
+        numbers = number_looks(self.source.scenes)
+        slots = {number: k for k, number in enumerate(dict.fromkeys(numbers[s.id] for s in wanted))}
+        looks = _Looks.none(len(slots), len(self.bands), geobox.shape.yx)
         # The first scene of a look is read to where it belongs.
-        place = {number: id_ for id_, number in reversed(numbers.items())}
-        places = {id_: looks.stack[number] for number, id_ in place.items()}
+        firsts = {numbers[scene.id]: scene.id for scene in reversed(wanted)}
+        places = {id_: looks.stack[slots[number]] for number, id_ in firsts.items()}
 
         def read(scene: Scene) -> ArrayBHW:
             return self._read(scene, geobox, places.get(scene.id))
 
         for scene, image in self._each(wanted, read, failed):
-            looks.add(numbers[scene.id], image, skies[scene.id], scene.acquired or _UNDATED)
+            looks.add(slots[numbers[scene.id]], image, skies[scene.id], scene.acquired or _UNDATED)
         looks.blank_missing()
         if self.recipe.guard:
             looks.clear |= self._given_back(looks)
@@ -134,10 +136,8 @@ class Compositor:
         visible = [k for k, band in enumerate(self.bands) if band in _VISIBLE]
         if not visible or not looks.cloud.any():
             return np.zeros_like(looks.clear)
-        # Where a band is missing the look counts for nothing.
-        observed = looks.seen & ~looks.unsure
         bands = [looks.stack[:, k] for k in visible]
-        return give_back_stable_ground(bands, looks.cloud, observed_thw=observed)
+        return give_back_stable_ground(bands, looks.cloud, observed_thw=looks.told)
 
     def _of_radar(
         self, scenes: list[Scene], geobox: GeoBox, failed: dict[str, SourceError | GridMismatch]
@@ -216,44 +216,47 @@ class _Looks:
     """The looks of a part, while they are put together."""
 
     stack: ArrayTBHW
-    seen: BoolTHW
-    """Every band has a value."""
+    told: BoolTHW
+    """Every band has a value, and it is told whether that is ground or cloud. All else is evidence
+    of nothing: shadow, overcast blocks, what the cloud layer does not know."""
     clear: BoolTHW
     cloud: BoolTHW
-    unsure: BoolTHW
     days: list[dt.date | None]
 
     @classmethod
     def none(cls, count: int, bands: int, shape: tuple[int, int]) -> _Looks:
         """Nothing observed yet; the stack is to be filled by `add` and `blank_missing`."""
         stack: ArrayTBHW = np.empty((count, bands, *shape), np.float32)
-        seen, clear, cloud, unsure = (np.zeros((count, *shape), np.bool_) for _ in range(4))
-        return cls(stack, seen, clear, cloud, unsure, [None] * count)
+        told, clear, cloud = (np.zeros((count, *shape), np.bool_) for _ in range(3))
+        return cls(stack, told, clear, cloud, [None] * count)
 
-    def add(self, number: int, image: ArrayBHW, sky: SceneSky, day: dt.date) -> None:
-        """Take a scene in, where its look has nothing yet, or nothing clear.
+    def add(self, number: int, image: ArrayBHW, sky: SceneSky | None, day: dt.date) -> None:
+        """Take a scene in, where its look is told nothing yet, or nothing clear.
 
         Args:
             number: Of the look.
             image: May be the look's own part of the stack.
-            sky: Of the scene.
+            sky: Of the scene; None where nothing is known of it, and all of it counts.
             day: Of the look.
         """
         # Of finite reflectance and decibels the sum is finite, and one pass tells of all bands.
         seen = np.isfinite(image.sum(axis=0))
-        clear = seen if sky.clear is None else seen & sky.clear
+        clear = told = seen
+        cloud = np.zeros_like(seen)
+        if sky is not None:
+            clear, cloud = seen & sky.clear, seen & sky.cloud
+            told = clear | cloud
         first = self.days[number] is None
-        better = True if first else (clear & ~self.clear[number]) | (seen & ~self.seen[number])
+        better = True if first else (clear & ~self.clear[number]) | (told & ~self.told[number])
         self.days[number] = day
         for kept, new in (
             (self.stack, image),
-            (self.seen, seen),
+            (self.told, told),
             (self.clear, clear),
-            (self.cloud, sky.cloud),
-            (self.unsure, sky.unsure),
+            (self.cloud, cloud),
         ):
-            if new is None or not np.may_share_memory(kept[number], new):
-                np.copyto(kept[number], False if new is None else new, where=better)
+            if not np.may_share_memory(kept[number], new):
+                np.copyto(kept[number], new, where=better)
 
     def blank_missing(self) -> None:
         """Clear away what was left by scenes that could not be read."""
@@ -316,6 +319,7 @@ def number_looks(scenes: Sequence[Scene]) -> dict[str, int]:
     ground under the same clouds at the same moment: one look, however often it is stored.
     """
     numbers: dict[str, int] = {}
+    count = 0
     latest: dict[tuple[str | None, dt.date], list[tuple[dt.datetime | None, int]]] = {}
     for scene in scenes:
         passes = latest.setdefault((scene.sensor, scene.acquired or dt.date.min), [])
@@ -323,7 +327,7 @@ def number_looks(scenes: Sequence[Scene]) -> dict[str, int]:
         if scene.acquired is not None:
             number = next((n for at, n in passes if _same_pass(at, scene.acquired_at)), None)
         if number is None:
-            number = len(set(numbers.values()))
+            number, count = count, count + 1
             passes.append((scene.acquired_at, number))
         numbers[scene.id] = number
     return numbers

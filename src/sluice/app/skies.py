@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from sluice.app.recipe import Recipe
@@ -36,24 +37,26 @@ _ON_LINE = 1e-3
 _BLOCK_PX, _CONTEXT_PX = 700, 150
 """What a network judges at a time, and what it sees around that: in all the 1,000 pixels that it
 was made for."""
-_BLOCKS_KEPT = 128
+_Bits = npt.NDArray[np.uint8]
+_BLOCKS_KEPT = 2048
+"""Of 122 kB: some dozens of dates over a row of tiles."""
 
 
 @dataclass(frozen=True)
 class SceneSky:
-    """What is known of the sky over a part, (H, W) each; all None where nothing is."""
+    """What is known of the sky over a part, (H, W) each.
 
-    clear: BoolHW | None = None
-    cloud: BoolHW | None = None
+    What is neither is evidence of nothing: shadow, overcast blocks, what was not observed.
+    """
+
+    clear: BoolHW
+    """The ground was seen."""
+    cloud: BoolHW
     """Cloud and its rim, for the guard to doubt."""
-    unsure: BoolHW | None = None
-    """Shadow, and overcast blocks: their brightness is no evidence of the ground."""
 
     def worth_reading(self, *, guard: bool) -> bool:
         """Whether anything of the scene can count."""
-        if self.clear is None or self.clear.any():
-            return True
-        return guard and self.cloud is not None and bool(self.cloud.any())
+        return bool(self.clear.any() or (guard and self.cloud.any()))
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class Detector:
     """Of bands by name, (H, W) each, and the folder of weights."""
     check: Callable[[Path], object]
     """Raises where it cannot be used, given the folder of weights."""
+    identity: Callable[[Path], str | None]
+    """What exactly it is, given the folder of weights."""
     by_blocks: bool
     """It looks at what is around a pixel, so it is given the same blocks whatever part is read."""
 
@@ -77,11 +82,13 @@ DETECTORS: dict[str, Detector] = {
             bands["red"], bands["green"], bands["nir"], weights
         ),
         omnicloud.check_omnicloudmask,
+        omnicloud.identify_omnicloudmask,
         by_blocks=True,
     ),
     "spectral": Detector(
         spectral_cloud.BANDS,
         lambda bands, _: spectral_cloud.classify_by_spectrum(bands),
+        lambda _: None,
         lambda _: None,
         by_blocks=False,
     ),
@@ -94,25 +101,49 @@ def bands_to_find_clouds(mask: CloudMask) -> tuple[str, ...]:
     return DETECTORS[mask].bands if mask in DETECTORS else ()
 
 
-def with_found_clouds(files: Sequence[SceneFiles], mask: CloudMask) -> tuple[SceneFiles, ...]:
+def with_found_clouds(
+    files: Sequence[SceneFiles], mask: CloudMask, weights: Path
+) -> tuple[SceneFiles, ...]:
     """Optical scenes whose clouds are to be found in their bands, whatever layer they have.
 
     What was composed of clear looks already has no clouds to find.
+
+    Args:
+        files: As they were found.
+        mask: How to find clouds.
+        weights: Folder of weights; what is in it goes on record as `Scene.sky_from`.
     """
     if mask not in DETECTORS:
         return tuple(files)
+    sky_from = DETECTORS[mask].identity(weights)
     found = []
     for one in files:
         if one.scene.sensor == "s1" or one.scene.sky_layer == COMPOSED:
             found.append(one)
         else:
-            scene = one.scene.model_copy(update={"sky_layer": mask, "sky_from": None})
+            scene = one.scene.model_copy(update={"sky_layer": mask, "sky_from": sky_from})
             found.append(replace(one, scene=scene, sky=None))
     return tuple(found)
 
 
-def read_sky(source: SceneImages, scene: Scene, geobox: GeoBox, recipe: Recipe) -> SceneSky:
-    """Tell where a part of a scene shows the ground.
+def without_networks(images: SceneImages) -> SceneImages:
+    """The same scenes, their clouds unknown where a network would have to find them.
+
+    For pictures, whose pixels are too coarse for it.
+    """
+    files = []
+    for one in images.files:
+        detector = DETECTORS.get(one.scene.sky_layer or "")
+        if detector is not None and detector.by_blocks:
+            scene = one.scene.model_copy(update={"sky_layer": None, "sky_from": None})
+            files.append(replace(one, scene=scene))
+        else:
+            files.append(one)
+    return SceneImages(tuple(files))
+
+
+def read_sky(source: SceneImages, scene: Scene, geobox: GeoBox, recipe: Recipe) -> SceneSky | None:
+    """Tell where a part of a scene shows the ground; None where nothing is known of its clouds.
 
     Args:
         source: Holds the scene.
@@ -124,27 +155,26 @@ def read_sky(source: SceneImages, scene: Scene, geobox: GeoBox, recipe: Recipe) 
         SourceError, GridMismatch: As `SceneImages.read`.
     """
     if scene.sky_layer is None:
-        return SceneSky()
+        return None
     margin, block_px = recipe.cloud_margin_px, recipe.overcast_px
     # Cloud just beyond the part spoils pixels inside it, and a block is judged as a whole.
     wider, inner = _to_blocks(geobox, margin, block_px or 1)
     classes = _classes(source, scene, wider, Path(recipe.sky_weights))
     if classes is None:
-        return SceneSky()
+        return None
     core = PixelWindow(margin, margin, inner.height, inner.width)
     near = PixelWindow(
         inner.row - margin, inner.col - margin, inner.height + 2 * margin, inner.width + 2 * margin
     )
     sky = sort_sky(classes[near.slices], grow_px=margin)
-    clear, shadow = sky.clear[core.slices], sky.shadow[core.slices]
-    cloud = sky.cloud[core.slices] & ~shadow
+    clear, cloud = sky.clear[core.slices], (sky.cloud & ~sky.shadow)[core.slices]
     if block_px:
         # Before clouds are grown: what lies beyond the blocks would grow into some parts only.
         overcast = _overcast(classes, block_px)
         if overcast.any():
             hidden = overcast.repeat(block_px, axis=0).repeat(block_px, axis=1)[inner.slices]
-            return SceneSky(clear & ~hidden, cloud & ~hidden, shadow | hidden)
-    return SceneSky(clear, cloud, shadow)
+            return SceneSky(clear & ~hidden, cloud & ~hidden)
+    return SceneSky(clear, cloud)
 
 
 def _classes(source: SceneImages, scene: Scene, geobox: GeoBox, weights: Path) -> ClassesHW | None:
@@ -159,7 +189,7 @@ def _classes(source: SceneImages, scene: Scene, geobox: GeoBox, weights: Path) -
     core = PixelWindow(_CONTEXT_PX, _CONTEXT_PX, _BLOCK_PX, _BLOCK_PX)
     for window in _blocks(aligned.shape.yx, _BLOCK_PX):
         block = _found_blocks.get(
-            (scene.href, scene.id, layer, window.of(aligned)),
+            (scene.href, scene.id, scene.sky_from, window.of(aligned)),
             functools.partial(
                 source.read, scene, detector.bands, window.of(aligned).pad(_CONTEXT_PX)
             ),
@@ -183,24 +213,39 @@ class _FoundBlocks:
     """Blocks judged of late: tiles share them, and a network takes seconds for one."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._by_key: OrderedDict[object, ClassesHW] = OrderedDict()
+        self._kept, self._judging = threading.Lock(), threading.Lock()
+        self._by_key: OrderedDict[object, tuple[_Bits, _Bits]] = OrderedDict()
 
     def get(
         self, key: object, read: Callable[[], Raster], judge: Callable[[Raster], ClassesHW]
     ) -> ClassesHW:
         """The block kept, or judged now: one at a time, as a network uses all cores by itself."""
-        with self._lock:
-            if key in self._by_key:
-                self._by_key.move_to_end(key)
-                return self._by_key[key]
-        image = read()
-        with self._lock:
+        found = self._look_up(key)
+        if found is None:
+            image = read()
+            with self._judging:
+                found = self._look_up(key)
+                if found is None:
+                    found = judge(image)
+                    self._keep(key, found)
+        return found
+
+    def _look_up(self, key: object) -> ClassesHW | None:
+        with self._kept:
             if key not in self._by_key:
-                self._by_key[key] = judge(image)
-                if len(self._by_key) > _BLOCKS_KEPT:
-                    self._by_key.popitem(last=False)
-            return self._by_key[key]
+                return None
+            self._by_key.move_to_end(key)
+            low, high = self._by_key[key]
+        planes = [np.unpackbits(bits, axis=1, count=_BLOCK_PX) for bits in (low, high)]
+        return planes[0] | planes[1] << np.uint8(1)
+
+    def _keep(self, key: object, classes: ClassesHW) -> None:
+        # Four classes are two bits.
+        bits = np.packbits(classes & 1, axis=1), np.packbits(classes >> 1, axis=1)
+        with self._kept:
+            self._by_key[key] = bits
+            if len(self._by_key) > _BLOCKS_KEPT:
+                self._by_key.popitem(last=False)
 
 
 _found_blocks = _FoundBlocks()

@@ -34,6 +34,7 @@ from sluice.app.products.run_record import grid_record, left_out_of, write_faile
 from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
 from sluice.app.recipe import Recipe
+from sluice.app.skies import without_networks
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
 from sluice.base.windows import ScoredWindows
@@ -240,7 +241,7 @@ def _find_sites(plan: ScanPlan, windows: ScoredWindows, blended: BlendedScores) 
 
 def _preview(plan: ScanPlan) -> CompositeLoader:
     """True colour where the images have it, else what the model saw."""
-    images = clearest_scenes(plan.images, plan.geobox)
+    images = without_networks(clearest_scenes(plan.images, plan.geobox))
     shared = set.intersection(*(set(scene.bands) for scene in images.scenes))
     colours = ("red", "green", "blue")
     # What is counted in pixels means nothing on the picture's coarse grid.

@@ -57,7 +57,8 @@ class Scene(Record):
     clouds were taken out before; `omnicloudmask` or `spectral` where they were found in the
     scene's own bands."""
     sky_from: str | None = None
-    """Id of the other scene that lent its cloud layer: the L2A product of an L1C one."""
+    """Id of the other scene that lent its cloud layer: the L2A product of an L1C one. Or what
+    found the clouds in this one's bands."""
     scale: float = 1.0
     offset: float = 0.0
     radiometry_from: str = ""

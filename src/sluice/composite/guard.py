@@ -14,7 +14,7 @@ Everything happens pixel by pixel, so the result does not depend on how an image
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, lgamma, log
@@ -24,13 +24,12 @@ import numpy.typing as npt
 
 from sluice.base.arrays import ArrayTHW, BoolTHW
 from sluice.base.errors import ShapeMismatch
-from sluice.composite.ordering import sort_looks
+from sluice.composite.ordering import blocks_of_rows, count_looks, sort_looks
 
 _BoolTP = npt.NDArray[np.bool_]
 _FloatTP = npt.NDArray[np.float32]
 _FloatP = npt.NDArray[np.float32]
 _Places = npt.NDArray[np.intp]
-_BLOCK_PX = 65_536
 _WIDTH_STEP = 0.0025
 
 
@@ -117,10 +116,10 @@ def give_back_stable_ground(
             f"bands and flags need one shape (time, row, column), got {sorted(shapes)}"
         )
     given_back: BoolTHW = np.zeros(flagged_thw.shape, bool)
-    for rows in _blocks_of_rows(flagged_thw):
+    for rows in blocks_of_rows(flagged_thw):
         observed = observed_thw[:, rows].reshape(len(observed_thw), -1)
         flagged = flagged_thw[:, rows].reshape(observed.shape) & observed
-        n_observed, n_flagged = _count(observed), _count(flagged)
+        n_observed, n_flagged = count_looks(observed), count_looks(flagged)
         suspect = (n_observed >= max(rule.min_looks, 2)) & (n_flagged >= rule.most * n_observed)
         pixels = np.flatnonzero(suspect)
         if pixels.size:
@@ -166,8 +165,8 @@ def _find_ground(looks_tp: _FloatTP, flagged_tp: _BoolTP, rule: GuardRule) -> _B
     inside = (place >= first) & (place < first + count)
     is_ground = (
         (level >= rule.min_brightness)
-        & (count >= _look_up_needed(_count(np.isfinite(ordered)), level, rule))
-        & (_count(inside & is_flagged) >= rule.most * count)
+        & (count >= _look_up_needed(count_looks(np.isfinite(ordered)), level, rule))
+        & (count_looks(inside & is_flagged) >= rule.most * count)
     )
     found: _BoolTP = np.zeros(looks_tp.shape, bool)
     kept = np.flatnonzero(is_ground)
@@ -198,7 +197,7 @@ def _fullest_interval(ordered_tp: _FloatTP, rule: GuardRule) -> tuple[_Places, _
     end[np.isinf(ordered_tp)] = -np.inf  # nothing begins there
     first, most = np.zeros(pixels, np.intp), np.zeros(pixels, np.int16)
     for start in range(times):
-        count = _count(ordered_tp[start:] <= end[start])
+        count = count_looks(ordered_tp[start:] <= end[start])
         np.copyto(first, start, where=count > most)
         np.maximum(count, most, out=most)
     return first, most.astype(np.intp)
@@ -212,7 +211,7 @@ def _count_darker_between(
     inside = (looks_tp >= lowest * (1 - 1e-6)) & (looks_tp <= highest * (1 + 1e-6))
     begun = np.logical_or.accumulate(inside, axis=0)
     not_ended = np.logical_or.accumulate(inside[::-1], axis=0)[::-1]
-    return _count((looks_tp < level) & ~flagged_tp & begun & not_ended)
+    return count_looks((looks_tp < level) & ~flagged_tp & begun & not_ended)
 
 
 def _mean(bands: Sequence[_FloatTP]) -> _FloatTP:
@@ -222,12 +221,6 @@ def _mean(bands: Sequence[_FloatTP]) -> _FloatTP:
     if len(bands) > 1:
         mean /= len(bands)
     return mean
-
-
-def _count(looks_tp: _BoolTP) -> npt.NDArray[np.int16]:
-    dtype = np.uint8 if len(looks_tp) <= 255 else np.int16
-    count: npt.NDArray[np.int16] = np.add.reduce(looks_tp.view(np.uint8), axis=0, dtype=dtype)
-    return count.astype(np.int16)
 
 
 def _look_up_needed(n_observed: npt.NDArray[np.int16], level: _FloatP, rule: GuardRule) -> _Places:
@@ -240,10 +233,3 @@ def _look_up_needed(n_observed: npt.NDArray[np.int16], level: _FloatP, rule: Gua
         for case in cases.tolist()
     ]
     return np.asarray(needed, np.intp)[which]
-
-
-def _blocks_of_rows(flagged_thw: BoolTHW) -> Iterator[slice]:
-    times, height, width = flagged_thw.shape
-    step = max(1, min(_BLOCK_PX, 2_000_000 // max(times, 1)) // max(width, 1))
-    for first in range(0, height, step):
-        yield slice(first, min(first + step, height))

@@ -6,6 +6,7 @@ pickles, which could run code.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from pathlib import Path
 from types import ModuleType
@@ -96,6 +97,16 @@ def check_omnicloudmask(weights: Path) -> ModuleType:
             href=str(weights),
         )
     return package
+
+
+def identify_omnicloudmask(weights: Path) -> str:
+    """The package's version and the weights' checksum, for the record of a run."""
+    version = getattr(_import_package(), "__version__", "of unknown version")
+    digest = hashlib.sha256()
+    for path in sorted(weights.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"omnicloudmask {version}, weights {digest.hexdigest()[:16]}"
 
 
 def _import_package() -> ModuleType:

@@ -16,15 +16,17 @@ import numpy.typing as npt
 from sluice.base.arrays import ArrayBHW, ArrayHW, ArrayTBHW, BoolTHW
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.methods import Method
-from sluice.composite.ordering import LookSorter, floor_of_looks
+from sluice.composite.ordering import (
+    LookSorter,
+    blocks_of_rows,
+    count_looks,
+    floor_of_looks,
+)
 
 LooksHW: TypeAlias = npt.NDArray[np.int16]
 Reduced: TypeAlias = tuple[ArrayBHW, LooksHW]
 Reducer: TypeAlias = Callable[[ArrayTBHW, BoolTHW], Reduced]
 
-_BLOCK_PX, _BLOCK_VALUES = 65_536, 2_000_000
-"""Size of a block. Small enough for a processor's cache; large enough that two threads do not
-stand in each other's way between the calls to numpy, each of which lets go of Python's lock."""
 _NAN = np.float32(np.nan)
 
 
@@ -66,10 +68,10 @@ def percentile_of_clear(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW, percent: floa
     if not 0 <= percent <= 100:
         raise ConfigError(f"a percentile lies within 0 to 100, got {percent:g}")
     reduced, n_looks = _make_results(stack_tbhw, clear_thw)
-    for rows in _blocks_of_rows(clear_thw):
+    for rows in blocks_of_rows(clear_thw):
         block = stack_tbhw[:, :, rows]
         counted = counted_looks(block, clear_thw[:, rows])
-        n_looks[rows] = _count(counted)
+        n_looks[rows] = count_looks(counted)
         places = _Places(n_looks[rows], len(block), percent)
         for band, picked in enumerate(places.pick_bands(block, counted)):
             reduced[band, rows] = picked
@@ -113,10 +115,10 @@ def medoid_of_clear(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:
         all other looks as in Kennedy et al. 2018, doi:10.3390/rs10050691.
     """
     reduced, n_looks = _make_results(stack_tbhw, clear_thw)
-    for rows in _blocks_of_rows(clear_thw):
+    for rows in blocks_of_rows(clear_thw):
         block = stack_tbhw[:, :, rows]
         counted = counted_looks(block, clear_thw[:, rows])
-        n_looks[rows] = _count(counted)
+        n_looks[rows] = count_looks(counted)
         places = _Places(n_looks[rows], len(block), 50.0)
         # In float64 two looks on either side of the median are equally far exactly, so that
         # the rule for equals decides and not the rounding.
@@ -259,21 +261,6 @@ class _Places:
             picked = picked.reshape(self._is_absent.shape)
             picked[self._is_absent] = np.nan
             yield picked
-
-
-def _count(counted_thw: BoolTHW) -> LooksHW:
-    # As bytes: numpy adds booleans up much more slowly.
-    dtype = np.uint8 if len(counted_thw) <= 255 else np.int16
-    n_looks: LooksHW = np.add.reduce(counted_thw.view(np.uint8), axis=0, dtype=dtype)
-    return n_looks.astype(np.int16)
-
-
-def _blocks_of_rows(clear_thw: BoolTHW) -> Iterator[slice]:
-    height, width = clear_thw.shape[1:]
-    pixels = min(_BLOCK_PX, _BLOCK_VALUES // len(clear_thw))
-    step = max(1, pixels // max(width, 1))
-    for first in range(0, height, step):
-        yield slice(first, min(first + step, height))
 
 
 def _make_results(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:

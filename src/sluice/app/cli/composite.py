@@ -15,7 +15,8 @@ def composite(
     layers: str = typer.Option(
         "blue,green,red,nir",
         "--layers",
-        help="Bands and indices to write: B04, red, swir16, vv, ndvi, ndwi, mndwi, bsi, ndti.",
+        help="Bands and indices to write: B04, red, swir16, vv, ndvi, ndwi, mndwi, bsi, ndti; "
+        "vv_drop, vh_drop: by how many dB radar fell since the period before.",
     ),
     gsd_m: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
     area: str | None = options.AREA,

@@ -39,7 +39,12 @@ _GAMMA = 0.7
 """Brightens forest, which is dark beside bare ground."""
 _STRETCH_STEP = 7
 """Every so many pixels are looked at to choose what is black and what is white."""
-_RADAR_DB = {"vv": (-20.0, 0.0), "vh": (-27.0, -7.0)}
+_RADAR_DB = {
+    "vv": (-20.0, 0.0),
+    "vh": (-27.0, -7.0),
+    "vv_drop": (-3.0, 6.0),
+    "vh_drop": (-3.0, 6.0),
+}
 
 
 @dataclass(frozen=True)
