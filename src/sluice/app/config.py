@@ -103,6 +103,7 @@ class ImageryConfig(ResultsConfig):
     speckle: bool = True
     """Smooth the speckle of radar images."""
     cloud_mask: CloudMask = "layer"
+    """Where clouds are told from."""
     cloud_margin_px: int = Field(default=2, ge=0, le=50)
     tile_px: int | None = Field(default=None, ge=64, le=16384)
     """None takes what memory allows, up to 1,024."""

@@ -24,7 +24,7 @@ _HEADER_BYTES = 32_768
 _CHECKED_BANDS = 2
 """Of each Sentinel-2 scene an overview of as many bands is read, to check its radiometry."""
 _BLOCK_PX = 512
-_LOOKS_PER_S = 15e6
+_LOOKS_PER_S = 40e6
 """Pixels of one band and date that two cores read, mask and sort in a second, about."""
 
 

@@ -105,5 +105,7 @@ def config_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
         values["images"] = tuple(values["images"] or ())
     for name in _LISTS & values.keys():
         text = values[name]
-        values[name] = None if text is None else tuple(p.strip() for p in text.split(",") if p)
+        values[name] = (
+            None if text is None else tuple(p.strip() for p in text.split(",") if p.strip())
+        )
     return values

@@ -66,10 +66,13 @@ class ElevationSummary(Record):
     """Without heights: sea, and countries whose heights are not public."""
     lowest_m: float
     highest_m: float
-    """Of what was read, somewhat more than the area."""
+    """Of the rectangle that was read around the area."""
     steep_percent: float
     """Share of that with a slope of `STEEP_DEGREES` and more."""
+    cells: tuple[str, ...]
+    """Names of the cells that were read."""
     cells_missing: tuple[str, ...]
+    """Names of cells that were not there."""
     attribution: str = ATTRIBUTION
 
 
@@ -97,6 +100,7 @@ def write_elevation(
     geobox: GeoBox,
     tiles: Iterable[tuple[PixelWindow, ArrayBHW]],
     *,
+    cells: Set[str],
     missing: Set[str],
     record: Callable[[], ImageryRun],
     area: BaseGeometry,
@@ -108,7 +112,8 @@ def write_elevation(
         work: What it gave.
         geobox: Grid of the whole, in UTM.
         tiles: Metres and degrees, (2, H, W); what is in none of them has no value.
-        missing: Cells that do not exist, complete once the tiles are through.
+        cells: Names of the cells over the area.
+        missing: Those that are not there, complete once the tiles are through.
         record: Gives the record after that.
         area: In EPSG:4326.
 
@@ -126,14 +131,15 @@ def write_elevation(
         if figures.lowest > figures.highest:
             raise NoValidData(
                 f"no height anywhere in the area: {', '.join(sorted(missing)) or 'no cell'} is not "
-                "there; it lies at sea, or in a country whose heights are not public"
+                "there; it lies at sea, in a country whose heights are not public, or was not "
+                "copied to the folder"
             )
         add_overviews(plain, Resampling.average)
         coverage = measure_coverage(plain, geobox, area=area)
         _write_preview(plain, stage / layout.PREVIEW)
         compress(plain, stage / layout.ELEVATION)
         plain.unlink()
-        summary = _summarise(figures, coverage, missing)
+        summary = _summarise(figures, coverage, cells, missing)
         run = record().model_copy(update={"summary": summary.model_dump(mode="json")})
         write_run(run, stage / layout.RUN)
         files = {n: stage / n for n in (layout.ELEVATION, layout.PREVIEW, layout.RUN)}
@@ -150,10 +156,16 @@ def write_elevation(
 def elevation_text(summary: ElevationSummary) -> str:
     """Say it in plain language."""
     lines = [
-        f"Elevation from {summary.lowest_m:,.0f} to {summary.highest_m:,.0f} m; "
-        f"{percent(summary.steep_percent)} of the land slopes {STEEP_DEGREES:g} degrees or more.",
+        f"Elevation from {summary.lowest_m:,.0f} to {summary.highest_m:,.0f} m in the rectangle "
+        f"around the area; {percent(summary.steep_percent)} of it slopes {STEEP_DEGREES:g} degrees "
+        "or more.",
         f"{summary.area_ha:,.0f} ha, without heights: {percent(summary.not_observed_percent)} of "
         f"it, {summary.not_observed_ha:,.0f} ha.",
+        *(
+            [f"Cells that are not there: {', '.join(summary.cells_missing)}."]
+            if summary.cells_missing
+            else []
+        ),
         f"{summary.attribution}.",
     ]
     return "\n".join(lines)
@@ -192,7 +204,9 @@ def _write_plain(
     return figures
 
 
-def _summarise(figures: _Figures, coverage: Coverage, missing: Set[str]) -> ElevationSummary:
+def _summarise(
+    figures: _Figures, coverage: Coverage, cells: Set[str], missing: Set[str]
+) -> ElevationSummary:
     return ElevationSummary(
         area_ha=round(coverage.area_ha, 1),
         not_observed_ha=round(coverage.not_observed_ha, 1),
@@ -200,6 +214,7 @@ def _summarise(figures: _Figures, coverage: Coverage, missing: Set[str]) -> Elev
         lowest_m=round(figures.lowest, 1),
         highest_m=round(figures.highest, 1),
         steep_percent=round(100 * figures.steep / max(1, figures.sloping), 2),
+        cells=tuple(sorted(cells - missing)),
         cells_missing=tuple(sorted(missing)),
     )
 

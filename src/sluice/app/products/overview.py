@@ -55,7 +55,9 @@ def kept_outcome(job: str, folder: Path, request: Mapping[str, Any]) -> JobOutco
         return None
     record = json.loads((folder / RUN).read_bytes())
     made = record.get("parameters", {})
-    differing = [name for name, value in request.items() if made.get(name) != value]
+    # As JSON has them: there NaN is null.
+    asked = json.loads(json.dumps(request).replace("NaN", "null"))
+    differing = [name for name, value in asked.items() if made.get(name) != value]
     if differing:
         raise ConfigError(
             f"{folder}: holds a result that was made with other settings "
