@@ -163,7 +163,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, help="some measurements")
     parser.add_argument("--write", action="store_true", help="put the table into docs/")
     parser.add_argument(
-        "--work", type=Path, help="folder for temporary files (4 GB); the system's if left out"
+        "--work", type=Path, help="folder for temporary files (10 GB); the system's if left out"
     )
     arguments = parser.parse_args()
     if arguments.write and (arguments.quick or arguments.only):
