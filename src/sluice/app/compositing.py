@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +28,12 @@ from sluice.app.products.composite_files import (
 )
 from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.overview import JobOutcome
-from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
+from sluice.app.products.run_record import (
+    grid_record,
+    left_out_of,
+    name_run,
+    write_failed_run,
+)
 from sluice.app.within import needed_by
 from sluice.base.arrays import ArrayBHW, ArrayHW
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
@@ -282,9 +286,8 @@ def _record(
     started: dt.datetime,
 ) -> ImageryRun:
     asked = config.request
-    mark = hashlib.sha256(json.dumps([asked, grid], sort_keys=True).encode()).hexdigest()[:8]
     return ImageryRun(
-        run_id=f"{started:%Y%m%dT%H%M%SZ}-{mark}",
+        run_id=name_run(started, asked, grid),
         sluice_version=__version__,
         started=started,
         finished=dt.datetime.now(dt.UTC),

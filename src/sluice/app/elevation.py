@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-import hashlib
-import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +24,7 @@ from sluice.app.products.coverage import geodesic_ha
 from sluice.app.products.elevation_files import ElevationPaths, ElevationSummary, write_elevation
 from sluice.app.products.landing import check_output, open_output
 from sluice.app.products.overview import JobOutcome
-from sluice.app.products.run_record import grid_record, write_failed_run
+from sluice.app.products.run_record import grid_record, name_run, write_failed_run
 from sluice.app.within import needed_by
 from sluice.base.arrays import ArrayBHW
 from sluice.base.errors import ConfigError, SluiceError
@@ -253,9 +251,8 @@ def _record(
     started: dt.datetime,
 ) -> ImageryRun:
     asked, grid = config.request, grid_record(geobox)
-    mark = hashlib.sha256(json.dumps([asked, grid], sort_keys=True).encode()).hexdigest()[:8]
     return ImageryRun(
-        run_id=f"{started:%Y%m%dT%H%M%SZ}-{mark}",
+        run_id=name_run(started, asked, grid),
         sluice_version=__version__,
         started=started,
         finished=dt.datetime.now(dt.UTC),
