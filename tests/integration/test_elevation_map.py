@@ -15,7 +15,7 @@ from fault_server import Fault, FaultServer
 from sluice.app.cli.main import main
 from sluice.app.config import ElevationConfig, make_config
 from sluice.app.elevation import elevation_all, find_elevation
-from sluice.base.errors import ConfigError, NoValidData, SourceUnavailable
+from sluice.base.errors import ConfigError, GridMismatch, NoValidData, SourceUnavailable
 from sluice.imagery.elevation import cell_name, elevation_assets
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -126,8 +126,24 @@ def test_a_bucket_that_is_down_fails_and_leaves_a_record(bucket, tmp_path) -> No
 
 
 def test_at_sea_there_are_no_heights(cells, tmp_path) -> None:
-    with pytest.raises(NoValidData, match=r"N01_00_W021.*at sea"):
+    with pytest.raises(NoValidData, match=r"not there: .*N01_00_W021.*at sea"):
         elevation_all(config(tmp_path / "out", source=str(cells), area="-20.2,1.1,-20.1,1.2"))
+
+
+def test_a_cell_that_is_not_what_its_name_says_is_refused(cells, tmp_path) -> None:
+    name = cell_name(-2, 6)
+    place = tmp_path / "cells" / f"{name}.tif"
+    place.parent.mkdir()
+    with rasterio.open(cells / name / f"{name}.tif") as cell:
+        profile, metres = cell.profile, cell.read(out_shape=(1, 1200, 1200))
+    thrice = profile["transform"] @ Affine.scale(3)
+    with rasterio.open(
+        place, "w", **(profile | {"height": 1200, "width": 1200, "transform": thrice})
+    ) as copy:
+        copy.write(metres)
+    area = "-1.03,6.97,-1.01,6.99"
+    with pytest.raises(GridMismatch, match=r"promises float32 \(3600, 3600\).*1200"):
+        elevation_all(config(tmp_path / "out", source=str(place.parent), area=area))
 
 
 def test_places_that_hold_no_cells_are_refused(tmp_path) -> None:

@@ -357,7 +357,7 @@ def test_a_finished_map_is_not_overwritten_unasked(sluice, image, tmp_path) -> N
     sluice(*words, code=0)
     before = (tmp_path / "out" / RUN).read_bytes()
     told = sluice(*words)
-    assert "holds the finished output of another run; give --overwrite" in told
+    assert "holds a finished output; give --overwrite" in told
     assert (tmp_path / "out" / RUN).read_bytes() == before
     sluice(*words, "--overwrite", code=0)
     assert (tmp_path / "out" / RUN).read_bytes() != before

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import typer
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sluice.base.errors import ConfigError
 from sluice.base.methods import CloudMask, Method
@@ -183,10 +183,17 @@ class ScanConfig(ImageryConfig):
 class CompositeConfig(ImageryConfig):
     """One composite, or one for each area and period."""
 
-    layers: tuple[str, ...] = Field(default=("blue", "green", "red", "nir"), min_length=1)
+    layers: tuple[str, ...] = ("blue", "green", "red", "nir")
     """Bands and indices to write, by STAC common names and the names of indices."""
     gsd_m: float = Field(default=10.0, ge=1, le=1000)
     """Pixel side in metres."""
+
+    @field_validator("layers")
+    @classmethod
+    def _some(cls, layers: tuple[str, ...]) -> tuple[str, ...]:
+        if not layers:
+            raise ConfigError("--layers is empty; name bands and indices: red,green,blue,ndvi")
+        return layers
 
     @property
     def command(self) -> str:

@@ -145,11 +145,14 @@ def _asset(lon: int, lat: int, base: str, access: RemoteAccess | None) -> Asset:
         href=href,
         index=1,
         description="elevation",
-        geobox=_grid(lon, lat, _columns(lat)),
+        # Across 180 degrees a mosaic counts on; the file itself does not.
+        geobox=_grid((lon + 180) % 360 - 180, lat, _columns(lat)),
         dtype="float32",
         nodata=None,
         has_mask=False,
         access=(access or RemoteAccess()) if at_address else None,
+        # A file of that name may be a resampled copy, or another cell.
+        is_promised=True,
     )
 
 

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from sluice.app.cli import composite, elevation, evaluate, models, scan, train
 from sluice.app.cli.errors import Stopped, report_error
 
-_RESUMABLE = {"scan", "composite", "elevation", "demo", "train"}
+_RESUMABLE = {"scan", "composite", "demo", "train"}
 
 
 class _Commands(TyperGroup):

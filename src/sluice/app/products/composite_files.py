@@ -157,7 +157,7 @@ def composite_text(summary: CompositeSummary) -> str:
     """Say it in plain language."""
     dates = f"{summary.first_date} to {summary.last_date}" if summary.first_date else "unknown date"
     lines = [
-        f"Composite of {summary.images} images, {dates}: {', '.join(summary.layers)}.",
+        f"Composite of {_images(summary)}, {dates}: {', '.join(summary.layers)}.",
         f"{summary.area_ha:,.0f} ha, clear looks in the median: {summary.looks_median:g}.",
         f"Not observed (cloud, no image, or unreadable): {percent(summary.not_observed_percent)} "
         f"of it, {summary.not_observed_ha:,.0f} ha.",
@@ -250,10 +250,14 @@ def _summarise(
     )
 
 
+def _images(summary: CompositeSummary) -> str:
+    return "1 image" if summary.images == 1 else f"{summary.images} images"
+
+
 def _product(summary: CompositeSummary) -> Product:
     return Product(
         title="Composite image",
-        description=f"Composite of {summary.images} images: {', '.join(summary.layers)}.",
+        description=f"Composite of {_images(summary)}: {', '.join(summary.layers)}.",
         first_date=summary.first_date,
         last_date=summary.last_date,
     )

@@ -129,10 +129,15 @@ def write_elevation(
         plain = stage / "plain.tif"
         figures = _write_plain(plain, geobox, tiles)
         if figures.lowest > figures.highest:
+            gone = sorted(cells & missing)
             raise NoValidData(
-                f"no height anywhere in the area: {', '.join(sorted(missing)) or 'no cell'} is not "
-                "there; it lies at sea, in a country whose heights are not public, or was not "
-                "copied to the folder"
+                "no height anywhere in the area: "
+                + (
+                    f"not there: {', '.join(gone)}; at sea, in a country whose heights are not "
+                    "public, or not copied to the folder"
+                    if gone
+                    else "its cells are there and hold none; check the files"
+                )
             )
         add_overviews(plain, Resampling.average)
         coverage = measure_coverage(plain, geobox, area=area)
@@ -215,7 +220,7 @@ def _summarise(
         highest_m=round(figures.highest, 1),
         steep_percent=round(100 * figures.steep / max(1, figures.sloping), 2),
         cells=tuple(sorted(cells - missing)),
-        cells_missing=tuple(sorted(missing)),
+        cells_missing=tuple(sorted(cells & missing)),
     )
 
 

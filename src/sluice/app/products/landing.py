@@ -99,7 +99,7 @@ def _refuse_what_is_not_ours(out_dir: Path, *, overwrite: bool) -> None:
     if holds_finished(out_dir):
         if not overwrite:
             raise ConfigError(
-                f"{out_dir}: holds the finished output of another run; "
+                f"{out_dir}: holds a finished output; "
                 "give --overwrite to replace it, or another --out folder",
                 href=str(out_dir),
             )
