@@ -377,7 +377,9 @@ def _open_at_most() -> int:
     try:
         import resource  # noqa: PLC0415 - Windows has none, and a limit far higher
 
-        allowed = min(allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if limit != resource.RLIM_INFINITY:
+            allowed = min(allowed, limit // 2)
     except ImportError:
         pass
     return max(_LEAST_OPEN, allowed // threading.active_count())
