@@ -90,12 +90,7 @@ def vectorise(
     crs = _grid_crs(geobox)
     if scores.shape != geobox.shape.yx:
         raise ShapeMismatch(f"cells of {scores.shape} on a grid of {tuple(geobox.shape.yx)}")
-    # In float32, as the scores are: 0.7 is then at least 0.7.
-    above = scores >= rule.t_main
-    if area is not None:
-        above &= cells_inside(area, geobox)
-    labels, count = ndimage.label(above, structure=_TOUCHING, output=np.int32)
-    del above
+    labels, count = _label_groups(scores, geobox, rule, area)
     if count == 0:
         return _frame({}, [])
     cell, group = _cells_by_group(labels)
@@ -118,6 +113,18 @@ def vectorise(
         {name: values[order] for name, values in chosen.items()},
         gpd.GeoSeries([outlines[int(n) + 1] for n in numbers[order]], crs=crs),
     )
+
+
+def _label_groups(
+    scores: ArrayHW, geobox: GeoBox, rule: DualThreshold, area: BaseGeometry | None
+) -> tuple[npt.NDArray[np.int32], int]:
+    """Number the groups of cells above the threshold, from 1; 0 elsewhere."""
+    # In float32, as the scores are: 0.7 is then at least 0.7.
+    above = scores >= rule.t_main
+    if area is not None:
+        above &= cells_inside(area, geobox)
+    labels, count = ndimage.label(above, structure=_TOUCHING, output=np.int32)
+    return labels, count
 
 
 def cells_inside(area: BaseGeometry, geobox: GeoBox) -> BoolHW:

@@ -116,12 +116,8 @@ def train_chip_detector(
     index = chosen.index.to_numpy()
     labels = table["label"].to_numpy()
     chips = chip_set(load_chips(folder, table), labels, index)
-    fitted = fit_members(
-        chips,
-        _members(index, fold_of.to_numpy(), settings, folds, seeds),
-        out_dir / "members",
-        workers,
-    )
+    members = _members(index, fold_of.to_numpy(), settings, folds, seeds)
+    fitted = fit_members(chips, members, out_dir / "members", workers)
     out_of_fold = chosen.assign(
         fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
     )
@@ -149,7 +145,25 @@ def train_chip_detector(
         record=_record(folder, settings, folds, seeds),
     )
     whole = _package(contract, name, _networks(fitted, "pool", seeds), "the whole pool")
-    fold_packages = tuple(
+    fold_packages = _package_folds(contract, name, fitted, folds, seeds)
+    _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
+    return TrainedDetector(whole, fold_packages, out_of_fold, report)
+
+
+_Fitted = dict[str, tuple[ChipNetwork, FloatArray]]
+
+
+def _write_out_of_fold(out_of_fold: pd.DataFrame, path: Path) -> None:
+    columns = ["grid", "cell", "label", "source", "group", "fold", "score"]
+    with write_whole(path) as part:
+        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
+
+
+def _package_folds(
+    contract: _Contract, name: str, fitted: _Fitted, folds: int, seeds: int
+) -> tuple[ModelPackage, ...]:
+    """Write the networks that did not see a fold, a package for each."""
+    return tuple(
         _package(
             contract,
             f"{name}-fold-{fold}",
@@ -158,13 +172,6 @@ def train_chip_detector(
         )
         for fold in range(folds)
     )
-    columns = ["grid", "cell", "label", "source", "group", "fold", "score"]
-    with write_whole(out_dir / "out_of_fold.csv") as part:
-        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
-    return TrainedDetector(whole, fold_packages, out_of_fold, report)
-
-
-_Fitted = dict[str, tuple[ChipNetwork, FloatArray]]
 
 
 @dataclass(frozen=True)
