@@ -95,7 +95,8 @@ class ImageryConfig(ResultsConfig):
     last: str | None = None
     max_cloud: float | None = Field(default=None, ge=0, le=100)
     """Percent of a scene, as its catalogue says; cloudier ones are not looked at."""
-    method: Method = "median"
+    method: Method | None = None
+    """None takes the model's own, and the median where there is none."""
     min_looks: int = Field(default=1, ge=1, le=100)
     """Clear looks that a pixel needs to count as observed."""
     guard: bool = True

@@ -114,7 +114,7 @@ class _Scanner:
         self.package = load_model(config)
         manifest = self.package.manifest
         sensor = choose_sensor(config, [level.sensor for level in manifest.levels])
-        margin_m = manifest.window_px * manifest.gsd_m
+        margin_m = manifest.sight_px * manifest.gsd_m
         self.gatherer = Gatherer(config, sensor, tell, margin_m=margin_m)
         self.bands, self.with_earlier = model_bands(manifest)
 
@@ -267,6 +267,7 @@ def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetim
             "name": manifest.name,
             "sha256": plan.package.sha256,
             "weights_sha256": manifest.weights.sha256,
+            "judges": manifest.judges,
             "window_px": manifest.window_px,
             "levels": [level.model_dump(mode="json") for level in manifest.levels],
             "inputs": [i.model_dump(mode="json") for i in manifest.inputs],
@@ -280,6 +281,7 @@ def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetim
         prior=plan.prior,
         parameters={
             **plan.config.request,
+            "method": plan.loader.recipe.method,
             "stride_px": plan.stride_px,
             "tile_px": plan.tile_px,
             "workers": plan.config.workers,

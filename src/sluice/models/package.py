@@ -208,7 +208,8 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
             f"{len(model.graph.output)} outputs; Sluice models have one of each",
             href=href,
         )
-    side = None if manifest.dense_stride_px else manifest.window_px
+    pixels = manifest.judges == "pixels"
+    side = None if manifest.dense_stride_px or pixels else manifest.window_px
     expected = (None, len(manifest.inputs), side, side)
     found = _shape(model.graph.input[0])
     if model.graph.input[0].name != INPUT_NAME or found != expected:
@@ -218,12 +219,14 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
             "they do not belong together",
             href=href,
         )
-    expected_axes = 4 if manifest.dense_stride_px else 2
+    axes: tuple[int | None, ...] = (None, len(manifest.classes) if pixels else 1)
+    if manifest.dense_stride_px or pixels:
+        axes += (None, None)
     given = _shape(model.graph.output[0])
-    if len(given) != expected_axes or given[1] != 1:
+    if len(given) != len(axes) or given[1] != axes[1]:
         raise ManifestMismatch(
-            f"{href}: the weights give {_spell(given)}, one score is expected: "
-            f"{'(n, 1, h, w)' if manifest.dense_stride_px else '(n, 1)'}",
+            f"{href}: the weights give {_spell(given)}, the manifest promises {_spell(axes)}; "
+            "they do not belong together",
             href=href,
         )
 
