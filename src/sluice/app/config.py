@@ -172,6 +172,9 @@ class ScanConfig(ImageryConfig):
     precision: Literal["f32", "bf16"] = "f32"
     processes: bool = False
     """Work on tiles in processes of their own instead of threads."""
+    outlines: str | None = None
+    """Model that outlines the workings within sites, `none` for no outlines; None takes the one
+    that comes with Sluice where the images allow it."""
     any_level: bool = False
     """Scan imagery that the model's manifest does not name; kept in the record of the run."""
 

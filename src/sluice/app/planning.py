@@ -27,8 +27,8 @@ from sluice.imagery.target_grid import area_grid, scan_grid
 from sluice.imagery.warp import aligned_shift
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
-from sluice.models.packaged import PackagedPredictor
-from sluice.models.predictor import make_predictor
+from sluice.models.pixels import PixelPredictor
+from sluice.models.predictor import WindowPredictor, make_predictor
 from sluice.scan.run import needed_tiles
 from sluice.scan.tiles import plan_tiles
 
@@ -50,12 +50,14 @@ class ScanPlan:
     job: Job
     gathered: Gathered
     package: ModelPackage
-    predictor: PackagedPredictor
+    predictor: WindowPredictor | PixelPredictor
     geobox: GeoBox
     loader: CompositeLoader
     stride_px: int
     tile_px: int
     workers: int
+    outline_model: ModelPackage | None = None
+    """Outlines the workings within sites; None where none are outlined."""
     needed: Within | None = None
     """Which tiles the area needs; None for all of them."""
 
@@ -128,7 +130,7 @@ def prepare_scan(
     manifest = package.manifest
     for images in gathered.periods.values():
         for scene in images.scenes:
-            _check_level(scene, manifest, any_level=config.any_level)
+            check_level(scene, manifest, any_level=config.any_level)
     stride_px = _stride_px(config, manifest)
     geobox = scan_geobox(job, manifest, gathered)
     cores = usable_cores()
@@ -286,8 +288,12 @@ def _coarse_parts(geobox: GeoBox) -> list[GeoBox]:
     return [core.of(geobox) for core, _ in iter_tiles(geobox.shape.yx, side, 0)]
 
 
-def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
-    """A model gets the imagery it was made for, unless its user says otherwise, on record."""
+def check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
+    """A model gets the imagery it was made for, unless its user says otherwise, on record.
+
+    Raises:
+        ManifestMismatch: It does not.
+    """
     if scene.sensor is None or any_level or manifest.find_level(scene.sensor) is not None:
         return
     known = ", ".join(level.sensor for level in manifest.levels)

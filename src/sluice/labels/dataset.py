@@ -13,6 +13,7 @@ Every file opens in QGIS at its place. A folder of chip sheets (`labels.chips`) 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ ABOUT_FILE, INDEX_FILE = "dataset.json", "index.csv"
 UNLABELLED = 255
 """In a mask: nobody said what is there."""
 _NODATA = -32768
+_CHIP_ID = re.compile(r"\w[\w.-]*")
 _DECIBEL_BANDS = ("vv", "vh")
 
 ArrayNBHW = npt.NDArray[np.float32]
@@ -283,9 +285,9 @@ class DatasetWriter:
                 f"chip {chip_id}: an image of {image_bhw.shape} with a mask of {mask_hw.shape}; "
                 f"{expected} is expected, on a grid of the same size"
             )
-        if chip_id in self._ids or not chip_id.replace("-", "").replace("_", "").isalnum():
+        if chip_id in self._ids or not _CHIP_ID.fullmatch(chip_id):
             raise DataError(
-                f"chip {chip_id!r}: an id is used once, and made of letters, digits, - and _"
+                f"chip {chip_id!r}: an id is used once, and made of letters, digits, ., - and _"
             )
         unknown = sorted(set(facts) - set(_COLUMNS))
         if unknown:

@@ -1,4 +1,4 @@
-"""What all predictors of a package have in common: inputs by name, scaling, a checked engine."""
+"""Running the weights of a package: inputs by name, scaling, an engine whose output is checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from sluice.base.errors import BandNotFound, ConfigError, ManifestMismatch, WeightsError
-from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
 from sluice.base.records import ModelInput
 from sluice.models.package import ModelPackage
@@ -43,7 +42,7 @@ class RunOptions(TypedDict, total=False):
     """How many threads will score at the same time; 1 if left out."""
 
 
-class PackagedPredictor(Predictor):
+class PackageRunner:
     """A model package, ready to run.
 
     It pickles small: a worker loads the weights when it first scores, and keeps them.

@@ -10,15 +10,16 @@ import numpy.typing as npt
 
 from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW
 from sluice.base.errors import ConfigError, ShapeMismatch
+from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
 from sluice.models.package import ModelPackage
-from sluice.models.packaged import PASS_PIXELS, PackagedPredictor, RunOptions
+from sluice.models.packaged import PASS_PIXELS, PackageRunner, RunOptions
 from sluice.models.runtime import ArrayNCHW
 
 ClassesNKHW = npt.NDArray[np.float32]
 
 
-class PixelPredictor(PackagedPredictor):
+class PixelPredictor(PackageRunner, Predictor):
     """Scores the cells of square patches; implements `sluice.base.protocols.Predictor`.
 
     Weights are always given patches of one size, as what some of them say of a pixel depends on
@@ -26,7 +27,7 @@ class PixelPredictor(PackagedPredictor):
 
     Args:
         package: A model that judges pixels.
-        options: As for `PackagedPredictor`.
+        options: As for `PackageRunner`.
 
     Raises:
         ConfigError: The engine cannot do what is asked, or the model judges windows.

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, IntArray
 from sluice.base.errors import ConfigError, ShapeMismatch
+from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
 from sluice.models.package import ModelPackage
-from sluice.models.packaged import PASS_PIXELS, PackagedPredictor, RunOptions
+from sluice.models.packaged import PASS_PIXELS, PackageRunner, RunOptions
 from sluice.models.pixels import PixelPredictor
 from sluice.models.runtime import ArrayNCHW
 
@@ -40,14 +41,14 @@ class _Job:
     """(rows, cols), filled in."""
 
 
-class WindowPredictor(PackagedPredictor):
+class WindowPredictor(PackageRunner, Predictor):
     """Scores square windows with one model; implements `sluice.base.protocols.Predictor`.
 
     Args:
         package: A model that judges windows.
         cut_windows: Score window by window even where the weights take a larger image in one
             pass: the slow reference for tests and benchmarks.
-        options: As for `PackagedPredictor`.
+        options: As for `PackageRunner`.
 
     Raises:
         ConfigError: The engine cannot do what is asked, or the model judges pixels.
@@ -232,7 +233,9 @@ def _passes(
             yield row_run[i], col_run[j]
 
 
-def make_predictor(package: ModelPackage, **options: Unpack[RunOptions]) -> PackagedPredictor:
+def make_predictor(
+    package: ModelPackage, **options: Unpack[RunOptions]
+) -> WindowPredictor | PixelPredictor:
     """The predictor that a package's manifest asks for.
 
     Raises:
