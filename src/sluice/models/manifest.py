@@ -159,8 +159,19 @@ class Manifest(Record):
     levels: tuple[Level, ...] = Field(min_length=1)
     gsd_m: float = Field(gt=0)
     """Pixel side, metres."""
+    judges: Literal["windows", "pixels"] = "windows"
+    """What one number of the weights' output belongs to."""
     window_px: int = Field(ge=1)
-    """Side of the square that one score judges."""
+    """Side of the square that one score judges; of a model that judges pixels, of the square of
+    pixels that one score of the map is the mean of."""
+    patch_px: int | None = Field(default=None, ge=1)
+    """Side of the patches that a model of pixels is given."""
+    patch_overlap_px: int | None = Field(default=None, ge=0)
+    """Pixels that neighbouring patches share, where they are blended."""
+    classes: tuple[str, ...] = ()
+    """Of a model of pixels: its output channels' names; the first is what is not sought."""
+    indices: tuple[str, ...] = ()
+    """Spectral indices that the weights compute from the inputs, as further channels."""
     dense_stride_px: int | None = Field(default=None, ge=1)
     """Pixels between neighbouring scores of one pass over a larger image; None where the
     weights take single windows only."""
@@ -203,7 +214,23 @@ class Manifest(Record):
             raise ValueError(
                 f"dense_stride_px {self.dense_stride_px} exceeds window_px {self.window_px}"
             )
+        if self.judges == "pixels":
+            self._check_pixels()
+        elif self.patch_px or self.patch_overlap_px or self.classes:
+            raise ValueError("patch_px, patch_overlap_px and classes belong to judges = pixels")
         return self
+
+    def _check_pixels(self) -> None:
+        if self.patch_px is None or self.patch_overlap_px is None:
+            raise ValueError("judges = pixels needs patch_px and patch_overlap_px")
+        if self.patch_overlap_px >= self.patch_px:
+            raise ValueError(
+                f"patch_overlap_px {self.patch_overlap_px} is not below patch_px {self.patch_px}"
+            )
+        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
+            raise ValueError("judges = pixels needs the names of two classes or more, each once")
+        if self.window_px > 2 or self.dense_stride_px is not None:
+            raise ValueError("judges = pixels has window_px 1 or 2, and no dense_stride_px")
 
     @property
     def bands(self) -> tuple[str, ...]:
