@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import itertools
 import json
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -20,6 +21,9 @@ from sluice.base.errors import ConfigError, ManifestMismatch, ModelError, Weight
 from sluice.base.files import write_whole
 from sluice.models.manifest import MANIFEST_FILE, Manifest, is_legal_name, read_manifest
 
+EXTRAS_KEY = "files"
+"""In `Manifest.training`: further files of the package, name to SHA-256."""
+_EXTRA_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}\.(safetensors|csv|png|json)")
 INPUT_NAME = "image"
 """The weights' only input, (N, C, H, W) float32."""
 
@@ -70,6 +74,34 @@ class ModelPackage:
                 href=str(self.weights_path),
             )
         return weights
+
+    def read_extra(self, name: str) -> bytes:
+        """A further file of the package, such as `weights.safetensors`, checked.
+
+        Raises:
+            WeightsError: The package has none of that name, or it is missing or changed.
+        """
+        path = self.folder / name
+        expected = _extras(self.manifest).get(name)
+        if expected is None:
+            raise WeightsError(
+                f"{self.folder}: this model has no {name}; use one that was trained with it",
+                href=str(self.folder),
+            )
+        try:
+            content = path.read_bytes()
+        except OSError as err:
+            raise WeightsError(
+                f"{path}: cannot be read ({err.strerror}); fetch or write the model package again",
+                href=str(path),
+            ) from err
+        if weights_sha256(content) != expected:
+            raise WeightsError(
+                f"{path}: SHA-256 is not what the manifest says; the file is damaged or was "
+                "exchanged: fetch it again",
+                href=str(path),
+            )
+        return content
 
 
 def builtin_folder() -> Path:
@@ -137,7 +169,13 @@ def load_package(name_or_path: str | Path, models_dir: Path | None) -> ModelPack
 
 
 def write_package(
-    folder: Path, manifest: Manifest, weights: bytes, card: str, *, replace: bool = False
+    folder: Path,
+    manifest: Manifest,
+    weights: bytes,
+    card: str,
+    *,
+    replace: bool = False,
+    extras: Mapping[str, bytes] | None = None,
 ) -> ModelPackage:
     """Write a package whole or not at all.
 
@@ -147,10 +185,13 @@ def write_package(
         weights: A serialised ONNX model.
         card: Text of the model card, Markdown.
         replace: Put it in the place of one that is there.
+        extras: Further files by name, such as `weights.safetensors`; `manifest.training` names
+            each with its SHA-256 under `files`.
 
     Raises:
         ConfigError: The folder exists and is not to be replaced.
-        ManifestMismatch: The manifest has another name or hash, or does not fit the weights.
+        ManifestMismatch: The manifest has another name or hash, does not fit the weights, or
+            names other further files.
         WeightsError: Not a self-contained ONNX model.
         OSError: The folder cannot be written.
     """
@@ -166,6 +207,13 @@ def write_package(
             f"got {found[:12]}…; write the manifest for these weights"
         )
     check_weights(weights, manifest, href=manifest.name)
+    extras = extras or {}
+    if _extras(manifest) != {name: weights_sha256(data) for name, data in extras.items()}:
+        raise ManifestMismatch(
+            f"{manifest.name}: the manifest names the further files "
+            f"{', '.join(_extras(manifest)) or 'none'}, given are {', '.join(extras) or 'none'}; "
+            "name each with its SHA-256"
+        )
     if folder.exists() and not replace:
         raise ConfigError(
             f"{folder}: is there already; choose another name or remove it", href=str(folder)
@@ -177,6 +225,8 @@ def write_package(
         (part / MANIFEST_FILE).write_bytes(manifest.to_json().encode())
         (part / manifest.weights.file).write_bytes(weights)
         (part / manifest.card).write_bytes(card.encode())
+        for name, data in extras.items():
+            (part / name).write_bytes(data)
     return _load_folder(folder)
 
 
@@ -229,6 +279,26 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
             "they do not belong together",
             href=href,
         )
+
+
+def _extras(manifest: Manifest) -> dict[str, str]:
+    """Further files that the manifest names, and their SHA-256.
+
+    Raises:
+        ManifestMismatch: A name that could leave the folder, or no hash.
+    """
+    files = manifest.training.get(EXTRAS_KEY, {})
+    if not isinstance(files, dict):
+        raise ManifestMismatch(f"{manifest.name}: training.{EXTRAS_KEY} is no table of files")
+    found = {}
+    for name, digest in files.items():
+        if not _EXTRA_NAME.fullmatch(name) or not isinstance(digest, str):
+            raise ManifestMismatch(
+                f"{manifest.name}: {name!r} cannot be a further file of a package; correct "
+                f"training.{EXTRAS_KEY}"
+            )
+        found[name] = digest
+    return found
 
 
 @contextlib.contextmanager

@@ -1,0 +1,116 @@
+"""Chips in batches: kept in memory as far as allowed, and read ahead while a network computes."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+
+from sluice.base.arrays import ArrayBHW, IntArray
+from sluice.base.errors import BandNotFound
+from sluice.labels.dataset import ArrayNBHW, ChipDataset, MasksNHW
+
+_READERS = 2
+_AHEAD = 4
+_Made = TypeVar("_Made")
+
+
+@dataclass
+class ChipReader:
+    """Some bands of a data set's chips."""
+
+    dataset: ChipDataset
+    bands: tuple[str, ...]
+    cache_bytes: int
+    with_masks: bool
+    """Whether pixels are labelled, and wanted."""
+    _kept: dict[int, tuple[ArrayBHW, MasksNHW]] = field(default_factory=dict, repr=False)
+    _size: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the bands.
+
+        Raises:
+            BandNotFound: The data set lacks one.
+        """
+        there = self.dataset.about.bands
+        missing = [band for band in self.bands if band not in there]
+        if missing:
+            raise BandNotFound.from_missing_and_available(
+                missing, there, wanted_by="the training", href=str(self.dataset.folder)
+            )
+        self._columns = [there.index(band) for band in self.bands]
+
+    def read(self, rows: Sequence[int] | IntArray) -> tuple[ArrayNBHW, MasksNHW]:
+        """Read chips.
+
+        Args:
+            rows: Of the data set's table, at least one.
+
+        Returns:
+            (n, bands, H, W) float32, NaN = not observed, and (n, H, W) uint8 masks; of chips
+            labelled as wholes the masks are empty.
+
+        Raises:
+            DataError, AssetReadError: As `ChipDataset.images` and `masks`.
+        """
+        wanted = [int(row) for row in rows]
+        found = {row: self._kept[row] for row in wanted if row in self._kept}
+        missing = np.array([row for row in dict.fromkeys(wanted) if row not in found], np.int64)
+        if missing.size:
+            images = self.dataset.images(missing)[:, self._columns]
+            masks = (
+                self.dataset.masks(missing)
+                if self.with_masks
+                else np.empty((len(missing), 0, 0), np.uint8)
+            )
+            for row, image, mask in zip(missing.tolist(), images, masks, strict=True):
+                found[row] = (image, mask)
+                self._keep(row, image, mask)
+        return (
+            np.stack([found[row][0] for row in wanted]),
+            np.stack([found[row][1] for row in wanted]),
+        )
+
+    def batches(self, rows: IntArray, size: int) -> Iterator[tuple[ArrayNBHW, MasksNHW]]:
+        """Read chips in order, some at a time."""
+        jobs = [rows[start : start + size] for start in range(0, len(rows), size)]
+        yield from read_ahead(self.read, jobs)
+
+    def _keep(self, row: int, image: ArrayBHW, mask: MasksNHW) -> None:
+        with self._lock:
+            size = image.nbytes + mask.nbytes
+            if row not in self._kept and self._size + size <= self.cache_bytes:
+                # Copies: a view would hold the whole batch.
+                self._kept[row] = (image.copy(), mask.copy())
+                self._size += size
+
+
+_Job = TypeVar("_Job")
+
+
+def read_ahead(make: Callable[[_Job], _Made], jobs: Iterable[_Job]) -> Iterator[_Made]:
+    """Make things in order, a few ahead of their use, in threads.
+
+    Args:
+        make: From a job to a thing; of the job alone, so that threads change nothing.
+        jobs: What to make.
+    """
+    waiting: deque[Future[_Made]] = deque()
+    with ThreadPoolExecutor(_READERS) as pool:
+        try:
+            for job in jobs:
+                waiting.append(pool.submit(make, job))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

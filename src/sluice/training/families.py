@@ -1,0 +1,167 @@
+"""The families of networks that judge pixels, and how a trained one is taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+from pydantic import JsonValue
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from sluice.base.errors import ManifestMismatch, WeightsError
+from sluice.models.manifest import Manifest
+from sluice.models.package import ModelPackage
+from sluice.training import segformer, unet
+from sluice.training.options import PixelOptions, SegFormerOptions, UNetOptions
+
+TORCH_FILE = "weights.safetensors"
+"""Beside the ONNX in a package: the network's own weights, to go on from."""
+NETWORK_KEY = "network"
+"""In `Manifest.training`: family and options of the network."""
+
+
+@dataclass(frozen=True)
+class PixelFamily:
+    """One family."""
+
+    name: str
+    """On the command line."""
+    title: str
+    multiple: int
+    """Sides of patches are multiples of it."""
+    head: str
+    """Prefix of the layer that gives the classes."""
+    build: Callable[[Sequence[str], int, Any], nn.Module]
+    """From names of channels, number of classes and options to a network of logits."""
+    shape: frozenset[str]
+    """Options that the network's shape depends on."""
+
+
+UNET = PixelFamily(
+    "unet",
+    "U-Net",
+    unet.MULTIPLE,
+    unet.HEAD,
+    lambda channels, classes, options: unet.build_unet(len(channels), classes, options),
+    frozenset({"width"}),
+)
+SEGFORMER = PixelFamily(
+    "segformer",
+    "SegFormer",
+    segformer.MULTIPLE,
+    segformer.HEAD,
+    segformer.build_segformer,
+    frozenset({"size", "decoder_width"}),
+)
+
+
+def family_of(options: PixelOptions) -> PixelFamily:
+    """The family that the options belong to."""
+    if isinstance(options, SegFormerOptions):
+        return SEGFORMER
+    if isinstance(options, UNetOptions):
+        return UNET
+    raise ManifestMismatch(f"{type(options).__name__} are options of no family of pixel models")
+
+
+def network_record(family: PixelFamily, options: PixelOptions) -> dict[str, JsonValue]:
+    """What `training.network` of a manifest says."""
+    shape = options.model_dump(mode="json", include=set(family.shape))
+    return {"family": family.name, **shape}
+
+
+def check_same_network(package: ModelPackage, expected: dict[str, JsonValue]) -> None:
+    """Refuse to go on from a model of another shape.
+
+    Raises:
+        ManifestMismatch: It is of another family or shape, or was not trained here.
+    """
+    found = package.manifest.training.get(NETWORK_KEY)
+    if found != expected:
+        raise ManifestMismatch(
+            f"model {package.name} is {_spell(found)}, asked for is {_spell(expected)}; "
+            "go on from it with the same family and shape"
+        )
+
+
+def check_same_inputs(
+    parent: Manifest, bands: Sequence[str] | None, indices: Sequence[str] | None
+) -> None:
+    """Refuse other inputs than the model's that is gone on from.
+
+    Args:
+        parent: Of that model.
+        bands: Asked for; None or empty means the model's own.
+        indices: Likewise.
+
+    Raises:
+        ManifestMismatch: They differ.
+    """
+    for what, asked, own in (
+        ("bands", bands, parent.bands),
+        ("indices", indices, parent.indices),
+    ):
+        if asked and tuple(asked) != tuple(own):
+            raise ManifestMismatch(
+                f"model {parent.name} takes the {what} {', '.join(own) or 'none'}, asked for are "
+                f"{', '.join(asked)}; leave {what} out to go on from it"
+            )
+
+
+def start_from(network: nn.Module, package: ModelPackage, *, head: str, same_classes: bool) -> None:
+    """Give a network another's weights, in place.
+
+    Args:
+        network: Of the same shape.
+        package: With `weights.safetensors`.
+        head: Prefix of the last layer, which stays as it is where the classes differ.
+        same_classes: Whether they are the same.
+
+    Raises:
+        WeightsError: The file is missing, damaged, or of another network.
+    """
+    tensors = load_tensors(package)
+    if not same_classes:
+        own = network.state_dict()
+        tensors |= {name: own[name] for name in own if name.startswith(head)}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as err:
+        raise WeightsError(
+            f"{package.folder / TORCH_FILE}: belongs to another network "
+            f"({' '.join(str(err).split())[:120]}); use the model's own file",
+            href=str(package.folder),
+        ) from err
+
+
+def load_tensors(package: ModelPackage) -> dict[str, Tensor]:
+    """The tensors of a package's `weights.safetensors`.
+
+    Raises:
+        WeightsError: Missing, changed or damaged.
+    """
+    content = package.read_extra(TORCH_FILE)
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(content)
+    except (SafetensorError, ValueError) as err:
+        raise WeightsError(
+            f"{package.folder / TORCH_FILE}: damaged ({err}); fetch the model again",
+            href=str(package.folder),
+        ) from err
+    return tensors
+
+
+def save_tensors(network: nn.Module) -> bytes:
+    """The content of `weights.safetensors`."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    content: bytes = safetensors.torch.save(tensors)
+    return content
+
+
+def _spell(record: JsonValue) -> str:
+    if not isinstance(record, dict):
+        return "of no family that training can go on from"
+    return " ".join(f"{key} {value}" for key, value in record.items() if value is not None)

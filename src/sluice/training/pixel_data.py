@@ -1,0 +1,159 @@
+"""What a training of pixels needs to know of its data set before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sluice.base.arrays import IntArray
+from sluice.base.errors import BandNotFound, ConfigError, DataError
+from sluice.base.sensors import find_sensor
+from sluice.labels.dataset import UNLABELLED, ArrayNBHW, ChipDataset
+from sluice.models.manifest import ScaledInput
+from sluice.models.package import ModelPackage
+from sluice.training.chip_reading import ChipReader
+from sluice.training.digests import DataDigest
+from sluice.training.divisions import Division, divide
+from sluice.training.in_graph import check_index
+from sluice.training.options import DataOptions, PixelOptions
+from sluice.training.pixel_task import check_batches, choose_patch
+from sluice.training.scaling import band_statistics, scaled_inputs
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class PixelData:
+    """A data set, looked through once."""
+
+    reader: ChipReader
+    division: Division
+    inputs: tuple[ScaledInput, ...]
+    indices: tuple[str, ...]
+    patch: int
+    """Side of the patches that are learnt from."""
+    overlap: int
+    """What neighbouring patches of a scan share."""
+    class_pixels: tuple[int, ...]
+    """Labelled and observed pixels of each class among the training chips."""
+    sensor: str
+    digest: str
+    """Of the chips of train and val, and of their labels."""
+
+
+def look_through(
+    dataset: ChipDataset, options: PixelOptions, multiple: int, parent: ModelPackage | None
+) -> PixelData:
+    """Read all chips that are learnt from once: division, scaling, classes, digest.
+
+    Args:
+        dataset: With masks.
+        options: Of the training.
+        multiple: Of which patches' sides must be.
+        parent: Model that training goes on from; then inputs, scaling and indices are its own.
+
+    Raises:
+        DataError: Chips do not fit the network, or a class is missing where it is needed.
+        BandNotFound: A band is not in the data set.
+        ConfigError: The sensor is unknown, or an option contradicts the data.
+    """
+    own = parent.manifest if parent else None
+    bands = own.bands if own else options.bands or dataset.about.bands
+    indices = own.indices if own else options.indices
+    for name in indices:
+        check_index(name, bands)
+    sensor = choose_sensor(dataset, options)
+    reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
+    division = divide(dataset.table, options.seed)
+    check_batches(len(division.train), options.batch)
+    chip = reader.read(division.train[:1])[0].shape[2:]
+    patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
+    overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
+    if 2 * overlap > patch or overlap % options.window_px:
+        raise ConfigError(
+            f"patch_overlap_px {overlap} is more than half of the patches' side, {patch}, or no "
+            f"multiple of window_px {options.window_px}; choose another"
+        )
+    digest = DataDigest(dataset.table)
+    digest.add_rows(division.train, division.val)
+    pixels = np.zeros(len(dataset.about.classes), np.int64)
+    watched = _watched(reader, division.train, pixels, digest)
+    if own:
+        inputs = own.inputs
+        for _ in watched:
+            pass
+    else:
+        statistics = band_statistics(watched, options.clip_at)
+        inputs = scaled_inputs(bands, statistics, options.scaling, options.clip_at)
+    _refuse_missing(dataset.about.classes, pixels)
+    for images, masks in reader.batches(division.val, _AT_ONCE):
+        digest.add_chips(images, masks)
+    return PixelData(
+        reader,
+        division,
+        inputs,
+        indices,
+        patch,
+        overlap,
+        tuple(pixels.tolist()),
+        sensor,
+        digest.text(),
+    )
+
+
+def _watched(
+    reader: ChipReader, rows: IntArray, class_pixels: IntArray, digest: DataDigest
+) -> Iterator[ArrayNBHW]:
+    """Images of chips, while their classes are counted and their bytes digested."""
+    for images, masks in reader.batches(rows, _AT_ONCE):
+        known = (masks != UNLABELLED) & np.isfinite(images).all(axis=1)
+        class_pixels += np.bincount(masks[known], minlength=len(class_pixels))
+        digest.add_chips(images, masks)
+        yield images
+
+
+def _refuse_missing(names: tuple[str, ...], class_pixels: IntArray) -> None:
+    missing = [name for name, count in zip(names, class_pixels, strict=True) if not count]
+    if missing:
+        raise DataError(
+            f"no observed training pixel is of class {', '.join(missing)}; add such chips to the "
+            "part that is trained on, or make the data set without that class"
+        )
+
+
+def choose_sensor(dataset: ChipDataset, options: DataOptions) -> str:
+    """The sensor of the images.
+
+    Raises:
+        ConfigError: Neither the data set nor the options say it.
+    """
+    sensor = options.sensor or dataset.about.sensor
+    if sensor is None:
+        raise ConfigError(
+            f"{dataset.folder}: does not say which sensor its images are of; name it with "
+            "sensor, such as s2-l2a"
+        )
+    return find_sensor(sensor).id
+
+
+def choose_bands(dataset: ChipDataset, wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """Bands by name, or by `rgb`, `rgb+nir`, `all`.
+
+    Raises:
+        BandNotFound: One is not in the data set.
+    """
+    sets = {
+        ("rgb",): ("red", "green", "blue"),
+        ("rgb+nir",): ("red", "green", "blue", "nir"),
+        ("all",): dataset.about.bands,
+        (): dataset.about.bands,
+    }
+    bands = sets.get(wanted, wanted)
+    missing = [band for band in bands if band not in dataset.about.bands]
+    if missing:
+        raise BandNotFound.from_missing_and_available(
+            missing, dataset.about.bands, wanted_by="the training", href=str(dataset.folder)
+        )
+    return bands

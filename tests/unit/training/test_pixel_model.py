@@ -1,0 +1,295 @@
+"""U-Nets and SegFormers from a folder of chips to a package, small."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
+pytest.importorskip("monai", reason="U-Nets need monai: make test EXTRAS=dev,train")
+pytest.importorskip("transformers", reason="SegFormers need transformers")
+pytest.importorskip("matplotlib", reason="curves need matplotlib")
+
+import onnxruntime  # noqa: E402
+
+from sluice.base.errors import (  # noqa: E402
+    BandNotFound,
+    ConfigError,
+    DataError,
+    ManifestMismatch,
+    WeightsError,
+)
+from sluice.models.package import load_package  # noqa: E402
+from sluice.training.naming import Naming  # noqa: E402
+from sluice.training.options import SegFormerOptions, UNetOptions  # noqa: E402
+from sluice.training.patches import score_patches  # noqa: E402
+from sluice.training.pixel_model import train_pixel_model  # noqa: E402
+from sluice.training.scaling import Scaling  # noqa: E402
+from sluice.training.segformer import build_segformer  # noqa: E402
+from sluice.training.unet import build_unet  # noqa: E402
+from training_cases import write_masked_chips  # noqa: E402
+
+TINY = {"epochs": 6, "batch": 4, "warmup_steps": 4, "learning_rate": 0.01}
+UNET = UNetOptions(**TINY, width=4, dropout=0, indices=("ndwi",), loss="dice", positive_share=0.5)
+NAMING = Naming("tiny", "CC0-1.0", "nobody")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def ponds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "ponds"
+    write_masked_chips(folder, splits=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unet(ponds, tmp_path_factory):
+    torch.set_num_threads(1)
+    return train_pixel_model(ponds, tmp_path_factory.mktemp("models"), UNET, NAMING)
+
+
+def session(package):
+    return onnxruntime.InferenceSession(package.read_weights(), providers=["CPUExecutionProvider"])
+
+
+def test_a_unet_learns_ponds_and_loads_as_a_package(unet):
+    package = load_package(unet.package.folder, None)
+    manifest = package.manifest
+    assert (manifest.judges, manifest.classes) == ("pixels", ("other", "mine"))
+    assert (manifest.patch_px, manifest.patch_overlap_px, manifest.window_px) == (32, 8, 1)
+    assert (manifest.indices, manifest.bands) == (("ndwi",), ("red", "green", "nir"))
+    assert manifest.stride_m == manifest.gsd_m == 10
+    assert manifest.calibration is not None
+    assert "part cal" in manifest.calibration.fitted_on
+    assert manifest.training["chips"] == {"train": 16, "val": 8, "cal": 8, "test": 8}
+    assert unet.report.f1.value > 0.9
+    assert unet.report.iou.value > 0.8
+    card = package.card_path.read_text(encoding="utf-8")
+    for words in ("IoU at", "CC0-1.0", "nobody", "8 test chips", "Calling every pixel"):
+        assert words in card
+
+
+def test_weights_give_probabilities_at_any_size(unet):
+    rng = np.random.default_rng(0)
+    for shape in ((1, 3, 32, 32), (2, 3, 48, 96)):
+        image = rng.normal(size=shape).astype(np.float32)
+        (found,) = session(unet.package).run(None, {"image": image})
+        assert found.shape == (shape[0], 2, *shape[2:])
+        assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_scaling_comes_from_the_training_chips_alone(unet, ponds):
+    from sluice.labels.dataset import read_dataset
+
+    dataset = read_dataset(ponds)
+    train = np.flatnonzero(dataset.table["split"] == "train")
+    pixels = dataset.images(train).transpose(1, 0, 2, 3).reshape(3, -1)
+    pixels = pixels[:, np.isfinite(pixels).all(axis=0)].astype(np.float64)
+    for spec, band in zip(unet.package.manifest.inputs, pixels, strict=True):
+        assert spec.subtract == pytest.approx(band.mean())
+        assert spec.divide == pytest.approx(band.std())
+
+
+def test_figures_of_the_card_are_those_of_the_package(unet, ponds):
+    """The ONNX weights, run by the manifest alone, find on the test chips what the card says."""
+    from sluice.labels.dataset import read_dataset
+
+    dataset, manifest = read_dataset(ponds), unet.package.manifest
+    test = np.flatnonzero(dataset.table["split"] == "test")
+    scaled, valid = Scaling(manifest.inputs)(torch.from_numpy(dataset.images(test)))
+    (given,) = session(unet.package).run(None, {"image": scaled.numpy()})
+    masks = dataset.masks(test)
+    known = (masks != 255) & valid.numpy()
+    found, truth = (1 - given[:, 0] >= manifest.thresholds.t_main)[known], masks[known] == 1
+    assert (found & truth).sum() / (found | truth).sum() == pytest.approx(
+        unet.report.iou.value, abs=0.002
+    )
+
+
+def test_torch_weights_lie_beside_and_are_checked(unet, tmp_path):
+    package = unet.package
+    content = package.read_extra("weights.safetensors")
+    digest = hashlib.sha256(content).hexdigest()
+    assert package.manifest.training["files"]["weights.safetensors"] == digest
+    assert package.read_extra("curves.csv").startswith(b"epoch,loss,F1,learning_rate")
+    with pytest.raises(WeightsError, match="has no other"):
+        package.read_extra("other.csv")
+
+
+def test_training_again_reads_the_finished_fit(unet, ponds, capsys):
+    again = train_pixel_model(ponds, unet.package.folder.parent, UNET, NAMING)
+    assert "epoch" not in capsys.readouterr().err
+    assert again.package.manifest.weights == unet.package.manifest.weights
+    assert again.package.manifest.thresholds == unet.package.manifest.thresholds
+
+
+def test_test_chips_change_nothing_but_the_figures(unet, tmp_path, ponds):
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(ponds, other)
+    table = (other / "index.csv").read_text().splitlines()
+    rows = [line.split(",") for line in table if ",test," in line]
+    for row in rows:  # images of the others' kind under the test chips' names
+        shutil.copy(other / "images" / "c1.tif", other / row[1])
+    changed = train_pixel_model(other, tmp_path / "out", UNET, NAMING)
+    before, after = unet.package.manifest, changed.package.manifest
+    assert after.weights == before.weights
+    assert (after.thresholds, after.calibration) == (before.thresholds, before.calibration)
+    assert changed.report.iou != unet.report.iou
+
+
+def test_fine_tuning_starts_where_the_parent_stood(unet, ponds, tmp_path):
+    options = UNET.model_copy(update={"epochs": 1, "learning_rate": 1e-9, "indices": ()})
+    child = train_pixel_model(
+        ponds, tmp_path, options, Naming("child", "CC0-1.0", "nobody"), unet.package
+    )
+    manifest = child.package.manifest
+    assert (manifest.pretrained, manifest.pretrained_source) == (True, "tiny")
+    assert manifest.indices == ("ndwi",)
+    assert manifest.inputs == unet.package.manifest.inputs
+    assert manifest.training["from_model"] == unet.package.sha256
+    assert child.report.f1.value > 0.9
+
+
+def test_new_classes_keep_all_but_the_last_layer(unet, tmp_path):
+    write_masked_chips(tmp_path / "d", classes=("other", "active", "old"), splits=True)
+    options = UNET.model_copy(update={"epochs": 1, "loss": "weighted_bce"})
+    child = train_pixel_model(tmp_path / "d", tmp_path, options, NAMING, unet.package)
+    assert child.package.manifest.classes == ("other", "active", "old")
+    assert set(child.report.class_iou) == {"other", "active", "old"}
+
+
+def test_another_shape_or_other_bands_cannot_go_on(unet, ponds, tmp_path):
+    wider = UNET.model_copy(update={"width": 8})
+    with pytest.raises(ManifestMismatch, match=r"width 4.*width 8"):
+        train_pixel_model(ponds, tmp_path, wider, NAMING, unet.package)
+    with pytest.raises(ManifestMismatch, match=r"unet.*segformer"):
+        train_pixel_model(ponds, tmp_path, SegFormerOptions(**TINY), NAMING, unet.package)
+    fewer = UNET.model_copy(update={"bands": ("red", "nir")})
+    with pytest.raises(ManifestMismatch, match="takes the bands"):
+        train_pixel_model(ponds, tmp_path, fewer, NAMING, unet.package)
+
+
+def test_a_damaged_parent_is_refused(unet, ponds, tmp_path):
+    import shutil
+
+    folder = tmp_path / "tiny"
+    shutil.copytree(unet.package.folder, folder)
+    file = folder / "weights.safetensors"
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(WeightsError, match="SHA-256"):
+        train_pixel_model(ponds, tmp_path / "out", UNET, NAMING, load_package(folder, None))
+    # A manifest that was changed along with it does not help either.
+    manifest = json.loads((folder / "manifest.json").read_text())
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest["training"]["files"]["weights.safetensors"] = digest
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match="damaged"):
+        train_pixel_model(ponds, tmp_path / "out", UNET, NAMING, load_package(folder, None))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"bands": ("red", "swir16"), "indices": ()}, BandNotFound, "swir16 is missing"),
+        ({"indices": ("mndwi",)}, BandNotFound, "swir16 is missing"),
+        ({"patch_px": 24}, ConfigError, "multiple of 16"),
+        ({"patch_overlap_px": 32}, ConfigError, "more than half"),
+        ({"batch": 64}, DataError, "fewer than a batch"),
+        ({"sensor": "landsat"}, ConfigError, "not known"),
+        ({"loss": "focal", "class_weights": (1.0,)}, ConfigError, "1 numbers"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_fitting(ponds, tmp_path, change, error, words):
+    with pytest.raises(error, match=words):
+        train_pixel_model(ponds, tmp_path / "out", UNET.model_copy(update=change), NAMING)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_no_folder_can_have_are_refused():
+    with pytest.raises(ConfigError, match="cannot name"):
+        Naming("A model", "CC0-1.0", "nobody")
+    with pytest.raises(ConfigError, match="must not be empty"):
+        Naming("a", " ", "nobody")
+
+
+def test_a_segformer_becomes_a_package(tmp_path):
+    write_masked_chips(tmp_path / "d", side=40, splits=True, bands=("red", "vv"))
+    options = SegFormerOptions(
+        **{**TINY, "epochs": 2, "learning_rate": 1e-3},
+        decoder_width=32,
+        patch_px=32,
+        loss="tversky",
+        scaling="clip",
+        window_px=2,
+    )
+    trained = train_pixel_model(tmp_path / "d", tmp_path, options, NAMING)
+    manifest = load_package(trained.package.folder, None).manifest
+    assert set(manifest.architecture.split(", ")) == {"SegFormer", "size b0", "decoder_width 32"}
+    assert (manifest.window_px, manifest.stride_m, manifest.patch_px) == (2, 20, 32)
+    assert manifest.inputs[0].high == 1
+    image = np.random.default_rng(0).normal(size=(1, 2, 64, 96)).astype(np.float32)
+    (found,) = session(trained.package).run(None, {"image": image})
+    assert found.shape == (1, 2, 64, 96)
+
+
+def test_segformer_starts_from_a_local_checkpoint(tmp_path):
+    from transformers import SegformerConfig
+    from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
+
+    rgb = SegformerForSemanticSegmentation(
+        SegformerConfig(num_channels=3, num_labels=150, decoder_hidden_size=16)
+    )
+    rgb.save_pretrained(tmp_path / "mit")
+    options = SegFormerOptions(size="b0", checkpoint=tmp_path / "mit")
+    network = build_segformer(("nir", "blue", "red", "ndwi"), 3, options)
+    first = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d)).weight
+    old = next(m for m in rgb.modules() if isinstance(m, torch.nn.Conv2d)).weight
+    assert torch.equal(first[:, 1], old[:, 2])
+    assert torch.equal(first[:, 2], old[:, 0])
+    assert torch.allclose(first[:, 0], old.mean(dim=1))
+    assert torch.equal(first[:, 0], first[:, 3])
+    kept = "segformer.segformer.stages.0.blocks.0.layernorm_before.weight"
+    assert kept.removeprefix("segformer.") in rgb.state_dict()
+    assert network(torch.rand(1, 4, 32, 64)).shape == (1, 3, 32, 64)
+
+    with pytest.raises(ConfigError, match="use size b0"):
+        build_segformer(("red",), 2, options.model_copy(update={"size": "b3"}))
+    file = tmp_path / "mit" / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="cannot be loaded"):
+        build_segformer(("red",), 2, options)
+    file.rename(tmp_path / "mit" / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="pickled weights are never opened"):
+        build_segformer(("red",), 2, options)
+    (tmp_path / "mit" / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"config\.json"):
+        build_segformer(("red",), 2, options)
+
+
+def test_published_sizes_of_segformer():
+    """MiT-B3 with the published head has 47.2 million parameters in its paper, B0 3.8."""
+    millions = {}
+    for size in ("b0", "b3"):
+        network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
+        millions[size] = sum(p.numel() for p in network.parameters()) / 1e6
+    assert millions == pytest.approx({"b0": 3.8, "b3": 47.3}, abs=0.1)
+
+
+@pytest.mark.parametrize("side", [16, 48])
+def test_a_unet_takes_any_multiple_of_sixteen(side):
+    network = build_unet(5, 3, UNetOptions(width=2)).eval()
+    with torch.inference_mode():
+        assert network(torch.rand(1, 5, side, 2 * side)).shape == (1, 3, side, 2 * side)
+        whole = score_patches(network, torch.rand(1, 5, 70, 50), 32)
+    assert whole.shape == (1, 3, 70, 50)
+    assert torch.allclose(whole.sum(dim=1), torch.ones(1, 70, 50), atol=1e-5)
