@@ -83,8 +83,15 @@ def open_raster(path: Path | str) -> Any:
         ) from err
 
 
-def read_vector(path: Path | str, *, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_vector(
+    path: Path | str, *, layer: str | None = None, may_be_empty: bool = False
+) -> gpd.GeoDataFrame:
     """Read a vector file, by a driver of the allow-list.
+
+    Args:
+        path: The file.
+        layer: Of it; None for the first.
+        may_be_empty: Whether a file without a feature is one like any other.
 
     Raises:
         ItemNotFound: No such file.
@@ -98,7 +105,8 @@ def read_vector(path: Path | str, *, layer: str | None = None) -> gpd.GeoDataFra
         frame = _read_geoparquet(path)
     else:
         frame = _read_ogr(path, layer)
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
+    empty = may_be_empty and len(frame) == 0
+    if not isinstance(frame, gpd.GeoDataFrame) or (frame.geometry.isna().all() and not empty):
         raise ConfigError(f"{path}: holds no geometry; give points or polygons", href=str(path))
     if frame.crs is None:
         raise ConfigError(f"{path}: has no CRS; add one (QGIS: Assign projection)", href=str(path))
