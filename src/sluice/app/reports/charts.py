@@ -126,9 +126,7 @@ def reliability_svg(bins: Reliability, found: Sequence[Estimate], name: str) -> 
         for x, share in zip(bins.stated, found, strict=True):
             if share.low is not None and share.high is not None:
                 axes.plot([x, x], [share.low, share.high], color=COLOURS[0], linewidth=1.4)
-        # The more chips in a bin, the larger its dot.
-        sizes = 18 + 40 * bins.chips / bins.chips.max()
-        axes.scatter(bins.stated, bins.found, s=sizes, color=COLOURS[0], zorder=3, label="bins")
+        axes.scatter(bins.stated, bins.found, s=46, color=COLOURS[0], zorder=3, label="chips")
         axes.set(xlabel="probability that was stated", ylabel="share that are mines")
         _share_axes(axes)
 
@@ -177,7 +175,7 @@ def error_map_svg(
             spine.set_visible(True)
 
     tall = ratio * (box[3] - box[2]) / (box[1] - box[0])
-    size = (8.4, float(np.clip(8.4 * tall, 3.2, 9)) + 0.6)
+    size = (6.6, float(np.clip(6.6 * tall, 2.6, 7.2)) + 0.5)
     return _svg(draw, name, "Map of chips: found, missed, false alarms", size, legend_below=True)
 
 

@@ -71,7 +71,7 @@ def chip_report_html(judgement: Judgement) -> str:
         *_figures(first.report),
         *(_comparison(judgement.comparison) if judgement.comparison else ()),
         *_curves(judgement),
-        *_confusion(first, seen),
+        *_confusion(judgement),
         *_reliability(first, seen),
         *_kinds(first.report.overall),
         *_mistakes(judgement.folder, first, seen),
@@ -124,16 +124,13 @@ def _figures(report: ChipReport) -> list[Html]:
     }
     shown = [key for key in names if getattr(overall, key) is not None]
     parts = [
-        page.heading("Figures"),
+        page.heading(f"Figures of {report.model}"),
         page.cards([_card(names[key], getattr(overall, key)) for key in shown]),
     ]
     clear = report.clear
     if clear is not None and clear.chips < overall.chips:
         columns = (overall, clear)
-        rows = [
-            (names[key], [estimate_text(getattr(column, key)) for column in columns])
-            for key in shown
-        ]
+        rows = [(names[key], [_cell(getattr(column, key)) for column in columns]) for key in shown]
         heads = ("", f"all {overall.chips:,} chips", f"{clear.chips:,} clear chips")
         parts += [
             page.paragraph(
@@ -153,12 +150,17 @@ def _card(name: str, estimate: Estimate) -> tuple[str, str, str]:
     return name, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
+def _cell(estimate: Estimate | None, *, signed: bool = False) -> Html:
+    figure, _, interval = estimate_text(estimate, signed=signed).partition(" ")
+    return page.figure_cell(figure, interval)
+
+
 def _comparison(comparison: Comparison) -> list[Html]:
     first, *others = comparison.models
     heads = ("model", *FIGURES.values())
 
-    def cells(figures: ComparedFigures, *, signed: bool) -> list[str]:
-        return [estimate_text(getattr(figures, key), signed=signed) for key in FIGURES]
+    def cells(figures: ComparedFigures, *, signed: bool) -> list[Html]:
+        return [_cell(getattr(figures, key), signed=signed) for key in FIGURES]
 
     left_out = f", {comparison.left_out:,} that not all scored left out"
     return [
@@ -223,13 +225,15 @@ def _curves(judgement: Judgement) -> list[Html]:
     ]
 
 
-def _confusion(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
-    scores = seen["score"].to_numpy(np.float32)
-    counts = confusion(seen["label"].to_numpy(), scores, model.report.threshold)
-    return [
-        page.heading(f"Right and wrong at {counts.threshold:.3f}"),
-        page.table("", ("", "alarm", "no alarm"), _confusion_rows(counts)),
-    ]
+def _confusion(judgement: Judgement) -> list[Html]:
+    tables = []
+    for model in judgement.models:
+        seen = _scored(model)
+        scores = seen["score"].to_numpy(np.float32)
+        counts = confusion(seen["label"].to_numpy(), scores, model.report.threshold)
+        title = f"{model.manifest.name} at {counts.threshold:.3f}"
+        tables.append(page.table(title, ("", "alarm", "no alarm"), _confusion_rows(counts)))
+    return [page.heading("Right and wrong"), page.side_by_side(tables)]
 
 
 def _confusion_rows(counts: Confusion) -> list[tuple[str, Sequence[Html]]]:
@@ -264,13 +268,13 @@ def _reliability(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
     )
     shares = [zero_aware(found[str(k)], np.unique(groups[of]).size) for k, of in enumerate(members)]
     rows = [
-        (f"{100 * bins.stated[k]:.1f} %", (f"{bins.chips[k]:,}", estimate_text(share)))
+        (f"{100 * bins.stated[k]:.1f} %", (f"{bins.chips[k]:,}", _cell(share)))
         for k, share in enumerate(shares)
     ]
     chart = page.figure(
         charts.reliability_svg(bins, shares, "reliability"),
-        "On the dotted line a probability keeps its word. Bars are 95 % intervals; a larger dot "
-        "stands for more chips.",
+        "On the dotted line a probability keeps its word. Each dot stands for as many chips, with "
+        "its 95 % interval.",
     )
     return [
         page.heading("Reliability"),
@@ -291,7 +295,7 @@ def _kinds(overall: ChipFigures) -> list[Html]:
             row.kind,
             (
                 f"{row.alarms:,} of {row.chips:,}",
-                estimate_text(row.rate),
+                _cell(row.rate),
                 page.bar((row.rate.value or 0.0) / highest),
             ),
         )
@@ -366,8 +370,8 @@ def _method(report: ChipReport) -> list[Html]:
     return [
         page.heading("How this was made"),
         page.paragraph(
-            f"A chip raises an alarm where its score is at or above {report.threshold:.4f}, the "
-            "model's own threshold, which was not chosen on these chips. Intervals are of 95 %: "
+            "A chip raises an alarm where its score is at or above the model's own threshold, "
+            f"which is {report.threshold:.4f} for {report.model}. Intervals are of 95 %: "
             f"{report.resamples:,} bootstrap resamples of whole blocks of chips that share ground "
             f"or pixels (seed {report.seed}), exact binomial where a share is 0 or 1."
         ),

@@ -36,8 +36,8 @@ p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .note, figcaption { font-size: .88rem; }
 .box { background: #fff4d6; border-left: .3rem solid #e0a800; padding: .6rem .9rem;
   margin: 1rem 0; max-width: none; }
-.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr));
-  gap: .7rem; margin: 1rem 0; padding: 0; list-style: none; }
+.cards { display: grid; grid-template-columns: repeat(4, 1fr); gap: .7rem; margin: 1rem 0;
+  padding: 0; list-style: none; }
 .cards li { background: var(--soft); border-radius: .4rem; padding: .6rem .8rem; }
 .cards b { display: block; font-size: 1.5rem; line-height: 1.25;
   font-variant-numeric: tabular-nums; }
@@ -50,7 +50,7 @@ th, td { padding: .35rem .7rem; text-align: right; border-bottom: 1px solid var(
   vertical-align: baseline; white-space: nowrap; }
 th:first-child { text-align: left; }
 thead th { border-bottom: 2px solid var(--ink); font-weight: 600; }
-tbody th { font-weight: 500; white-space: normal; min-width: 9rem; }
+tbody th { font-weight: 500; white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
 td small { color: var(--faint); }
 td.bar { min-width: 8rem; text-align: left; }
 td.bar i { display: block; height: .75rem; background: var(--blue); min-width: 1px;
@@ -66,9 +66,16 @@ svg.chart { display: block; width: 100%; height: auto; }
 .thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr));
   gap: .9rem; margin: .6rem 0 1rem; padding: 0; list-style: none; }
 .thumbs li { font-size: .8rem; line-height: 1.35; color: var(--faint); break-inside: avoid; }
-.thumbs img { display: block; width: 100%; aspect-ratio: 1; border-radius: .25rem;
+.thumbs li { overflow-wrap: anywhere; }
+.thumbs img { display: block; width: 100%; height: auto; border-radius: .25rem;
   margin-bottom: .3rem; background: #111; }
 .thumbs b { color: var(--ink); }
+@media (max-width: 40rem) {
+  .cards { grid-template-columns: repeat(2, 1fr); }
+  th, td { padding: .35rem .4rem; }
+  thead th { white-space: normal; }
+  td small { display: block; }
+}
 @media print {
   main { max-width: none; padding: 0; }
   body { font-size: 11pt; }
@@ -145,6 +152,12 @@ def table(
 def cell(text: str, kind: str) -> Html:
     """A cell of kind `good` or `bad`."""
     return Html(f"<td{_class(kind)}>{escape(text)}</td>")
+
+
+def figure_cell(text: str, small: str) -> Html:
+    """A cell with a figure and what belongs to it, which goes below it where there is no room."""
+    beside = f" <small>{escape(small)}</small>" if small else ""
+    return Html(f"<td>{escape(text)}{beside}</td>")
 
 
 def bar(share: float) -> Html:
