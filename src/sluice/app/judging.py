@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,18 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from pyproj.exceptions import CRSError
+from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import read_area
 from sluice.app.config import models_folder
+from sluice.app.products.coverage import observed_polygons
 from sluice.app.products.landing import holds_finished
-from sluice.app.products.layout import SITES_PARQUET
-from sluice.base.errors import ConfigError
-from sluice.base.files import read_vector, write_whole
+from sluice.app.products.layout import RUN, SCORE, SITES_PARQUET
+from sluice.base.errors import AssetReadError, ConfigError
+from sluice.base.files import read_vector, vector_layers, write_whole
 from sluice.evaluation.compare import Comparison, ScoredModel, compare_models
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.evaluation.site_figures import BLOCK_KM, SiteReport, evaluate_sites
@@ -104,44 +110,87 @@ def write_judged_scores(judgement: Judgement, path: Path) -> None:
 
 
 def evaluate_sites_of_files(
-    detections: Path, truth: Path, area: str, *, found_share: float, block_km: float = BLOCK_KM
+    detections: Path,
+    truth: Path,
+    area: str | None,
+    *,
+    truth_layer: str | None = None,
+    found_share: float = 0.0,
+    block_km: float = BLOCK_KM,
 ) -> SiteReport:
     """Judge the detections of a file, or of a scan, by the outlines of a file.
+
+    What a scan could not observe, for cloud or for want of images, counts as not looked at: a
+    mine there is neither found nor missed.
 
     Args:
         detections: A vector file, or the folder of a finished scan.
         truth: A vector file.
-        area: As for `read_area`.
+        area: As for `read_area`; None for all that a scan observed.
+        truth_layer: Layer of `truth`; None where there is only one.
         found_share: Share of a site that detections must cover for it to be found.
         block_km: Side of a block of the bootstrap.
 
     Raises:
-        ConfigError: The folder holds no finished scan, or no area is in what was given.
+        ConfigError: The folder holds no finished scan, an area or a layer has to be named, or the
+            area was not observed at all.
         SourceError: A file cannot be read.
         DataError: What `evaluate_sites` refuses.
     """
-    ground = gpd.GeoSeries([read_area(area)], crs="EPSG:4326")
+    is_scan = detections.is_dir()
+    if area is None and not is_scan:
+        raise ConfigError("--area is missing: a file with detections does not tell what was seen")
+    polygons = None if area is None else read_area(area)
+    if is_scan:
+        drawn, ground = _read_scan(detections, polygons)
+    else:
+        drawn = read_vector(detections)
+        ground = gpd.GeoSeries([polygons], crs="EPSG:4326")
     return evaluate_sites(
-        _read_detections(detections),
-        read_vector(truth),
+        drawn,
+        _read_truth(truth, truth_layer),
         ground,
         found_share=found_share,
         block_km=block_km,
     )
 
 
-def _read_detections(path: Path) -> gpd.GeoDataFrame:
-    if not path.is_dir():
-        return read_vector(path)
-    sites = path / SITES_PARQUET
-    if not holds_finished(path) or not sites.is_file():
+def _read_scan(folder: Path, area: BaseGeometry | None) -> tuple[gpd.GeoDataFrame, gpd.GeoSeries]:
+    """The sites of a finished scan, and the polygons of what it observed of an area."""
+    sites = folder / SITES_PARQUET
+    if not holds_finished(folder) or not sites.is_file():
         raise ConfigError(
-            f"{path}: holds no finished scan; give a result folder of `sluice scan`, or a file "
+            f"{folder}: holds no finished scan; give a result folder of `sluice scan`, or a file "
             "with polygons",
-            href=str(path),
+            href=str(folder),
         )
+    observed = observed_polygons(folder / SCORE, _grid_of(folder), area=area)
+    if observed.empty:
+        raise ConfigError(f"{folder}: observed nothing of the area; choose one that was scanned")
     # A scan may have found nothing, which is an answer; of other files it is more likely a slip.
-    return read_vector(sites, may_be_empty=True)
+    return read_vector(sites, may_be_empty=True), observed
+
+
+def _grid_of(folder: Path) -> GeoBox:
+    """The processing grid that a finished run tells of."""
+    try:
+        grid = json.loads((folder / RUN).read_bytes())["grid"]
+        return GeoBox(tuple(grid["shape"]), Affine(*grid["transform"]), grid["crs"])
+    except (KeyError, TypeError, ValueError, CRSError) as err:
+        raise AssetReadError(
+            f"{folder / RUN}: tells no grid ({err}); scan again", href=str(folder / RUN)
+        ) from err
+
+
+def _read_truth(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    layers = vector_layers(path)
+    if layer is None and len(layers) > 1:
+        raise ConfigError(
+            f"{path}: has the layers {', '.join(layers)}; name one with --truth-layer"
+        )
+    if layer is not None and layer not in layers:
+        raise ConfigError(f"{path}: has no layer {layer!r}; found: {', '.join(layers) or 'none'}")
+    return read_vector(path, layer=layer)
 
 
 def _was_taught(manifest: Manifest, folder: Path, split: str | None) -> bool:

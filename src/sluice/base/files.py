@@ -23,6 +23,7 @@ from sluice.base.vector_content import KINDS, UnexpectedContent, safe_source
 # GDAL read what the user never named. So only these are tried.
 RASTER_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG")
 VECTOR_DRIVERS = ("GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML", "LIBKML")
+_PARQUET = {".parquet", ".geoparquet"}
 
 
 @contextlib.contextmanager
@@ -90,7 +91,7 @@ def read_vector(
 
     Args:
         path: The file.
-        layer: Of it; None for the first.
+        layer: Of it; None for the first that has shapes.
         may_be_empty: Whether a file without a feature is one like any other.
 
     Raises:
@@ -101,10 +102,8 @@ def read_vector(
     path = Path(path)
     if not path.exists():
         raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
-    if path.suffix.lower() in {".parquet", ".geoparquet"}:
-        frame = _read_geoparquet(path)
-    else:
-        frame = _read_ogr(path, layer)
+    parquet = path.suffix.lower() in _PARQUET
+    frame = _read_geoparquet(path) if parquet else _read_ogr(path, layer)
     empty = may_be_empty and len(frame) == 0
     if not isinstance(frame, gpd.GeoDataFrame) or (frame.geometry.isna().all() and not empty):
         raise ConfigError(f"{path}: holds no geometry; give points or polygons", href=str(path))
@@ -120,7 +119,42 @@ def _read_geoparquet(path: Path) -> gpd.GeoDataFrame:
         raise AssetReadError(f"{path}: not a GeoParquet file ({_first_line(err)})") from err
 
 
+def vector_layers(path: Path | str) -> tuple[str, ...]:
+    """Names of a vector file's layers that have shapes, in the file's order.
+
+    Raises:
+        ItemNotFound: No such file.
+        AssetReadError: Not readable, or by a driver that is not allowed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
+    if path.suffix.lower() in _PARQUET:
+        return (path.stem,)
+    with _translating_ogr_errors(path) as source:
+        return _layers_with_shapes(source)
+
+
 def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    with _translating_ogr_errors(path) as source:
+        # Without a name pyogrio warns of others, such as the one with QGIS's styles.
+        chosen = layer if layer is not None else next(iter(_layers_with_shapes(source)), None)
+        found = pyogrio.read_info(source, layer=chosen)["driver"]
+        if found not in VECTOR_DRIVERS:
+            raise AssetReadError(
+                f"{path}: is a {found} file inside, and such files may read others; convert it",
+                href=str(path),
+            )
+        return pyogrio.read_dataframe(source, layer=chosen)
+
+
+def _layers_with_shapes(source: Path | bytes) -> tuple[str, ...]:
+    return tuple(str(name) for name, kind in pyogrio.list_layers(source) if kind is not None)
+
+
+@contextlib.contextmanager
+def _translating_ogr_errors(path: Path) -> Iterator[Path | bytes]:
+    """What may be opened in place of a file, and named errors for what goes wrong with it."""
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise AssetReadError(
@@ -129,14 +163,7 @@ def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             href=str(path),
         )
     try:
-        source = safe_source(path)
-        found = pyogrio.read_info(source, layer=layer)["driver"]
-        if found not in VECTOR_DRIVERS:
-            raise AssetReadError(
-                f"{path}: is a {found} file inside, and such files may read others; convert it",
-                href=str(path),
-            )
-        return pyogrio.read_dataframe(source, layer=layer)
+        yield safe_source(path)
     except (
         UnexpectedContent,
         OSError,

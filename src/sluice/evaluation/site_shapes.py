@@ -61,7 +61,7 @@ def on_equal_area(
 
 def mostly_inside(shapes: Shapes, area: shapely.Geometry) -> npt.NDArray[np.bool_]:
     """Whether at least half of each lies in the area."""
-    inside = shapely.area(shapely.intersection(shapes, area))
+    inside = shapely.area(_parts_inside(shapes, area))
     return np.asarray(inside >= _MIN_INSIDE * shapely.area(shapes))
 
 
@@ -71,7 +71,7 @@ def covered_share(sites: Shapes, detections: Shapes, area: shapely.Geometry) -> 
     Returns:
         (number of sites,) in [0, 1]; exactly 0 where they share a border only.
     """
-    visible = shapely.intersection(sites, area)
+    visible = _parts_inside(sites, area)
     share = np.zeros(len(sites))
     of_site, of_detection = shapely.STRtree(detections).query(visible, predicate="intersects")
     for site in np.unique(of_site):
@@ -80,6 +80,15 @@ def covered_share(sites: Shapes, detections: Shapes, area: shapely.Geometry) -> 
         if covered > _NOTHING_M2:
             share[site] = min(1.0, covered / float(shapely.area(visible[site])))
     return share
+
+
+def _parts_inside(shapes: Shapes, area: shapely.Geometry) -> Shapes:
+    """What of each shape lies in the area; most lie wholly inside, and that is quickly seen."""
+    shapely.prepare(area)
+    parts = shapes.copy()
+    cut = ~shapely.contains(area, shapes)
+    parts[cut] = shapely.intersection(shapes[cut], area)
+    return parts
 
 
 def overlaps_any(shapes: Shapes, others: Shapes) -> npt.NDArray[np.bool_]:

@@ -64,8 +64,14 @@ def sites(
         help="A file with polygons, or a result folder of `sluice scan`."
     ),
     truth: Path = typer.Argument(help="A file with the outlines of all mines in the area."),
-    area: str = typer.Option(
-        ..., "--area", help="What was looked at: west,south,east,north in degrees, or a file."
+    area: str | None = typer.Option(
+        None,
+        "--area",
+        help="What was looked at: west,south,east,north in degrees, or a file. Of a scan, all "
+        "that it observed if left out.",
+    ),
+    truth_layer: str | None = typer.Option(
+        None, "--truth-layer", help="Layer of TRUTH, where it has several."
     ),
     found_share: float = typer.Option(
         0.0,
@@ -82,6 +88,11 @@ def sites(
     from sluice.evaluation.site_figures import render_sites
 
     report = evaluate_sites_of_files(
-        detections, truth, area, found_share=found_share, block_km=block_km
+        detections,
+        truth,
+        area,
+        truth_layer=truth_layer,
+        found_share=found_share,
+        block_km=block_km,
     )
     typer.echo(report.model_dump_json(indent=2) if json else render_sites(report))

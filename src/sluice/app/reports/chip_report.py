@@ -130,12 +130,13 @@ def _figures(report: ChipReport) -> list[Html]:
     clear = report.clear
     if clear is not None and clear.chips < overall.chips:
         columns = (overall, clear)
+        hint = clear.mines == overall.mines
         rows = [(names[key], [_cell(getattr(column, key)) for column in columns]) for key in shown]
         heads = ("", f"all {overall.chips:,} chips", f"{clear.chips:,} clear chips")
         parts += [
             page.paragraph(
-                f"Hazy chips hold no mine here, so haze gives the label away. On chips composed "
-                f"of looks at least {CLEAR_THRESHOLD} clear alone:"
+                f"{'Hazy chips hold no mine here, so haze gives the label away. ' if hint else ''}"
+                f"On chips composed of looks at least {CLEAR_THRESHOLD} clear alone:"
             ),
             page.table("", heads, rows),
         ]

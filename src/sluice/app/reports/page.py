@@ -75,6 +75,7 @@ svg.chart { display: block; width: 100%; height: auto; }
   th, td { padding: .35rem .4rem; }
   thead th { white-space: normal; }
   td small { display: block; }
+  td.bar { min-width: 4rem; }
 }
 @media print {
   main { max-width: none; padding: 0; }
