@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,12 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner, Result
 
 from scenes import BARE, FOREST, write_toy_model
+from sluice.app.cli.main import app
 from sluice.app.judging import Judgement, judge_models, write_judged_scores
 from sluice.app.reports import charts, page
 from sluice.app.reports.chip_report import chip_report_html, write_chip_report
 from sluice.base.errors import ConfigError, DataError
+from sluice.evaluation.compare import Comparison
+from sluice.evaluation.report import ChipReport
 from sluice.labels.chips import load_chips, read_chip_table
 
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -255,3 +260,38 @@ def test_a_map_of_odd_extent_has_room_for_all_its_points(
     assert max(lat) < north
     sides = (east - west, ratio * (north - south))
     assert max(sides) / min(sides) == pytest.approx(3, rel=0.01) or len(lon) == 1
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, ["evaluate", "chips", *map(str, words)], catch_exceptions=False)
+
+
+def test_the_command_writes_the_page_and_compares(
+    judgement: Judgement, folder: Path, tmp_path: Path, html: str
+) -> None:
+    packages = [write_toy_model(tmp_path, name).folder for name in ("one", "two")]
+    path = tmp_path / "deep" / "r.html"
+    words = (folder, "--model", packages[0], "--model", packages[1], "--split", "pool")
+    told = call(*words, "--report", path)
+    assert told.exit_code == 0
+    assert "2 models on " in told.stdout
+    assert "less one" in told.stdout
+    assert told.stdout.endswith(f"Report: {path}\n")
+    assert path.read_text(encoding="utf-8") == html
+    found = json.loads(call(*words, "--json").stdout)
+    assert [report["model"] for report in found["reports"]] == ["one", "two"]
+    compared = Comparison.model_validate(found["comparison"])
+    assert compared.models[1].figures == judgement.comparison.models[1].figures
+
+
+def test_one_model_alone_is_told_as_ever(folder: Path, toy_model: Path) -> None:
+    found = call(folder, "--model", toy_model, "--json").stdout
+    assert ChipReport.from_json(found).overall.chips == COLUMNS
+
+
+def test_a_page_that_cannot_be_written_is_told(
+    folder: Path, toy_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        call(folder, "--model", toy_model, "--report", tmp_path / "file" / "r.html")
