@@ -224,3 +224,19 @@ def test_bad_areas_and_options_are_named() -> None:
         judge(frame(), frame(), size_edges_ha=(5, 1))
     with pytest.raises(ConfigError, match="blocks of 0 km"):
         judge(frame(), frame(), block_km=0)
+
+
+def test_invalid_polygons_are_mended_and_counted_where_that_is_wanted() -> None:
+    x, y = np.add(ORIGIN, 10_000)
+    bow_tie = [(x, y), (x + 400, y + 400), (x + 400, y), (x, y + 400)]
+    spike = [(x + 9000, y), (x + 9100, y), (x + 9100, y + 900), (x + 9100, y + 100), (x + 9000, y)]
+    truth = frame(shapely.Polygon(bow_tie), shapely.Polygon(spike), square(50_000, 0, 100))
+    report = judge(frame(square(10_000, 10_000, 90)), truth, mend=True)
+    assert report.mended == 2
+    assert counts(report) == (1, 2, 1, 0)
+    # Half a hectare without its spike, a square of one, two triangles of four each.
+    assert [row.sites for row in report.by_size] == [1, 1, 1, 0]
+    assert "Mended: 2 polygons" in render_sites(report)
+    flat = frame(shapely.Polygon([(x, y), (x + 9, y + 9), (x, y)]))
+    with pytest.raises(DataError, match="row 1 is invalid"):
+        judge(frame(), flat, mend=True)

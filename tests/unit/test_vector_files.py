@@ -140,3 +140,11 @@ def test_an_empty_file_is_read_where_that_is_an_answer(tmp_path) -> None:
     assert len(read_vector(path, may_be_empty=True)) == 0
     with pytest.raises(ConfigError, match="no geometry"):
         read_vector(path)
+
+
+def test_geojson_without_a_name_is_read(tmp_path) -> None:
+    feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(SQUARE)}
+    (tmp_path / "a.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [feature]})
+    )
+    assert len(read_vector(tmp_path / "a.geojson")) == 1

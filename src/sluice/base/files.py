@@ -132,12 +132,13 @@ def vector_layers(path: Path | str) -> tuple[str, ...]:
     if path.suffix.lower() in _PARQUET:
         return (path.stem,)
     with _translating_ogr_errors(path) as source:
-        return _layers_with_shapes(source)
+        return tuple(_layers_with_shapes(source).values())
 
 
 def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     with _translating_ogr_errors(path) as source:
-        # Without a name pyogrio warns of others, such as the one with QGIS's styles.
+        # Left open, pyogrio warns of others, such as the one with QGIS's styles. By number: a
+        # GeoJSON layer without a name is given another one each time.
         chosen = layer if layer is not None else next(iter(_layers_with_shapes(source)), None)
         found = pyogrio.read_info(source, layer=chosen)["driver"]
         if found not in VECTOR_DRIVERS:
@@ -148,8 +149,10 @@ def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         return pyogrio.read_dataframe(source, layer=chosen)
 
 
-def _layers_with_shapes(source: Path | bytes) -> tuple[str, ...]:
-    return tuple(str(name) for name, kind in pyogrio.list_layers(source) if kind is not None)
+def _layers_with_shapes(source: Path | bytes) -> dict[int, str]:
+    """Names by number."""
+    layers = enumerate(pyogrio.list_layers(source))
+    return {number: str(name) for number, (name, kind) in layers if kind is not None}
 
 
 @contextlib.contextmanager

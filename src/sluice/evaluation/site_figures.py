@@ -89,6 +89,8 @@ class SiteReport(Record):
     sites_outside: int
     """Of which more than half lies outside the area; left out."""
     detections_outside: int
+    mended: int = 0
+    """Polygons that crossed themselves and were mended."""
     block_km: float
     blocks: int
     """Squares of that side that the area meets, the unit of the bootstrap."""
@@ -105,6 +107,7 @@ def evaluate_sites(
     found_share: float = 0.0,
     size_edges_ha: Sequence[float] = SIZE_EDGES_HA,
     block_km: float = BLOCK_KM,
+    mend: bool = False,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> SiteReport:
@@ -121,12 +124,13 @@ def evaluate_sites(
         found_share: See `SiteReport.found_share`; in [0, 1].
         size_edges_ha: Rising limits between classes of size.
         block_km: Side of a block.
+        mend: Whether to mend invalid polygons, and count them, rather than refuse them.
         resamples: Of the block bootstrap.
         seed: Of the resamples.
 
     Raises:
         GridMismatch: A layer has no CRS, or coordinates that do not fit it.
-        DataError: A geometry is missing, invalid or no polygon.
+        DataError: A geometry is missing, no polygon, or invalid and not to be mended.
         NoValidData: The area is empty.
         ConfigError: A share, edge or side that cannot be.
 
@@ -134,7 +138,7 @@ def evaluate_sites(
         Garwood 1936, doi:10.1093/biomet/28.3-4.437 (limit of a rate without events).
     """
     _check_options(found_share, size_edges_ha, block_km)
-    shapes = on_equal_area(detections.geometry, truth.geometry, area)
+    shapes = on_equal_area(detections.geometry, truth.geometry, area, mend=mend)
     blocks = lay_blocks(shapes.area, block_km * 1000)
     sites = _judge_sites(shapes.sites, shapes.detections, shapes.area, blocks, found_share)
     counted = mostly_inside(shapes.detections, shapes.area)
@@ -184,6 +188,7 @@ def evaluate_sites(
         false_alarms_per_1000_km2=_poisson_aware(estimates["alarms"], area_km2),
         sites_outside=sites.left_out,
         detections_outside=drawn.left_out,
+        mended=shapes.mended,
         block_km=block_km,
         blocks=blocks.km2.size,
         resamples=resamples,
@@ -281,6 +286,8 @@ def render_sites(report: SiteReport) -> str:
             f"Left out, as more than half lies outside the area: {report.sites_outside} sites, "
             f"{report.detections_outside} detections."
         )
+    if report.mended:
+        lines.append(f"Mended: {report.mended} polygons that crossed themselves.")
     lines += [
         f"[ ] 95 % intervals: {report.resamples} bootstrap resamples of {report.blocks} blocks of "
         f"{report.block_km:g} km (seed {report.seed}); exact where a figure is 0 or a share 1.",

@@ -32,23 +32,32 @@ class EqualAreaShapes:
     detections: Shapes
     sites: Shapes
     area: shapely.Geometry
+    mended: int
+    """Polygons that were invalid."""
 
 
 def on_equal_area(
-    detections: gpd.GeoSeries, sites: gpd.GeoSeries, area: gpd.GeoSeries
+    detections: gpd.GeoSeries, sites: gpd.GeoSeries, area: gpd.GeoSeries, *, mend: bool
 ) -> EqualAreaShapes:
     """Bring polygons of any CRS onto an equal-area map around the area.
 
+    Args:
+        detections: Polygons.
+        sites: Polygons.
+        area: Polygons.
+        mend: Whether to mend invalid polygons rather than refuse them.
+
     Raises:
         GridMismatch: A layer has no CRS, or coordinates that do not fit it.
-        DataError: A geometry is missing, invalid or no polygon.
+        DataError: A geometry is missing, no polygon, or invalid and not to be mended.
         NoValidData: The area is empty.
 
     Source:
         Snyder 1987, USGS Professional Paper 1395, p. 187 (Lambert's azimuthal projection).
     """
     layers = {"the detections": detections, "the true sites": sites, "the area": area}
-    lonlat = {name: _to_lonlat(layer, name) for name, layer in layers.items()}
+    checked = {name: _polygons(layer, name, mend=mend) for name, layer in layers.items()}
+    lonlat = {name: _to_lonlat(shapes, layers[name].crs, name) for name, shapes in checked.items()}
     if not lonlat["the area"].size:
         raise NoValidData("the area looked at is empty; give its polygons")
     there = _projection_around(lonlat["the area"])
@@ -56,7 +65,8 @@ def on_equal_area(
         _transformed(shapes, there, f"{name} cannot be put on one map with the area")
         for name, shapes in lonlat.items()
     )
-    return EqualAreaShapes(drawn, true, shapely.union_all(ground))
+    invalid = sum(int((~layer.is_valid).sum()) for layer in layers.values())
+    return EqualAreaShapes(drawn, true, shapely.union_all(ground), invalid)
 
 
 def mostly_inside(shapes: Shapes, area: shapely.Geometry) -> npt.NDArray[np.bool_]:
@@ -152,13 +162,44 @@ def lay_blocks(area: shapely.Geometry, side_m: float) -> Blocks:
     return Blocks(side_m, cells[met].astype(np.int64), km2[met])
 
 
-def _to_lonlat(layer: gpd.GeoSeries, name: str) -> Shapes:
-    """Checked polygons in longitude and latitude, with edges short enough to be bent."""
+def _polygons(layer: gpd.GeoSeries, name: str, *, mend: bool) -> Shapes:
+    """The shapes of a layer, once they are known to be valid polygons."""
     if layer.crs is None:
         raise GridMismatch(f"{name}: no CRS; set the one they were made in")
-    shapes = layer.to_numpy()
-    _check_polygons(shapes, name)
-    crs = pyproj.CRS(layer.crs)
+    shapes: Shapes = layer.to_numpy().copy()
+    missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    kinds = shapely.get_type_id(shapes)
+    polygons = np.isin(kinds, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
+    _refuse_rows(missing, f"{name}: row {{row}} has no geometry; remove it")
+    _refuse_rows(~polygons, f"{name}: row {{row}} is no polygon; give outlines")
+    invalid = ~shapely.is_valid(shapes)
+    if mend:
+        # Of a spike a line is left, and of a polygon without area nothing else.
+        mended = [shapely.union_all(_parts(shape)) for shape in shapely.make_valid(shapes[invalid])]
+        shapes[invalid] = mended
+        invalid &= shapely.area(shapes) == 0
+    if invalid.any():
+        why = shapely.is_valid_reason(layer.to_numpy()[np.flatnonzero(invalid)[0]])
+        what = f"{name}: row {{row}} is invalid: {why}; mend it (QGIS: Fix geometries)"
+        _refuse_rows(invalid, what)
+    return shapes
+
+
+def _parts(shape: shapely.Geometry) -> list[shapely.Polygon]:
+    """The polygons of a geometry of any kind."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return [part for part in parts if isinstance(part, shapely.Polygon)]
+
+
+def _refuse_rows(wrong: npt.NDArray[np.bool_], what: str) -> None:
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0]) + 1
+        raise DataError(f"{what.format(row=row)} ({int(wrong.sum())} such)")
+
+
+def _to_lonlat(shapes: Shapes, of: Any, name: str) -> Shapes:
+    """Longitude and latitude of polygons, with edges short enough to be bent."""
+    crs = pyproj.CRS(of)
     misfit = f"{name}: coordinates do not fit the CRS {crs.name}; correct the CRS"
     if crs.is_geographic:
         bounds = shapely.bounds(shapes)
@@ -174,24 +215,6 @@ def _to_lonlat(layer: gpd.GeoSeries, name: str) -> Shapes:
     # Corners first: what lies a million kilometres out would have a million vertices an edge.
     _transformed(shapes, to_lonlat, misfit)
     return _transformed(shapely.segmentize(shapes, step), to_lonlat, misfit)
-
-
-def _check_polygons(shapes: Shapes, name: str) -> None:
-    missing = shapely.is_missing(shapes) | shapely.is_empty(shapes)
-    kinds = shapely.get_type_id(shapes)
-    polygons = np.isin(kinds, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
-    checks = (
-        (missing, "has no geometry; remove it"),
-        (~polygons, "is no polygon; give outlines"),
-        (~shapely.is_valid(shapes), "is invalid: {why}; mend it (QGIS: Fix geometries)"),
-    )
-    for wrong, what in checks:
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            why = shapely.is_valid_reason(shapes[row])
-            raise DataError(
-                f"{name}: row {row + 1} {what.format(why=why)} ({int(wrong.sum())} such)"
-            )
 
 
 def _projection_around(area_lonlat: Shapes) -> pyproj.Transformer:
