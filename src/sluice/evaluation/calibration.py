@@ -103,10 +103,9 @@ def fit_calibration(
         Zadrozny & Elkan 2002, doi:10.1145/775047.775151 (isotonic); Guo, Pleiss, Sun &
         Weinberger 2017, arXiv:1706.04599 (temperature).
     """
-    if method not in get_args(CalibrationMethod):
-        raise ConfigError(
-            f"no calibration is called {method!r}; use {', '.join(get_args(CalibrationMethod))}"
-        )
+    known = get_args(CalibrationMethod)
+    if method not in known:
+        raise ConfigError(f"no calibration is called {method!r}; use {', '.join(known)}")
     seen = _evidence(scores, labels, weights)
     at, ratio = _isotonic_knots(seen) if method == "isotonic" else _smooth_knots(seen, method)
     return Calibration(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -110,23 +111,8 @@ def compare_models(
     if not seen.any():
         raise NoValidData(f"none of {len(table)} chips was scored by all {len(models)} models")
     labels, groups = (table[column].to_numpy()[seen] for column in ("label", "group"))
-    statistics: dict[tuple[int, str, bool], Statistic] = {}
-    reference: dict[str, Statistic] = {}
-    for place, model in enumerate(models):
-        own = {name: _Once(figure) for name, figure in _figures(labels, model, seen).items()}
-        reference = reference or dict(own)
-        for name, figure in own.items():
-            statistics[place, name, False] = figure
-            if place and name in reference:
-                statistics[place, name, True] = partial(_difference, figure, reference[name])
-    names = {"/".join(map(str, key)): key for key in statistics}
-    estimates = bootstrap_estimates(
-        {name: statistics[key] for name, key in names.items()},
-        groups,
-        resamples=resamples,
-        seed=seed,
-    )
-    found = {names[name]: estimate for name, estimate in estimates.items()}
+    statistics = _statistics(labels, models, seen)
+    found = bootstrap_estimates(statistics, groups, resamples=resamples, seed=seed)
     return Comparison(
         data=data,
         chips=int(seen.sum()),
@@ -137,8 +123,8 @@ def compare_models(
             ComparedModel(
                 name=model.name,
                 threshold=model.threshold,
-                figures=_gather(found, place, less=False),
-                less_reference=_gather(found, place, less=True) if place else None,
+                figures=_gather(found, place, "own"),
+                less_reference=_gather(found, place, "less") if place else None,
             )
             for place, model in enumerate(models)
         ),
@@ -181,14 +167,31 @@ def _figures(
     return figures
 
 
+def _statistics(
+    labels: npt.NDArray[np.int64], models: Sequence[ScoredModel], seen: npt.NDArray[np.bool_]
+) -> dict[str, Statistic]:
+    """Figures of each model and differences from the first, by place, `own` or `less`, and name."""
+    statistics: dict[str, Statistic] = {}
+    reference: dict[str, Statistic] = {}
+    for place, model in enumerate(models):
+        own = {name: _Once(figure) for name, figure in _figures(labels, model, seen).items()}
+        statistics |= {f"{place} own {name}": figure for name, figure in own.items()}
+        if place == 0:
+            reference = dict(own)
+            continue
+        for name in own.keys() & reference.keys():
+            statistics[f"{place} less {name}"] = partial(_difference, own[name], reference[name])
+    return statistics
+
+
 def _gather(
-    found: Mapping[tuple[int, str, bool], Estimate], place: int, *, less: bool
+    found: Mapping[str, Estimate], place: int, kind: Literal["own", "less"]
 ) -> ComparedFigures:
     return ComparedFigures(
-        average_precision=found[place, "average_precision", less],
-        roc_auc=found[place, "roc_auc", less],
-        f1=found[place, "f1", less],
-        brier=found.get((place, "brier", less)),
+        average_precision=found[f"{place} {kind} average_precision"],
+        roc_auc=found[f"{place} {kind} roc_auc"],
+        f1=found[f"{place} {kind} f1"],
+        brier=found.get(f"{place} {kind} brier"),
     )
 
 

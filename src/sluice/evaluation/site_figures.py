@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import geopandas as gpd
@@ -141,51 +141,27 @@ def evaluate_sites(
     shapes = on_equal_area(detections.geometry, truth.geometry, area, mend=mend)
     blocks = lay_blocks(shapes.area, block_km * 1000)
     sites = _judge_sites(shapes.sites, shapes.detections, shapes.area, blocks, found_share)
-    counted = mostly_inside(shapes.detections, shapes.area)
-    drawn = _Judged(
-        good=overlaps_any(shapes.detections, shapes.sites)[counted],
-        block=blocks.of(shapes.detections[counted]),
-        left_out=int((~counted).sum()),
-    )
-    sizes = [
-        (low, high, (sites.size_ha >= low) & (sites.size_ha < high))
-        for low, high in itertools.pairwise((0.0, *size_edges_ha, np.inf))
-    ]
-    figures = {
-        "recall": sites.share(blocks),
-        "precision": drawn.share(blocks),
-        "alarms": _PerBlock(blocks.count(drawn.block[~drawn.good]), blocks.km2 / _PER_KM2),
-        **{f"recall/{low}": sites.share(blocks, member) for low, _, member in sizes},
+    drawn = _judge_detections(shapes.detections, shapes.sites, shapes.area, blocks)
+    sizes = {
+        limits: (sites.size_ha >= limits[0]) & (sites.size_ha < limits[1])
+        for limits in itertools.pairwise((0.0, *size_edges_ha, np.inf))
     }
-    names = np.arange(blocks.km2.size)
-    estimates = bootstrap_estimates(figures, names, resamples=resamples, seed=seed)
-
-    def of_share(name: str) -> Estimate:
-        return zero_aware(estimates[name], int((figures[name].whole > 0).sum()))
-
-    area_km2 = float(blocks.km2.sum())
+    found = _estimates(sites, drawn, sizes, blocks, resamples=resamples, seed=seed)
     return SiteReport(
-        area_km2=area_km2,
+        area_km2=float(blocks.km2.sum()),
         found_share=found_share,
         sites=sites.good.size,
         found=int(sites.good.sum()),
         missed=int((~sites.good).sum()),
-        recall=of_share("recall"),
+        recall=found["recall"],
         by_size=tuple(
-            SizeClass(
-                low_ha=low,
-                high_ha=None if high == np.inf else high,
-                sites=int(member.sum()),
-                found=int((member & sites.good).sum()),
-                missed=int((member & ~sites.good).sum()),
-                recall=of_share(f"recall/{low}"),
-            )
-            for low, high, member in sizes
+            _size_class(limits, sites.good[member], found[_key(limits)])
+            for limits, member in sizes.items()
         ),
         detections=drawn.good.size,
         false_alarms=int((~drawn.good).sum()),
-        precision=of_share("precision"),
-        false_alarms_per_1000_km2=_poisson_aware(estimates["alarms"], area_km2),
+        precision=found["precision"],
+        false_alarms_per_1000_km2=found["alarms"],
         sites_outside=sites.left_out,
         detections_outside=drawn.left_out,
         mended=shapes.mended,
@@ -236,6 +212,61 @@ def _judge_sites(
         block=blocks.of(sites[counted]),
         left_out=int((~counted).sum()),
         size_ha=shapely.area(sites[counted]) / 10_000,
+    )
+
+
+def _judge_detections(
+    detections: Shapes, sites: Shapes, area: shapely.Geometry, blocks: Blocks
+) -> _Judged:
+    counted = mostly_inside(detections, area)
+    return _Judged(
+        good=overlaps_any(detections[counted], sites),
+        block=blocks.of(detections[counted]),
+        left_out=int((~counted).sum()),
+    )
+
+
+def _estimates(
+    sites: _Judged,
+    drawn: _Judged,
+    sizes: Mapping[tuple[float, float], npt.NDArray[np.bool_]],
+    blocks: Blocks,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Estimate]:
+    shares = {
+        "recall": sites.share(blocks),
+        "precision": drawn.share(blocks),
+        **{_key(limits): sites.share(blocks, member) for limits, member in sizes.items()},
+    }
+    alarms = _PerBlock(blocks.count(drawn.block[~drawn.good]), blocks.km2 / _PER_KM2)
+    names = np.arange(blocks.km2.size)
+    found = bootstrap_estimates({**shares, "alarms": alarms}, names, resamples=resamples, seed=seed)
+    return {
+        **{
+            name: zero_aware(found[name], int((share.whole > 0).sum()))
+            for name, share in shares.items()
+        },
+        "alarms": _poisson_aware(found["alarms"], float(blocks.km2.sum())),
+    }
+
+
+def _key(limits: tuple[float, float]) -> str:
+    return f"recall from {limits[0]} ha"
+
+
+def _size_class(
+    limits: tuple[float, float], found: npt.NDArray[np.bool_], recall: Estimate
+) -> SizeClass:
+    low, high = limits
+    return SizeClass(
+        low_ha=low,
+        high_ha=None if high == np.inf else high,
+        sites=found.size,
+        found=int(found.sum()),
+        missed=int((~found).sum()),
+        recall=recall,
     )
 
 

@@ -333,7 +333,7 @@ def _mistakes(folder: Path, model: JudgedModel, seen: pd.DataFrame) -> list[Html
             )
         )
         if len(rows) > WORST:
-            parts.append(page.paragraph(f"{WORST} of {len(rows):,}.", "note"))
+            parts.append(page.paragraph(f"The first {WORST} of {len(rows):,}.", "note"))
     return parts
 
 

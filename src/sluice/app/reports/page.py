@@ -62,7 +62,7 @@ td.bad { background: #fbe6e2; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 25rem), 1fr));
   gap: 1rem 2rem; align-items: start; }
 figure { margin: .5rem 0; }
-svg.chart { display: block; width: 100%; height: auto; }
+svg.chart { display: block; width: 100%; max-width: 46rem; height: auto; }
 .thumbs { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr));
   gap: .9rem; margin: .6rem 0 1rem; padding: 0; list-style: none; }
 .thumbs li { font-size: .8rem; line-height: 1.35; color: var(--faint); break-inside: avoid; }
