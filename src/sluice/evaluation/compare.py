@@ -91,6 +91,9 @@ def compare_models(
 ) -> Comparison:
     """Compare models with the first of them, on the same chips and the same resamples.
 
+    The Brier score is of the probability with the prior of each model's own calibration, as in
+    `evaluate_scores`.
+
     Args:
         table: A row for each chip with `label` and `group`, the block that it belongs to.
         models: At least two, of different names.
@@ -179,8 +182,11 @@ def _statistics(
         if place == 0:
             reference = dict(own)
             continue
-        for name in own.keys() & reference.keys():
-            statistics[f"{place} less {name}"] = partial(_difference, own[name], reference[name])
+        statistics |= {
+            f"{place} less {name}": partial(_difference, figure, reference[name])
+            for name, figure in own.items()
+            if name in reference
+        }
     return statistics
 
 

@@ -84,8 +84,10 @@ def covered_share(sites: Shapes, detections: Shapes, area: shapely.Geometry) -> 
     visible = _parts_inside(sites, area)
     share = np.zeros(len(sites))
     of_site, of_detection = shapely.STRtree(detections).query(visible, predicate="intersects")
-    for site in np.unique(of_site):
-        near = shapely.union_all(detections[of_detection[of_site == site]])
+    order = np.argsort(of_site, kind="stable")
+    touched, first = np.unique(of_site[order], return_index=True)
+    for site, members in zip(touched, np.split(of_detection[order], first)[1:], strict=True):
+        near = shapely.union_all(detections[members])
         covered = float(shapely.area(shapely.intersection(visible[site], near)))
         if covered > _NOTHING_M2:
             share[site] = min(1.0, covered / float(shapely.area(visible[site])))
