@@ -45,6 +45,7 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("models", "--help"),
         ("evaluate", "chips", "--help"),
         ("train", "chip-detector", "--help"),
+        ("train", "random-features", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:

@@ -52,3 +52,61 @@ def chip_detector(
         )
     typer.echo(render_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")
+
+
+@app.command("random-features")
+def random_features(
+    data: Path = typer.Option(..., "--data", help="Folder with chips.csv and grids/, with splits."),
+    out: Path = typer.Option(..., "--out", help="Folder for the model package."),
+    name: str = typer.Option(..., "--name", help="What to call the model."),
+    licence: str = typer.Option(..., "--licence", help="SPDX licence of the weights: CC-BY-4.0"),
+    attribution: str = typer.Option(..., "--attribution", help="Whom to name for the data."),
+    model: str = typer.Option("ridge", "--model", help="ridge, logistic, svm or forest."),
+    patches: int = typer.Option(1024, "--patches", help="Patches; each gives two features."),
+    patch_kind: str = typer.Option(
+        "empirical", "--patch-kind", help="empirical: cut from the chips and whitened; or random."
+    ),
+    folds: int = typer.Option(5, "--folds", help="Cross-validation folds."),
+    seed: int = typer.Option(0, "--seed", help="Random seed."),
+) -> None:
+    """Train random convolutional features with a linear model or a forest (MOSAIKS)."""
+    from sluice.base.errors import ConfigError
+
+    _require_sklearn()
+    from pydantic import ValidationError
+
+    from sluice.app.products.landing import telling_disk_errors
+    from sluice.evaluation.report import render_report
+    from sluice.training.feature_detector import FeatureSettings, train_on_chips
+
+    try:
+        settings = FeatureSettings.model_validate(
+            {
+                "model": model,
+                "patches": patches,
+                "patch_kind": patch_kind,
+                "folds": folds,
+                "seed": seed,
+            }
+        )
+    except ValidationError as err:
+        problem = err.errors(include_url=False)[0]
+        option = "--" + "-".join(map(str, problem["loc"])).replace("_", "-")
+        raise ConfigError(f"{option}: {problem['msg']}; see --help") from err
+    with telling_disk_errors(out):
+        trained = train_on_chips(
+            data, out, name=name, licence=licence, attribution=attribution, settings=settings
+        )
+    typer.echo(render_report(trained.report))
+    typer.echo(f"Model: {trained.package.folder}")
+
+
+def _require_sklearn() -> None:
+    from sluice.base.errors import ConfigError
+
+    lacking = [m for m in ("sklearn", "skl2onnx") if importlib.util.find_spec(m) is None]
+    if lacking:
+        raise ConfigError(
+            "this training needs scikit-learn and skl2onnx; "
+            "install them with: pip install 'sluice[train]'"
+        )
