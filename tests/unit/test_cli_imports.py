@@ -46,6 +46,8 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("evaluate", "chips", "--help"),
         ("train", "chip-detector", "--help"),
         ("train", "random-features", "--help"),
+        ("train", "feature-table", "--help"),
+        ("map-features", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:

@@ -342,7 +342,7 @@ def _checked(labelled: LabelledImages) -> pd.DataFrame:
     wrong = ~table["label"].isin((0, 1))
     if wrong.any():
         raise DataError(
-            f"{labelled.name}: label {table['label'][wrong].iloc[0]!r} is neither 1 (mine) nor 0 "
+            f"{labelled.name}: label {table['label'][wrong].iloc[0]} is neither 1 (mine) nor 0 "
             f"(none), {int(wrong.sum())} such; correct or leave them out"
         )
     check_trainable(table)

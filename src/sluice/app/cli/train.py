@@ -110,3 +110,54 @@ def _require_sklearn() -> None:
             "this training needs scikit-learn and skl2onnx; "
             "install them with: pip install 'sluice[train]'"
         )
+
+
+@app.command("feature-table")
+def feature_table(
+    labels: Path = typer.Option(..., "--labels", help="CSV with lon, lat, label and the rest."),
+    features: Path = typer.Option(..., "--features", help="Feather, Parquet or CSV, by cell."),
+    out: Path = typer.Option(..., "--out", help="Folder for model, report and map."),
+    covariates: Path | None = typer.Option(
+        None, "--covariates", help="Table of more about places: distances, geology, income."
+    ),
+    model: str = typer.Option("ridge", "--model", help="ridge, logistic, svm or forest."),
+    half_side: float = typer.Option(0.005, "--half-side", help="Half of a cell's side, degrees."),
+    block_side: float = typer.Option(
+        0.25, "--block-side", help="Side of the blocks that splits keep whole, degrees."
+    ),
+    min_inspected: float = typer.Option(
+        0.2, "--min-inspected", help="Share inspected that a place without a mine needs; 0: any."
+    ),
+    min_confidence: float = typer.Option(
+        3, "--min-confidence", help="Confidence that a label needs; 0: any."
+    ),
+    exclude_types: str = typer.Option(
+        "commercial", "--exclude-types", help="Mine types to leave out, with commas."
+    ),
+    prior: float | None = typer.Option(
+        None, "--prior", help="Share of cells with a mine where you look, for the map: 0.01."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Random seed."),
+) -> None:
+    """Train on ready features without images, test on unseen blocks, and map every cell."""
+    _require_sklearn()
+    from sluice.app.cell_maps import train_cells
+    from sluice.labels.mine_points import PointFilters
+
+    report, found = train_cells(
+        labels,
+        features,
+        out,
+        covariates=covariates,
+        filters=PointFilters(
+            # 0 refuses nobody, so the column need not be there.
+            min_inspected or None,
+            min_confidence or None,
+            tuple(name.strip() for name in exclude_types.split(",") if name.strip()),
+        ),
+        half_side_deg=half_side,
+        settings={"model": model, "block_side_deg": block_side, "seed": seed},
+        prior=prior,
+    )
+    typer.echo(report)
+    typer.echo(found.in_words())
