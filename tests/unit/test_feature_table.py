@@ -14,8 +14,10 @@ pytest.importorskip("skl2onnx", reason="forests need skl2onnx")
 
 from sklearn.inspection import permutation_importance as sklearn_importance
 from sklearn.linear_model import LogisticRegression
+from typer.testing import CliRunner
 
 from sluice.app.cell_maps import map_cells, regular_grid, train_cells
+from sluice.app.cli.main import app
 from sluice.base.errors import (
     ConfigError,
     DataError,
@@ -307,3 +309,32 @@ def test_a_grid_is_told_from_scattered_places() -> None:
     assert np.allclose(centres, rounded[:, some].T, atol=1e-4)
     assert regular_grid(*rng.uniform(0, 1, (2, 50))) is None
     assert regular_grid(np.zeros(3), np.arange(3.0)) is None
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    files = write_country(tmp_path, country())
+    out, again = tmp_path / "out", tmp_path / "again"
+    shared = ["--features", str(files["features"]), "--covariates", str(files["covariates"])]
+    trained = CliRunner().invoke(
+        app,
+        [
+            *("train", "feature-table", "--labels", str(files["labels"]), "--out", str(out)),
+            *(*shared, "--block-side", "0.05", "--min-confidence", "0"),
+        ],
+        catch_exceptions=False,
+    )
+    assert "ROC AUC lost by permutation" in trained.output
+    assert "900 cells" in trained.output
+    mapped = CliRunner().invoke(
+        app,
+        ["map-features", str(out / "model"), shared[1], *shared[2:], "--out", str(again)],
+        catch_exceptions=False,
+    )
+    assert mapped.exit_code == trained.exit_code == 0
+    first, second = (gpd.read_parquet(folder / "cells.parquet") for folder in (out, again))
+    assert first.equals(second)
+    wrong = CliRunner().invoke(
+        app,
+        [*("train", "feature-table", "--labels", "x.csv"), *shared, "--out", "x", "--prior", "2"],
+    )
+    assert isinstance(wrong.exception, ConfigError)

@@ -421,6 +421,10 @@ def test_levels_name_what_has_the_bands() -> None:
     there = of_colour["s2-l2a"].adapt["red"]
     assert back.adapt["red"].offset + back.adapt["red"].gain * there.offset == pytest.approx(0)
     assert [level.sensor for level in levels_for("s1", ("vv", "vh"))] == ["s1"]
+    (radar,) = levels_for("s1", ("vv", "vv@-1"))
+    assert radar.adapt == {}
+    twice = {level.sensor: level for level in levels_for("s2-l1c", ("red", "red@-1"))}["s2-l2a"]
+    assert twice.adapt["red@-1"] == twice.adapt["red"]
     assert {level.sensor for level in levels_for("s2-l2a", ("swir16",))} == {"s2-l2a", "s2-l1c"}
 
 
@@ -458,3 +462,20 @@ def test_scaling_knows_its_fill() -> None:
     scaled = scaling.apply(image)
     assert scaled[0, :, 0, 0].tolist() == [0, 0]
     assert scaled[0, :, 1, 1] == pytest.approx((1, -1), abs=1e-5)
+
+
+def test_two_periods_are_two_inputs(tmp_path: Path) -> None:
+    images, labels = made_images(48)
+    labelled = LabelledImages(
+        images.__getitem__, made_table(labels), ("vv", "vv@-1"), 10.0, "made", sensor="s1"
+    )
+    trained = train_random_features(
+        labelled,
+        tmp_path,
+        name="tiny",
+        licence="CC-BY-4.0",
+        attribution="nobody",
+        settings=FeatureSettings(patches=8, folds=2, patch_kind="random", alphas=(1.0,)),
+    )
+    assert [(i.band, i.period) for i in trained.package.manifest.inputs] == [("vv", 0), ("vv", -1)]
+    assert trained.package.manifest.bands == ("vv", "vv@-1")

@@ -102,7 +102,7 @@ class LabelledImages:
     """A row for each image: `label` (1 mine, 0 none), `group` (images that share ground), `source`
     and `split`; `kind` and `clear_threshold` where known."""
     bands: tuple[str, ...]
-    """STAC common names, in the order of the images' second axis."""
+    """Keys of the inputs, `red` or `vv@-1`, in the order of the images' second axis."""
     gsd_m: float
     name: str
     """Of the data, for the record."""
@@ -380,7 +380,8 @@ def _inputs(scaling: BandScaling, bands: tuple[str, ...]) -> tuple[ScaledInput, 
     low, high = scaling.limits or (None, None)
     return tuple(
         ScaledInput(
-            band=band,
+            band=band.partition("@")[0],
+            period=int(band.partition("@")[2] or 0),
             subtract=mean,
             divide=deviation,
             low=None if low is None else (low - mean) / deviation,

@@ -20,14 +20,14 @@ def levels_for(sensor_id: str, bands: Sequence[str]) -> tuple[Level, ...]:
 
     Args:
         sensor_id: What the labels were cut from.
-        bands: STAC common names of the inputs.
+        bands: Keys of the inputs: `red`, or `vv@-1` for a period before.
 
     Raises:
         ConfigError: No such sensor.
         BandNotFound: The sensor lacks a band.
     """
     sensor = find_sensor(sensor_id)
-    missing = [band for band in bands if not sensor.has_band(band)]
+    missing = [key for key in bands if not sensor.has_band(_band(key))]
     if missing:
         raise BandNotFound.from_missing_and_available(
             missing, [band.common_name for band in sensor.bands], wanted_by=f"sensor {sensor_id}"
@@ -45,33 +45,37 @@ def levels_for(sensor_id: str, bands: Sequence[str]) -> tuple[Level, ...]:
 
 
 def _can_stand_in(other: str, sensor_id: str, bands: Sequence[str]) -> bool:
-    has_bands = all(find_sensor(other).has_band(band) for band in bands)
+    has_bands = all(find_sensor(other).has_band(_band(key)) for key in bands)
     through_sky = (other == "s2-l1c") != (sensor_id == "s2-l1c")
-    return has_bands and (not through_sky or all(_sky_key(band) in CLEAR_SKY for band in bands))
+    return has_bands and (not through_sky or all(_sky_key(key) in CLEAR_SKY for key in bands))
 
 
 def _translated(other: str, sensor_id: str, bands: Sequence[str]) -> Level:
     if other == "s2-l1c":
         note = "brought to surface reflectance by taking a standard clear sky away; not measured"
-        adapt = {band: _without_sky(band) for band in bands}
+        adapt = {key: _without_sky(key) for key in bands}
     elif sensor_id == "s2-l1c":
         note = "brought to top-of-atmosphere reflectance with a standard clear sky; not measured"
-        adapt = {band: _under_sky(band) for band in bands}
+        adapt = {key: _under_sky(key) for key in bands}
     else:
         note, adapt = "same bands, other sensor, both surface reflectance; not tried", {}
     return Level(sensor=other, verified=False, note=note, adapt=adapt)
 
 
-def _sky_key(band: str) -> str:
+def _band(key: str) -> str:
+    return key.partition("@")[0]
+
+
+def _sky_key(key: str) -> str:
     sentinel = find_sensor("s2-l1c")
-    return sentinel.band(band).name if sentinel.has_band(band) else band
+    return sentinel.band(_band(key)).name if sentinel.has_band(_band(key)) else key
 
 
-def _under_sky(band: str) -> Adaptation:
-    path, transmission = CLEAR_SKY[_sky_key(band)]
+def _under_sky(key: str) -> Adaptation:
+    path, transmission = CLEAR_SKY[_sky_key(key)]
     return Adaptation(gain=transmission, offset=path)
 
 
-def _without_sky(band: str) -> Adaptation:
-    path, transmission = CLEAR_SKY[_sky_key(band)]
+def _without_sky(key: str) -> Adaptation:
+    path, transmission = CLEAR_SKY[_sky_key(key)]
     return Adaptation(gain=1 / transmission, offset=-path / transmission)
