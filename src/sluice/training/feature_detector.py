@@ -7,6 +7,7 @@ and fit the calibration. The package's own model is fitted to everything with th
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ _OUT_OF_FOLD = ("grid", "cell", "label", "source", "group", "fold", "score")
 class FeatureSettings(Record):
     """What a fit depends on, beside the images."""
 
-    patches: int = Field(default=1024, ge=1)
+    patches: int = Field(default=512, ge=1)
     """K; an image is told by 2K numbers."""
     patch_kind: PatchKind = "empirical"
     sides: tuple[int, ...] = PATCH_SIDES
@@ -90,6 +91,10 @@ class FeatureSettings(Record):
         if not self.sides or min(self.sides) < 1 or self.patches < len(self.sides):
             raise ValueError(f"{self.patches} patches of sides {self.sides} cannot be drawn")
         return self
+
+
+def _say_nothing(doing: str) -> None:
+    del doing
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ def train_on_chips(
     licence: str,
     attribution: str,
     settings: FeatureSettings,
+    tell: Callable[[str], None] = _say_nothing,
 ) -> TrainedFeatures:
     """`train_random_features` on the split `pool` of a folder with `chips.csv` and `grids/`.
 
@@ -158,6 +164,7 @@ def train_on_chips(
         licence=licence,
         attribution=attribution,
         settings=settings,
+        tell=tell,
     )
 
 
@@ -169,6 +176,7 @@ def train_random_features(
     licence: str,
     attribution: str,
     settings: FeatureSettings,
+    tell: Callable[[str], None] = _say_nothing,
 ) -> TrainedFeatures:
     """Train a detector and write its package.
 
@@ -182,6 +190,7 @@ def train_random_features(
         licence: SPDX expression of the weights, following from the data's.
         attribution: Whom to name for the data.
         settings: See there.
+        tell: Called with what is being done.
 
     Raises:
         ConfigError: The stride or the patches do not fit the images.
@@ -194,7 +203,7 @@ def train_random_features(
     everything = np.arange(len(table))
     observed = invalid_shares(labelled.images, everything) <= MAX_INVALID_SHARE
     fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
-    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings)
+    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings, tell)
     fitted, scores = _cross_fit(run)
     out_of_fold = table.assign(fold=fold_of, score=scores)
     judged = _judge(run, scores)
@@ -252,6 +261,7 @@ class _Run:
     observed: npt.NDArray[np.bool_]
     """False: too little of the image to fit or to score."""
     settings: FeatureSettings
+    tell: Callable[[str], None]
 
     @property
     def folds_in_words(self) -> str:
@@ -274,10 +284,12 @@ def _cross_fit(run: _Run) -> tuple[_Fit, FloatArray]:
     images, observed = run.labelled.images, np.flatnonzero(run.observed)
     scaling = fit_scaling(images, observed, run.labelled.limits)
     filters = _draw(run, observed, scaling)
+    run.tell(f"{filters.n_features} features of {len(observed)} images")
     features = featurise_all(images, observed, scaling, filters)
     fold_of = run.fold_of[observed]
     decisions = np.full(len(observed), np.nan)
     for fold in range(run.settings.folds):
+        run.tell(f"fold {fold + 1} of {run.settings.folds}")
         inside, outside = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
         told = features
         if run.settings.patch_kind == "empirical":
@@ -286,6 +298,7 @@ def _cross_fit(run: _Run) -> tuple[_Fit, FloatArray]:
             told = featurise_all(images, observed, scaling, own)
         model = run.fit(observed[outside], told[outside])
         decisions[inside] = model.decide(told[inside])
+    run.tell("the model of all images")
     model = run.fit(observed, features)
     if isinstance(model, LinearModel):
         slope, offset = scale_decisions(decisions, run.labels[observed])

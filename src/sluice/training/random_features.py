@@ -31,6 +31,7 @@ PatchKind: TypeAlias = Literal["random", "empirical"]
 BIAS = -1.0
 PATCH_SIDES = (4, 6)
 ZCA_EPS = 1e-3
+_PATCHES_AT_ONCE = 32
 # Chips in memory at once, and chips that patches are drawn from at most.
 _AT_ONCE = 256
 _CHIPS_FOR_PATCHES = 2000
@@ -222,17 +223,33 @@ def featurise(scaled: ImagesNBHW, filters: RandomFilters) -> Features:
     _check_shape(scaled, filters)
     columns = []
     for kernels in filters.kernels:
-        count, side = len(kernels), kernels.shape[-1]
-        flat = kernels.reshape(count, -1)
-        means = np.empty((len(scaled), 2 * count), np.float32)
+        means = np.empty((len(scaled), 2 * len(kernels)), np.float32)
         for image, out in zip(scaled, means, strict=True):
-            views = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(1, 2))
-            places = views.transpose(0, 3, 4, 1, 2).reshape(flat.shape[1], -1)
-            response = flat @ places
-            out[:count] = np.maximum(response + np.float32(filters.bias), 0).mean(axis=1)
-            out[count:] = np.maximum(np.float32(filters.bias) - response, 0).mean(axis=1)
+            _rectified_means(image, kernels, np.float32(filters.bias), out)
         columns.append(means)
     return np.concatenate(columns, axis=1)
+
+
+def _rectified_means(
+    image: npt.NDArray[np.float32],
+    kernels: npt.NDArray[np.float32],
+    bias: np.float32,
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Fill `out` (2K,) from an image (B, H, W), a few patches at a time within the cache."""
+    count, side = len(kernels), kernels.shape[-1]
+    views = np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(1, 2))
+    places = views.transpose(0, 3, 4, 1, 2).reshape(kernels[0].size, -1)
+    equally = np.full(places.shape[1], 1 / places.shape[1], np.float32)
+    for start in range(0, count, _PATCHES_AT_ONCE):
+        part = slice(start, start + _PATCHES_AT_ONCE)
+        response = kernels[part].reshape(-1, len(places)) @ places
+        above = response + bias
+        np.maximum(above, 0, out=above)
+        np.subtract(bias, response, out=response)
+        np.maximum(response, 0, out=response)
+        out[:count][part] = above @ equally
+        out[count:][part] = response @ equally
 
 
 def featurise_all(

@@ -62,7 +62,7 @@ def random_features(
     licence: str = typer.Option(..., "--licence", help="SPDX licence of the weights: CC-BY-4.0"),
     attribution: str = typer.Option(..., "--attribution", help="Whom to name for the data."),
     model: str = typer.Option("ridge", "--model", help="ridge, logistic, svm or forest."),
-    patches: int = typer.Option(1024, "--patches", help="Patches; each gives two features."),
+    patches: int = typer.Option(512, "--patches", help="Patches; each gives two features."),
     patch_kind: str = typer.Option(
         "empirical", "--patch-kind", help="empirical: cut from the chips and whitened; or random."
     ),
@@ -95,7 +95,13 @@ def random_features(
         raise ConfigError(f"{option}: {problem['msg']}; see --help") from err
     with telling_disk_errors(out):
         trained = train_on_chips(
-            data, out, name=name, licence=licence, attribution=attribution, settings=settings
+            data,
+            out,
+            name=name,
+            licence=licence,
+            attribution=attribution,
+            settings=settings,
+            tell=lambda doing: typer.echo(doing, err=True),
         )
     typer.echo(render_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")
