@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound, NoValidData
@@ -135,6 +135,7 @@ def test_labels_go_to_the_cell_they_lie_in() -> None:
     assert nearest_cell(points, cells, 0.05).tolist() == [0, 0, 1, 1, 2, 2]
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)), min_size=1, max_size=30))
 def test_joins_agree_with_a_plain_search(places: list[tuple[int, int]]) -> None:
     cells = pd.DataFrame(

@@ -67,7 +67,9 @@ def labelled(cells: pd.DataFrame, *, with_covariates: bool = True) -> LabelledCe
     )
 
 
-SETTINGS = TableSettings(block_side_deg=0.05, permutations=5)
+SETTINGS = TableSettings(block_side_deg=0.05, permutations=5, alphas=(0.1, 10.0))
+
+QUICK = {"block_side_deg": 0.05, "permutations": 2, "alphas": (1.0,)}
 
 
 @pytest.fixture(autouse=True)
@@ -125,14 +127,14 @@ def test_importance_agrees_with_scikit_learn() -> None:
     reference = LogisticRegression().fit(matrix, labels)
     model = LinearModel(reference.coef_[0], float(reference.intercept_[0]), 1.0, reference.coef_[0])
     groups = {str(i): np.array([i]) for i in range(3)}
-    found = permutation_importance(model, matrix, labels, groups, permutations=60)
+    found = permutation_importance(model, matrix, labels, groups, permutations=30)
     expected = sklearn_importance(
-        reference, matrix, labels, scoring="roc_auc", n_repeats=60, random_state=1
+        reference, matrix, labels, scoring="roc_auc", n_repeats=30, random_state=1
     ).importances_mean
     drops = found.set_index("group")["auc_drop"]
-    assert [drops[str(i)] for i in range(3)] == pytest.approx(expected, abs=0.01)
+    assert [drops[str(i)] for i in range(3)] == pytest.approx(expected, abs=0.015)
     # All columns together: nothing is left to know.
-    whole = permutation_importance(model, matrix, labels, {"all": np.arange(3)}, permutations=60)
+    whole = permutation_importance(model, matrix, labels, {"all": np.arange(3)}, permutations=30)
     auc = float(roc_auc(labels, model.decide(matrix)))
     assert whole["auc_drop"].iloc[0] == pytest.approx(auc - 0.5, abs=0.02)
 
@@ -201,7 +203,7 @@ def test_from_files_to_a_map_and_again_from_the_model(tmp_path: Path, kind: str)
     cells.loc[7, "river_km"] = np.nan
     files = write_country(tmp_path, cells)
     report, found = train_cells(
-        **files, out_dir=tmp_path / "out", settings={"model": kind, "block_side_deg": 0.05}
+        **files, out_dir=tmp_path / "out", settings={**QUICK, "model": kind}
     )
     assert "ROC AUC" in report
     assert found.not_observed == 1
@@ -246,7 +248,7 @@ def test_from_files_to_a_map_and_again_from_the_model(tmp_path: Path, kind: str)
 def test_a_category_that_was_never_labelled_is_not_guessed(tmp_path: Path) -> None:
     cells = country()
     files = write_country(tmp_path, cells)
-    train_cells(**files, out_dir=tmp_path / "out", settings={"block_side_deg": 0.05})
+    train_cells(**files, out_dir=tmp_path / "out", settings=QUICK)
     cells.loc[3, "geology"] = "marble"
     more = tmp_path / "other.csv"
     cells[["lon", "lat", "river_km", "geology"]].to_csv(more, index=False)
@@ -259,7 +261,7 @@ def test_a_category_that_was_never_labelled_is_not_guessed(tmp_path: Path) -> No
 
 def test_models_and_tables_that_do_not_fit(tmp_path: Path) -> None:
     files = write_country(tmp_path, country())
-    settings = {"model": "forest", "block_side_deg": 0.05}
+    settings = {**QUICK, "model": "forest"}
     train_cells(**files, out_dir=tmp_path / "out", settings=settings)
     model = tmp_path / "out" / "model"
     with pytest.raises(ConfigError, match="holds a model already"):
@@ -319,7 +321,7 @@ def test_the_commands(tmp_path: Path) -> None:
         app,
         [
             *("train", "feature-table", "--labels", str(files["labels"]), "--out", str(out)),
-            *(*shared, "--block-side", "0.05", "--min-confidence", "0"),
+            *(*shared, "--block-side", "0.05", "--min-confidence", "0", "--alphas", "1"),
         ],
         catch_exceptions=False,
     )

@@ -16,7 +16,9 @@ from scipy.special import expit
 from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
 
+from sluice.app.cli.main import app
 from sluice.base.errors import (
     BandNotFound,
     ConfigError,
@@ -27,7 +29,7 @@ from sluice.base.errors import (
 )
 from sluice.base.raster import Raster
 from sluice.models.predictor import WindowPredictor
-from sluice.training import feature_graph
+from sluice.training import feature_graph, regressors
 from sluice.training.feature_detector import (
     FeatureSettings,
     LabelledImages,
@@ -56,6 +58,11 @@ from sluice.training.regressors import (
 )
 
 Images = npt.NDArray[np.float32]
+
+
+@pytest.fixture(autouse=True)
+def _small_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(regressors, "TREES", 40)
 
 
 def plain_features(images: Images, filters: RandomFilters) -> npt.NDArray[np.float64]:
@@ -113,7 +120,7 @@ def made_training(tmp_path: Path, **settings: object) -> tuple[TrainedFeatures, 
         licence="CC-BY-4.0",
         attribution="nobody",
         settings=FeatureSettings.model_validate(
-            {"patches": 12, "folds": 2, "alphas": (0.1, 1.0), **settings}
+            {"patches": 12, "folds": 2, "alphas": (1.0,), **settings}
         ),
     )
     return trained, images
@@ -479,3 +486,24 @@ def test_two_periods_are_two_inputs(tmp_path: Path) -> None:
     )
     assert [(i.band, i.period) for i in trained.package.manifest.inputs] == [("vv", 0), ("vv", -1)]
     assert trained.package.manifest.bands == ("vv", "vv@-1")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--model", "boosting", "--model: Input should be"),
+        ("--patch-kind", "learnt", "--patch-kind: Input should be"),
+        ("--patches", "1", "1 patches of sides"),
+        ("--folds", "1", "--folds: Input should be greater"),
+        ("--alphas", "strong", "--alphas 'strong'"),
+    ],
+)
+def test_options_that_cannot_work_are_named(
+    tmp_path: Path, option: str, value: str, message: str
+) -> None:
+    given = ["--data", "x", "--out", str(tmp_path), "--name", "a", "--licence", "MIT"]
+    ended = CliRunner().invoke(
+        app, ["train", "random-features", *given, "--attribution", "nobody", option, value]
+    )
+    assert isinstance(ended.exception, ConfigError)
+    assert message in str(ended.exception)

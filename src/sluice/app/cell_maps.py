@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import geopandas as gpd
 import numpy as np
@@ -30,13 +30,17 @@ from sluice.evaluation.report import render_report
 from sluice.labels.cells import (
     HALF_SIDE_DEG,
     CellTable,
+    JoinedLabels,
     join_covariates,
     join_labels,
     read_cell_table,
     read_covariates,
 )
-from sluice.labels.mine_points import PointFilters, read_mine_points
+from sluice.labels.mine_points import MinePoints, PointFilters, read_mine_points
 from sluice.models.cell_model import LoadedCellModel, load_cell_model, write_cell_model
+
+if TYPE_CHECKING:
+    from sluice.training.feature_table import TrainedTable
 
 MODEL_FOLDER = "model"
 LAYER = "cells"
@@ -124,17 +128,33 @@ def train_cells(
         wanted,
         data=f"{labels.name} on {features.name}",
     )
-    facts = [
-        f"{len(points.table)} labels used, left out: {_spell(points.dropped)}",
-        f"{len(joined.table)} cells with labels ({joined.mixed} with both kinds, counted as "
-        f"mines), {joined.outside} labels in no cell, {trained.without_covariates} cells without "
-        "a covariate",
-        *(f"split {side}: {n} cells" for side, n in trained.table["split"].value_counts().items()),
-    ]
+    report = _told(points, joined, trained)
+    _write_training(trained, report, out_dir)
+    return report, _map(trained.loaded, table, known, out_dir, prior=prior)
+
+
+def _told(points: MinePoints, joined: JoinedLabels, trained: TrainedTable) -> str:
+    """The report as text."""
+    left_out = ", ".join(f"{count} {reason}" for reason, count in points.dropped.items())
+    split = trained.table["split"].value_counts()
     importance = trained.importance.to_string(index=False, float_format="{:.4f}".format)
-    report = "\n".join(
-        [*facts, "", render_report(trained.report), "", "ROC AUC lost by permutation", importance]
+    return "\n".join(
+        [
+            f"{len(points.table)} labels used, left out: {left_out or 'none'}",
+            f"{len(joined.table)} cells with labels ({joined.mixed} with both kinds, counted as "
+            f"mines), {joined.outside} labels in no cell",
+            ", ".join(f"{side}: {count} cells" for side, count in split.items())
+            + f", without a covariate: {trained.without_covariates}",
+            "",
+            render_report(trained.report),
+            "",
+            "ROC AUC lost by permutation",
+            importance,
+        ]
     )
+
+
+def _write_training(trained: TrainedTable, report: str, out_dir: Path) -> None:
     with telling_disk_errors(out_dir):
         write_cell_model(out_dir / MODEL_FOLDER, trained.loaded)
         _write_csv(trained.importance, out_dir / "importance.csv")
@@ -143,7 +163,6 @@ def train_cells(
             _write_csv(trained.coefficients, out_dir / "coefficients.csv")
         with write_whole(out_dir / "report.txt") as part:
             part.write_bytes((report + "\n").encode())
-    return report, _map(trained.loaded, table, known, out_dir, prior=prior)
 
 
 def map_cells(
@@ -333,7 +352,3 @@ def _covariates(path: Path | None, table: CellTable, half_side_deg: float) -> pd
 def _write_csv(table: pd.DataFrame, path: Path) -> None:
     with write_whole(path) as part:
         table.to_csv(part, index=False, lineterminator="\n")
-
-
-def _spell(dropped: dict[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in dropped.items()) or "none"

@@ -220,17 +220,11 @@ def train_random_features(
         name=name,
         licence=licence,
         attribution=attribution,
-        created=dt.datetime.now(dt.UTC).date(),
-        **_description(labelled, settings, window_px),
-        inputs=_inputs(fitted.scaling, labelled.bands),
         levels=levels,
         window_px=window_px,
         dense_stride_px=dense_stride,
-        max_invalid_share=MAX_INVALID_SHARE,
-        thresholds=judged.thresholds,
-        calibration=judged.calibration,
         weights=Weights(sha256=weights_sha256(weights)),
-        training=_record(run, fitted),
+        **_description(run, fitted, judged, window_px),
     )
     card = f"# {name}\n\n{attribution}\n\n```\n{render_report(report)}\n```\n"
     package = write_package(out_dir / name, manifest, weights, card, replace=True)
@@ -413,22 +407,28 @@ _WORDS = {
 }
 
 
-def _description(
-    labelled: LabelledImages, settings: FeatureSettings, window_px: int
-) -> dict[str, Any]:
+def _description(run: _Run, fitted: _Fit, judged: _Judged, window_px: int) -> dict[str, Any]:
+    """Fields of the manifest that follow from the training."""
+    labelled, settings = run.labelled, run.settings
     side = f"{window_px * labelled.gsd_m:g} m window"
     sides = " and ".join(map(str, settings.sides))
     return {
         "title": f"Random convolutional features, {settings.model}",
         "summary": f"Scores {side}s of {', '.join(labelled.bands)} for artisanal mines, by "
         f"{2 * settings.patches} random convolutional features and {_WORDS[settings.model]}.",
+        "created": dt.datetime.now(dt.UTC).date(),
         "architecture": f"MOSAIKS: {settings.patches} {settings.patch_kind} patches of {sides} px, "
         f"{_WORDS[settings.model]}",
         "framework": "scikit-learn",
         "pretrained": False,
+        "inputs": _inputs(fitted.scaling, labelled.bands),
         "gsd_m": labelled.gsd_m,
         "stride_m": settings.stride_px * labelled.gsd_m,
+        "max_invalid_share": MAX_INVALID_SHARE,
         "output": f"the {side} holds an artisanal or small-scale mine",
+        "thresholds": judged.thresholds,
+        "calibration": judged.calibration,
+        "training": _record(run, fitted),
     }
 
 

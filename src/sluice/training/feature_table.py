@@ -108,13 +108,8 @@ def train_feature_table(
     numeric, categories = _columns_of(cells.covariates)
     matrix = _matrix(cells, numeric, categories)
     known: npt.NDArray[np.bool_] = np.asarray(np.isfinite(matrix).all(axis=1))
-    matrix = matrix[known]
-    table = cells.table.loc[known].reset_index(drop=True)
+    matrix, table = matrix[known], _dealt(cells.table.loc[known], settings)
     labels = table["label"].to_numpy(np.int64)
-    table["block"] = spatial_blocks(
-        table["lon"].to_numpy(), table["lat"].to_numpy(), settings.block_side_deg
-    )
-    table["split"] = _deal(labels, table["block"].to_numpy(), settings)
     side = {name: np.flatnonzero(table["split"] == name) for name in (FIT, CALIBRATION, TEST)}
     fitted = fit_model(
         settings.model,
@@ -229,9 +224,13 @@ def _matrix(
     return np.concatenate([cells.values, told.astype(np.float32)], axis=1)
 
 
-def _deal(
-    labels: IntArray, blocks: npt.NDArray[np.str_], settings: TableSettings
-) -> npt.NDArray[np.object_]:
+def _dealt(table: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
+    """The table with the columns `block` and `split`."""
+    table = table.reset_index(drop=True)
+    labels = table["label"].to_numpy(np.int64)
+    blocks = spatial_blocks(
+        table["lon"].to_numpy(), table["lat"].to_numpy(), settings.block_side_deg
+    )
     folds = grouped_inner_folds(labels, blocks, settings.folds, settings.seed)
     if len(folds) < 3:
         raise DataError(
@@ -241,7 +240,7 @@ def _deal(
         )
     split = np.full(labels.size, FIT, dtype=object)
     split[folds[0][1]], split[folds[1][1]] = TEST, CALIBRATION
-    return split
+    return table.assign(block=blocks, split=split)
 
 
 def _scored(

@@ -9,6 +9,9 @@ import typer
 
 app = typer.Typer(help="Train a model from labels. Needs: pip install 'sluice[train]'")
 
+_ALPHAS = "0.01,0.1,1,10"
+_ALPHAS_HELP = "Penalties of linear models to choose from; add 100,1000 for few labels."
+
 
 @app.callback()
 def _group() -> None:
@@ -67,6 +70,7 @@ def random_features(
         "empirical", "--patch-kind", help="empirical: cut from the chips and whitened; or random."
     ),
     folds: int = typer.Option(5, "--folds", help="Cross-validation folds."),
+    alphas: str = typer.Option(_ALPHAS, "--alphas", help=_ALPHAS_HELP),
     seed: int = typer.Option(0, "--seed", help="Random seed."),
 ) -> None:
     """Train random convolutional features with a linear model or a forest (MOSAIKS)."""
@@ -86,13 +90,16 @@ def random_features(
                 "patches": patches,
                 "patch_kind": patch_kind,
                 "folds": folds,
+                "alphas": _numbers(alphas),
                 "seed": seed,
             }
         )
     except ValidationError as err:
         problem = err.errors(include_url=False)[0]
         option = "--" + "-".join(map(str, problem["loc"])).replace("_", "-")
-        raise ConfigError(f"{option}: {problem['msg']}; see --help") from err
+        where = f"{option}: " if problem["loc"] else ""
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}{reason}; see --help") from err
     with telling_disk_errors(out):
         trained = train_on_chips(
             data,
@@ -105,6 +112,15 @@ def random_features(
         )
     typer.echo(render_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    from sluice.base.errors import ConfigError
+
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as err:
+        raise ConfigError(f"--alphas {text!r} are no numbers with commas; give 0.1,1,10") from err
 
 
 def _require_sklearn() -> None:
@@ -143,6 +159,7 @@ def feature_table(
     prior: float | None = typer.Option(
         None, "--prior", help="Share of cells with a mine where you look, for the map: 0.01."
     ),
+    alphas: str = typer.Option(_ALPHAS, "--alphas", help=_ALPHAS_HELP),
     seed: int = typer.Option(0, "--seed", help="Random seed."),
 ) -> None:
     """Train on ready features without images, test on unseen blocks, and map every cell."""
@@ -162,7 +179,12 @@ def feature_table(
             tuple(name.strip() for name in exclude_types.split(",") if name.strip()),
         ),
         half_side_deg=half_side,
-        settings={"model": model, "block_side_deg": block_side, "seed": seed},
+        settings={
+            "model": model,
+            "block_side_deg": block_side,
+            "alphas": _numbers(alphas),
+            "seed": seed,
+        },
         prior=prior,
     )
     typer.echo(report)
