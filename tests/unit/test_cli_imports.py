@@ -47,6 +47,9 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("evaluate", "chips", "--help"),
         ("evaluate", "sites", "--help"),
         ("train", "chip-detector", "--help"),
+        ("train", "random-features", "--help"),
+        ("train", "feature-table", "--help"),
+        ("map-features", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:

@@ -119,7 +119,7 @@ def _manifest(
         pretrained=started is not None,
         pretrained_source=started,
         inputs=data.inputs,
-        levels=levels_for(data.sensor, data.inputs, "the labels' own; see the card"),
+        levels=levels_for(data.sensor, [i.key for i in data.inputs]),
         gsd_m=about.gsd_m,
         judges="pixels",
         window_px=options.window_px,
