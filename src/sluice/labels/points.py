@@ -46,7 +46,6 @@ def read_points(
     crs: str = "EPSG:4326",
     layer: str | None = None,
     area_column: str | None = None,
-    keep: Sequence[str] = (),
 ) -> LabelTable:
     """Read points from a CSV table or a vector file.
 
@@ -58,7 +57,6 @@ def read_points(
         crs: Of the two, in a CSV.
         layer: Of a vector file with several.
         area_column: Holds the area of each mine in hectares: its disc gets that area.
-        keep: More columns to keep, as they are.
 
     Returns:
         Points; with `radius_m` (NaN where unknown) if `area_column` is given.
@@ -84,12 +82,10 @@ def read_points(
     refuse_none_left(int(points.sum()), left_out, where, "point")
     frame = frame.set_geometry(gpd.GeoSeries(shapes, crs=frame.crs))
     check_coordinates(frame[points], where)
-    facts: dict[str, pd.Series | FloatArray] = {name: column(frame, name, where) for name in keep}
-    if area_column is not None:
-        facts["radius_m"] = _radius_of(column(frame, area_column, where), where)
     table = normalise(frame, columns, where)
-    for name, values in facts.items():
-        table.insert(len(table.columns) - 1, name, values)
+    if area_column is not None:
+        radius = _radius_of(column(frame, area_column, where), where)
+        table.insert(len(table.columns) - 1, "radius_m", radius)
     table = table[points].to_crs("EPSG:4326").reset_index(drop=True)
     if given != len(table) + sum(left_out.values()):
         raise DataError(f"{where}: rows were lost while it was read; report this", href=where)
@@ -124,12 +120,13 @@ def read_sampling_locations(
     where = str(path)
     frame = read_vector(path)
     dates = {name: name if name in frame else None for name in ("start_date", "end_date")}
-    keep = [name for name in ("label", "source_file", "split", "clear_threshold") if name in frame]
-    found = read_points(
-        path,
-        LabelColumns(start_column=dates["start_date"], end_column=dates["end_date"]),
-        keep=keep,
+    keep = ("label", "source_file", "split", "clear_threshold")
+    columns = LabelColumns(
+        start_column=dates["start_date"],
+        end_column=dates["end_date"],
+        keep=tuple(name for name in keep if name in frame),
     )
+    found = read_points(path, columns)
     table = found.table
     if "label" in table:
         labels = pd.to_numeric(table["label"], errors="coerce")
@@ -169,8 +166,9 @@ def read_ipis_visits(path: Path | str, *, class_name: str = "mine") -> LabelTabl
         start_column="visit_date",
         end_column="visit_date",
         source="ipis-drc",
+        keep=tuple(names),
     )
-    found = read_points(path, columns, lon="longitude", lat="latitude", keep=tuple(names))
+    found = read_points(path, columns, lon="longitude", lat="latitude")
     return LabelTable(found.table.rename(columns=names), found.mended, found.left_out)
 
 
@@ -296,7 +294,7 @@ def _numbers(frame: pd.DataFrame, name: str, where: str) -> FloatArray:
             f"{where}: {name} in line {at + 2} is {values.iloc[at]!r}, not a number; correct it",
             href=where,
         )
-    return numbers.to_numpy()
+    return np.asarray(numbers, np.float64)
 
 
 def _radius_of(area_ha: pd.Series, where: str) -> FloatArray:

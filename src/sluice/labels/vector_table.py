@@ -38,6 +38,8 @@ class LabelColumns:
     """Holds the last day; may be the column of the first."""
     source: str | None = None
     """Name of the set; the file's name where None."""
+    keep: tuple[str, ...] = ()
+    """More columns to keep, as they are."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def normalise(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> gpd
         where: The file, for messages and as the source.
 
     Returns:
-        The columns `class`, `start`, `end`, `source`, `geometry` on the index of `frame`.
+        The columns `class`, `start`, `end`, `source`, those to keep and `geometry`, on the index of
+        `frame`.
 
     Raises:
         ConfigError: A column that is named is not there; the message lists those that are.
@@ -84,6 +87,7 @@ def normalise(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> gpd
             "start": start,
             "end": end,
             "source": columns.source or re.split(r"[/\\]", where)[-1].rpartition(".")[0] or where,
+            **{name: column(frame, name, where) for name in columns.keep},
         },
         geometry=np.asarray(frame.geometry),
         crs=frame.crs,
