@@ -25,7 +25,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.base.errors import AssetReadError, DataError, ItemNotFound, NoValidData
 from sluice.labels.brush import decode_brush
-from sluice.labels.pictures import PictureLabels, Region, Verdict
+from sluice.labels.pictures import CANNOT_TELL, PictureLabels, Region, Verdict
 
 PICTURE_KEY = "picture"
 """Of a task's data: the id of the picture, so that the tool may call its file what it likes."""
@@ -119,7 +119,7 @@ def _studio_task(task: Mapping[str, Any], where: str) -> PictureLabels:
     return PictureLabels(
         picture,
         next(iter(sizes), None),
-        _studio_verdict(chosen),
+        _verdict(regions, choices, rejected=_was_rejected(chosen)),
         tuple(regions),
         tuple(choices),
         _studio_annotator(chosen),
@@ -183,11 +183,9 @@ def _studio_size(one: Mapping[str, Any], where: str) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def _studio_verdict(annotation: Mapping[str, Any]) -> Verdict:
+def _was_rejected(annotation: Mapping[str, Any]) -> bool:
     reviews = annotation.get("reviews") or []
-    if reviews and not reviews[-1].get("accepted", True):
-        return "rejected"
-    return "labelled"
+    return bool(reviews) and not reviews[-1].get("accepted", True)
 
 
 def _studio_annotator(annotation: Mapping[str, Any]) -> str | None:
@@ -276,12 +274,13 @@ def _box_row(row: Mapping[str, Any], where: str, project: str | None) -> Picture
     annotations = label.get("annotations") or {}
     left_out = {"of another label of the same picture": len(labels) - 1} if labels[1:] else {}
     regions = list(_box_objects(annotations.get("objects") or [], where, left_out))
+    choices = list(_box_choices(annotations.get("classifications") or []))
     return PictureLabels(
         picture,
         _box_size(row, where, needed=bool(regions)),
-        "rejected" if "rework" in status else "labelled",
+        _verdict(regions, choices, rejected="rework" in status),
         tuple(regions),
-        tuple(_box_choices(annotations.get("classifications") or [])),
+        tuple(choices),
         _without_address(annotator),
         left_out,
     )
@@ -360,6 +359,13 @@ def _without_address(who: object) -> str | None:
 
 
 # Both
+
+
+def _verdict(regions: Sequence[Region], choices: Sequence[str], *, rejected: bool) -> Verdict:
+    if rejected:
+        return "rejected"
+    # Who cannot tell, and draws nothing, says nothing about the ground.
+    return "skipped" if CANNOT_TELL in choices and not regions else "labelled"
 
 
 def _picture_of(data: Mapping[str, Any], where: str) -> str:

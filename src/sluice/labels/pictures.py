@@ -30,6 +30,8 @@ from sluice.labels.points import discs_around
 from sluice.labels.polygons import tidy_polygons
 from sluice.labels.vector_table import LabelColumns, LabelTable
 
+NOTHING_HERE, CANNOT_TELL = "nothing here", "cannot tell"
+"""What may be said of a picture as a whole."""
 Verdict = Literal["labelled", "skipped", "rejected", "waiting"]
 """`labelled`: somebody looked, and what is not drawn is not there. `skipped`: whoever looked could
 not or would not tell. `rejected`: a reviewer sent the work back. `waiting`: nobody looked yet."""

@@ -51,7 +51,7 @@ def read_points(
 
     Args:
         path: `.csv`, or a vector file with points.
-        columns: Which columns say what; None for points that are all of class `mine`.
+        columns: Which columns say what; None as for `read_polygons`.
         lon: Column of longitudes, or of eastings in `crs`; recognised by its name where None.
         lat: Column of latitudes, or of northings.
         crs: Of the two, in a CSV.
@@ -67,12 +67,12 @@ def read_points(
         DataError: Coordinates that cannot be true, a class that is empty, an unreadable date.
         NoValidData: No row has a point.
     """
-    columns = columns or LabelColumns()
     where = str(path)
     if Path(path).suffix.lower() == ".csv":
         frame = _read_csv_points(Path(path), lon, lat, crs)
     else:
         frame = read_vector(path, layer=layer).reset_index(drop=True)
+    columns = columns or LabelColumns.usual(frame)
     given = len(frame)
     shapes = shapely.force_2d(np.asarray(frame.geometry))
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))

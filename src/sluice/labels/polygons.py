@@ -51,7 +51,8 @@ def read_polygons(
 
     Args:
         path: Vector file with a CRS: GeoPackage, GeoJSON, Shapefile, FlatGeobuf, KML, GeoParquet.
-        columns: Which of its columns say what; None for polygons that are all of class `mine`.
+        columns: Which of its columns say what; None takes `class`, `start`, `end` and `source`
+            where it has them, and `mine` for the class where it has none.
         layer: Of a file with several.
 
     Returns:
@@ -65,7 +66,7 @@ def read_polygons(
     """
     where = str(path)
     frame = read_vector(path, layer=layer).reset_index(drop=True)
-    return tidy_polygons(frame, columns or LabelColumns(), where)
+    return tidy_polygons(frame, columns or LabelColumns.usual(frame), where)
 
 
 def tidy_polygons(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> LabelTable:

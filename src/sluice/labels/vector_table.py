@@ -6,6 +6,7 @@ import calendar
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import geopandas as gpd
 import numpy as np
@@ -38,8 +39,21 @@ class LabelColumns:
     """Holds the last day; may be the column of the first."""
     source: str | None = None
     """Name of the set; the file's name where None."""
+    source_column: str | None = None
+    """Holds each feature's source, in place of `source`."""
     keep: tuple[str, ...] = ()
     """More columns to keep, as they are."""
+
+    @classmethod
+    def usual(cls, frame: pd.DataFrame) -> Self:
+        """Those of a normalised table, as far as a file has them."""
+        there = {name: name if name in frame else None for name in COLUMNS}
+        return cls(
+            class_column=there["class"],
+            start_column=there["start"],
+            end_column=there["end"],
+            source_column=there["source"],
+        )
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ def normalise(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> gpd
             "class": _classes(frame, columns, where),
             "start": start,
             "end": end,
-            "source": columns.source or re.split(r"[/\\]", where)[-1].rpartition(".")[0] or where,
+            "source": _sources(frame, columns, where),
             **{name: column(frame, name, where) for name in columns.keep},
         },
         geometry=np.asarray(frame.geometry),
@@ -244,6 +258,13 @@ def _classes(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> pd.S
             href=where,
         )
     return texts.astype(object)
+
+
+def _sources(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> pd.Series:
+    name = columns.source or re.split(r"[/\\]", where)[-1].rpartition(".")[0] or where
+    if columns.source_column is None:
+        return pd.Series(name, index=frame.index, dtype=object)
+    return column(frame, columns.source_column, where).fillna(name).astype(object)
 
 
 def _dates(frame: gpd.GeoDataFrame, name: str | None, where: str, *, last: bool) -> pd.Series:
