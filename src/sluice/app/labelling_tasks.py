@@ -16,6 +16,7 @@ import pyproj
 from odc.geo.geobox import GeoBox
 from PIL import Image
 from pydantic import Field, field_validator
+from scipy import ndimage
 
 from sluice.app.config import ImageryConfig
 from sluice.app.gathering import Gatherer, Tell, choose_sensor
@@ -25,6 +26,7 @@ from sluice.app.planning import clearest_scenes, recipe_of, usable_cores
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.picture_tones import ColourTones, GreyTones, grey_tones_of, tones_of
 from sluice.app.products.quicklook import preview_grid
+from sluice.app.recipe import Recipe
 from sluice.app.skies import without_networks
 from sluice.app.within import needed_by
 from sluice.base.errors import ConfigError, NoValidData
@@ -106,8 +108,9 @@ class LabellingTasksSummary(Record):
     outside: int
     """Left out, because the area does not reach them."""
     width_px: int
+    height_px: int
     ground_m: float
-    """Side of the ground in a picture."""
+    """Width of the ground in a picture."""
     with_ndwi: bool
     images: int
 
@@ -117,6 +120,9 @@ class _Painter:
     """Makes the pictures of a part of the grid."""
 
     compositor: Compositor
+    veiled: Compositor | None
+    """The same images with their clouds, to fill what no clear look shows: who labels can tell a
+    cloud from a bright pit, which cloud layers often cannot. None where nothing is masked."""
     colours: tuple[str, ...]
     colour_tones: ColourTones
     ndwi_tones: GreyTones | None
@@ -125,18 +131,21 @@ class _Painter:
     least_observed: float
 
     def paint(self, picture: str, geobox: GeoBox) -> float | None:
-        """Write the pictures; the share that was observed, None where that is too little."""
+        """Write the pictures; the share with a clear look, None where that is too little."""
         raster = self.compositor(geobox).raster
+        clear = 1 - float(np.isnan(raster.data_bhw).any(axis=0).mean())
+        if clear < self.least_observed:
+            return None
+        if self.veiled is not None and clear < 1:
+            under = self.veiled(geobox).raster.data_bhw
+            np.copyto(raster.data_bhw, under, where=np.isnan(raster.data_bhw))
         rgb = _bands(raster, self.colours)
         missing = np.asarray(np.isnan(rgb).any(axis=0))
-        observed = 1 - float(missing.mean())
-        if observed < self.least_observed:
-            return None
         self._save(self.colour_tones.apply(rgb), missing, picture + COLOUR_SUFFIX)
         if self.ndwi_tones is not None:
             water = ndwi(raster.band("green"), raster.band("nir"))
             self._save(self.ndwi_tones.apply(water), np.isnan(water), picture + NDWI_SUFFIX)
-        return observed
+        return clear
 
     def _save(
         self, pixels: npt.NDArray[np.uint8], missing: npt.NDArray[np.bool_], name: str
@@ -145,8 +154,16 @@ class _Painter:
         if self.enlarge > 1:
             size = (image.width * self.enlarge, image.height * self.enlarge)
             plain = image.resize(size, Image.Resampling.NEAREST)
+            # Enlarged smoothly, the edge of what is missing would get a rim that looks like ground.
+            if missing.any() and not missing.all():
+                nearest = ndimage.distance_transform_edt(
+                    missing, return_distances=False, return_indices=True
+                )
+                image = Image.fromarray(pixels[tuple(nearest)])
             image = image.resize(size, Image.Resampling.BICUBIC)
-            # What was not observed keeps its edge: smoothed, it would look like haze.
+            if image.mode == "L":
+                # Beside bright pixels it overshoots, and 0 is no data.
+                image = image.point([1, *range(1, 256)])
             holes = Image.fromarray(missing).resize(size, Image.Resampling.NEAREST)
             image.paste(plain, mask=holes)
         image.save(self.folder / name, format="PNG", compress_level=6)
@@ -198,7 +215,8 @@ def prepare_labelling(
         blank=blank,
         outside=outside,
         width_px=tasks[0].place.width,
-        ground_m=config.chip_px * float(abs(geobox.affine.a)),
+        height_px=tasks[0].place.height,
+        ground_m=min(config.chip_px, geobox.shape.x) * float(abs(geobox.affine.a)),
         with_ndwi=with_ndwi,
         images=len(images.scenes),
     )
@@ -290,6 +308,7 @@ def _painter(
     water = ndwi(whole.band("green"), whole.band("nir")) if with_ndwi else None
     return _Painter(
         compositor=Compositor(images, bands, recipe),
+        veiled=_with_clouds(images, bands, recipe),
         colours=config.colours,
         colour_tones=tones_of(_bands(whole, config.colours), brightest_percent=_BRIGHTEST_PERCENT),
         ndwi_tones=grey_tones_of(water) if water is not None else None,
@@ -297,6 +316,16 @@ def _painter(
         folder=folder,
         least_observed=config.least_observed,
     )
+
+
+def _with_clouds(images: SceneImages, bands: tuple[str, ...], recipe: Recipe) -> Compositor | None:
+    if all(one.sky is None and one.scene.sky_layer is None for one in images.files):
+        return None
+    files = tuple(
+        replace(one, sky=None, scene=one.scene.model_copy(update={"sky_layer": None}))
+        for one in images.files
+    )
+    return Compositor(SceneImages(files), bands, recipe)
 
 
 def _paint_all(
@@ -311,10 +340,11 @@ def _paint_all(
     side = config.chip_px
     prefix = re.sub(r"[^A-Za-z0-9_-]+", "-", config.name or config.out.absolute().name)
     start, end = _days(job, scenes)
-    # The last ones reach beyond the grid, so that all are of one size.
+    # The last ones reach beyond the grid, so that all are of one size; a small image is one.
+    height, width = (min(side, length) for length in geobox.shape.yx)
     corners = [(core.row, core.col) for core, _ in iter_tiles(geobox.shape.yx, side, 0)]
     parts = {
-        f"{prefix}-{row:05}-{col:05}": PixelWindow(row, col, side, side).of(geobox)
+        f"{prefix}-{row:05}-{col:05}": PixelWindow(row, col, height, width).of(geobox)
         for row, col in corners
     }
     inside = {name: part for name, part in parts.items() if needed is None or needed(part)}

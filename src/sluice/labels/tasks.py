@@ -20,9 +20,10 @@ COLOUR_SUFFIX, NDWI_SUFFIX = "-colour.png", "-ndwi.png"
 _PALETTE = ("#e41a1c", "#ff7f00", "#984ea3", "#377eb8", "#f781bf", "#a65628", "#4daf4a")
 _IGNORE_COLOUR = "#999999"
 _ADVICE = (
-    "Outline each mine: pits, ponds, spoil. Draw it on either picture. Where clouds hide the "
-    f"ground, outline it as {IGNORE}."
+    "Outline each mine: pits, ponds, spoil.{either} Where cloud hides the ground, outline it as "
+    "ignore. No outline means that nothing is there."
 )
+_EITHER = " Draw it on either picture; water is bright on the grey one."
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def label_studio_config(classes: Sequence[str], *, with_ndwi: bool) -> str:
         with_ndwi: Whether tasks have the grey picture.
     """
     view = ET.Element("View")
-    ET.SubElement(view, "Header", value=_ADVICE, size="6")
+    advice = _ADVICE.format(either=_EITHER if with_ndwi else "")
+    ET.SubElement(view, "Header", value=advice, size="6")
     columns = ET.SubElement(view, "View", style="display: flex; gap: 1em")
     for name in ["colour", *(["ndwi"] if with_ndwi else [])]:
         column = ET.SubElement(columns, "View", style="flex: 1")
