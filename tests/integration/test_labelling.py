@@ -25,6 +25,8 @@ from scenes import (
 )
 from sluice.app.cli.main import app
 from sluice.base.errors import ConfigError, DataError, SluiceError
+from sluice.base.sensors import find_sensor
+from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset
 from sluice.labels.pictures import PicturePlace
 from sluice.labels.polygons import rasterise_polygons, read_polygons
 
@@ -372,3 +374,45 @@ def test_published_points(shared_data, tmp_path):
     visits = shared_data / "vec-ipis-drc" / "cod_mines_curated_all_opendata_p_ipis.csv"
     text = run("import", "ipis", visits, "--radius", 150, "--out", tmp_path / "b")
     assert "5071 polygons" in text
+
+
+def test_chips_go_out_in_the_layout_of_vitsegh_and_come_back(tmp_path):
+    bands = tuple(band.common_name for band in find_sensor("s2-l2a").bands)
+    writer = DatasetWriter(tmp_path / "own", DatasetAbout(name="own", bands=bands, gsd_m=10))
+    mask = np.zeros((24, 24), np.uint8)
+    mask[3:9, 3:9] = 1
+    image = np.full((len(bands), 24, 24), 0.05, np.float32)
+    writer.add("a", image, utm_geobox((24, 24)), mask, split="test")
+    writer.add("b", image, utm_geobox((24, 24)), mask * 0, split="train")
+    writer.finish()
+    text = run("export", "vitsegh", tmp_path / "own", "--out", tmp_path / "theirs")
+    assert "2 chips (1 test, 1 train)" in text
+    text = run("import", "vitsegh", tmp_path / "theirs", "--out", tmp_path / "back")
+    assert "2 chips (1 mine, 1 other)" in text
+    assert "told from the darkest pixels" in text
+    back = read_dataset(tmp_path / "back")
+    assert np.array_equal(back.masks(np.array([0]))[0], mask)
+    assert np.allclose(back.images(np.array([0])), 0.05, atol=1e-4)
+
+
+def test_chips_of_smallminesds(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.integers(100, 3000, (13, 16, 16)).astype(np.float32)
+    image[10:12] = rng.uniform(-20, -5, (2, 16, 16))
+    for kind, bands in (("IMG", image), ("MASK", np.eye(16, dtype=np.uint8)[None])):
+        folder = tmp_path / "s" / "2016" / {"IMG": "IMAGE"}.get(kind, kind)
+        folder.mkdir(parents=True)
+        profile = {"count": len(bands), "height": 16, "width": 16, "dtype": bands.dtype}
+        place = {"crs": "EPSG:32630", "transform": utm_geobox((16, 16)).affine}
+        with rasterio.open(
+            folder / f"{kind}_0001_2016.tif", "w", driver="GTiff", **profile, **place
+        ) as file:
+            file.write(bands)
+    words = ("import", "smallminesds", tmp_path / "s", "--bands", "red,vv,elevation")
+    out = json.loads(run(*words, "--json", "--out", tmp_path / "d"))
+    assert (out["labels"], out["classes"], out["shape"]) == (1, {"mine": 1}, "chips")
+    assert (tmp_path / "d" / "import.json").is_file()
+    found = read_dataset(tmp_path / "d").images(np.array([0]))[0]
+    assert np.allclose(found[0], image[2] / 10_000, atol=1e-4)
+    assert np.allclose(found[2], image[12], atol=0.13)
+    refused(ConfigError, "--radar", *words, "--radar", "counts", "--out", tmp_path / "e")

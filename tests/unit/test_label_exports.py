@@ -1,5 +1,6 @@
 """Exports of labelling tools: what was drawn comes back, in pixels and on the map."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pyproj
 import pytest
 import shapely
 from affine import Affine
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from odc.geo.geobox import GeoBox
@@ -18,6 +19,7 @@ from sluice.base.errors import (
     DataError,
     ItemNotFound,
     NoValidData,
+    SluiceError,
 )
 from sluice.labels.brush import decode_brush
 from sluice.labels.exports import read_label_studio, read_labelbox
@@ -416,3 +418,79 @@ def test_places_are_read_from_their_folder(tmp_path):
         (folder / "again.json").write_text(text)
         with pytest.raises(DataError, match="does not say where"):
             read_places(tmp_path)
+
+
+JUNK = [None, True, -1, 5, 1e308, float("nan"), "x", "", [], {}, [[1]], [None], {"a": 1}, ["b", 2]]
+
+
+def spoil(document, data):
+    """Put junk in the place of any one value, however deep."""
+    places = []
+
+    def walk(node):
+        keys = node.keys() if isinstance(node, dict) else range(len(node))
+        for key in keys:
+            places.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(document)
+    node, key = places[data.draw(st.integers(0, len(places) - 1))]
+    node[key] = data.draw(st.sampled_from(JUNK))
+
+
+@pytest.mark.parametrize("tool", ["studio", "box"])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_spoilt_export_is_refused_by_name_or_read(tmp_path, tool, data):
+    brush = {
+        "format": "rle",
+        "rle": encode([255] * 4 * 200 * 100, [(65_536, 3, True), (14_464, 3, True)]),
+    }
+    if tool == "studio":
+        shapes = [
+            TRIANGLE,
+            result("rectanglelabels", {"x": 10, "y": 10, "width": 20, "height": 30, "rotation": 5}),
+            result("ellipselabels", {"x": 50, "y": 50, "radiusX": 10, "radiusY": 20}),
+            result("keypointlabels", {"x": 25, "y": 75}),
+            result("brushlabels", brush),
+            result("choices", {"choices": ["nothing here"]}, None),
+        ]
+        document = [task(*shapes, reviews=[{"accepted": True}])]
+        read = read_label_studio
+    else:
+        corners = [{"x": 5, "y": 6}, {"x": 30, "y": 4}, {"x": 20, "y": 40}]
+        polygon = {"name": "river", "annotation_kind": "ImagePolygon", "polygon": corners}
+        point = {"name": "mine", "annotation_kind": "ImagePoint", "point": {"x": 1, "y": 2}}
+        seen = {"name": "seen", "radio_answer": {"name": "cannot tell"}}
+        several = {"name": "b", "checklist_answers": [{"name": "c"}]}
+        document = [data_row(BOX, polygon, point, classifications=[seen, several])]
+        read = read_labelbox
+    document = json.loads(json.dumps(document))
+    spoil(document, data)
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with contextlib.suppress(SluiceError):
+        place_labels(read(path), {PLACE.picture: PLACE}, where="e", source="s", radius_m=50)
+
+
+def test_what_was_drawn_beyond_the_picture_is_cut_off(tmp_path):
+    beyond = result("polygonlabels", {"points": [[-50, -50], [50, -50], [50, 50], [-50, 50]]})
+    placed = place_labels(
+        studio(tmp_path, task(beyond)), {PLACE.picture: PLACE}, where="e", source="s"
+    )
+    back = placed.labels.table.to_crs("EPSG:32630").geometry[0]
+    wanted = shapely.box(600_000, 700_000 - 250, 600_500, 700_000)
+    assert back.symmetric_difference(wanted).area < 1
+
+
+def test_who_cannot_tell_says_nothing_about_the_ground(tmp_path):
+    choice = result("choices", {"choices": ["cannot tell"]}, None)
+    assert studio(tmp_path, task(choice))[0].verdict == "skipped"
+    assert studio(tmp_path, task(choice, TRIANGLE))[0].verdict == "labelled"
+    seen = {"name": "seen", "radio_answer": {"name": "cannot tell"}}
+    assert labelbox(tmp_path, data_row(classifications=[seen]))[0].verdict == "skipped"

@@ -19,10 +19,12 @@ import numpy as np
 import rasterio.features
 import shapely
 import shapely.affinity
+import shapely.errors
 from affine import Affine
 from shapely.geometry import shape as as_shape
 from shapely.geometry.base import BaseGeometry
 
+from sluice.base.arrays import FloatArray
 from sluice.base.errors import AssetReadError, DataError, ItemNotFound, NoValidData
 from sluice.labels.brush import decode_brush
 from sluice.labels.pictures import CANNOT_TELL, PictureLabels, Region, Verdict
@@ -33,6 +35,7 @@ _LARGEST_PX = 65_536
 _UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 _SUFFIXES = re.compile(r"(-(colour|ndwi))?\.(png|jpe?g|tiff?)$", re.IGNORECASE)
 _ELLIPSE_CORNERS = 64
+_MISFITS = (KeyError, TypeError, ValueError, OverflowError, shapely.errors.ShapelyError)
 
 
 def read_label_studio(path: Path | str) -> list[PictureLabels]:
@@ -62,9 +65,8 @@ def read_label_studio(path: Path | str) -> list[PictureLabels]:
         raise DataError(f"{where}: is no export of tasks; export as JSON", href=where)
     if not tasks:
         raise NoValidData(f"{where}: holds no tasks; label some and export again", href=where)
-    return [
-        _studio_task(task, f"{where}: task {task.get('id', k + 1)}") for k, task in enumerate(tasks)
-    ]
+    with_names = [(f"{where}: task {task.get('id', k + 1)}", task) for k, task in enumerate(tasks)]
+    return [_told(name, _studio_task, task, name) for name, task in with_names]
 
 
 def read_labelbox(path: Path | str, *, project: str | None = None) -> list[PictureLabels]:
@@ -88,7 +90,8 @@ def read_labelbox(path: Path | str, *, project: str | None = None) -> list[Pictu
     rows = list(_load_ndjson(Path(path)))
     if not rows:
         raise NoValidData(f"{where}: holds no data rows; label some and export again", href=where)
-    return [_box_row(row, f"{where}: line {k + 1}", project) for k, row in enumerate(rows)]
+    with_names = [(f"{where}: line {k + 1}", row) for k, row in enumerate(rows)]
+    return [_told(name, _box_row, row, name, project) for name, row in with_names]
 
 
 # Label Studio
@@ -164,7 +167,7 @@ def _studio_results(
             raise DataError(f"{where}: a {kind} result has no original_width; export as JSON")
         try:
             shape = draw(value, size)
-        except (KeyError, TypeError, ValueError) as err:
+        except _MISFITS as err:
             raise DataError(f"{where}: a {kind} result is not complete ({err!r})") from err
         except DataError as err:
             raise DataError(f"{where}: {err}") from err
@@ -196,10 +199,7 @@ def _studio_annotator(annotation: Mapping[str, Any]) -> str | None:
 
 
 def _percent(points: Any, size: tuple[int, int]) -> Any:
-    found = np.asarray(points, np.float64).reshape(-1, 2) * np.array(size) / 100
-    if not np.isfinite(found).all():
-        raise ValueError("coordinates are not finite")
-    return found
+    return _bounded(points).reshape(-1, 2) * np.array(size) / 100
 
 
 def _studio_polygon(value: Mapping[str, Any], size: tuple[int, int]) -> BaseGeometry:
@@ -321,9 +321,10 @@ def _box_objects(
                 shape: BaseGeometry = shapely.Polygon([_box_point(p) for p in one["polygon"]])
             elif kind == "ImageBoundingBox":
                 box = one["bounding_box"]
-                left, top = float(box["left"]), float(box["top"])
-                right, bottom = left + float(box["width"]), top + float(box["height"])
-                shape = shapely.box(left, top, right, bottom)
+                left, top, width, height = _bounded(
+                    [box["left"], box["top"], box["width"], box["height"]]
+                )
+                shape = shapely.box(left, top, left + width, top + height)
             elif kind == "ImagePoint":
                 shape = shapely.Point(_box_point(one["point"]))
             elif kind == "ImageSegmentationMask":
@@ -335,7 +336,7 @@ def _box_objects(
             else:
                 left_out[f"of kind {kind}"] = left_out.get(f"of kind {kind}", 0) + 1
                 continue
-        except (KeyError, TypeError, ValueError) as err:
+        except _MISFITS as err:
             raise DataError(f"{where}: an {kind} is not complete ({err!r})") from err
         if not name:
             left_out["without a class"] = left_out.get("without a class", 0) + 1
@@ -344,7 +345,20 @@ def _box_objects(
 
 
 def _box_point(point: Mapping[str, Any]) -> tuple[float, float]:
-    return float(point["x"]), float(point["y"])
+    x, y = _bounded([point["x"], point["y"]])
+    return float(x), float(y)
+
+
+def _bounded(numbers: Any) -> FloatArray:
+    """Numbers that may be coordinates on a picture, or a little beyond it.
+
+    Raises:
+        ValueError: They are not.
+    """
+    found = np.asarray(numbers, np.float64)
+    if not (np.abs(found) <= _LARGEST_PX).all():
+        raise ValueError("a coordinate is nowhere near the picture")
+    return found
 
 
 def _box_choices(classifications: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -359,6 +373,14 @@ def _without_address(who: object) -> str | None:
 
 
 # Both
+
+
+def _told(where: str, read: Callable[..., PictureLabels], *given: Any) -> PictureLabels:
+    """Read one task or row, whose parts may be of any type: what does not fit is a wrong format."""
+    try:
+        return read(*given)
+    except (AttributeError, IndexError, *_MISFITS) as err:
+        raise DataError(f"{where}: is not as the tool writes it ({err!r}); export again") from err
 
 
 def _verdict(regions: Sequence[Region], choices: Sequence[str], *, rejected: bool) -> Verdict:

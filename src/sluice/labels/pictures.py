@@ -36,6 +36,8 @@ Verdict = Literal["labelled", "skipped", "rejected", "waiting"]
 """`labelled`: somebody looked, and what is not drawn is not there. `skipped`: whoever looked could
 not or would not tell. `rejected`: a reviewer sent the work back. `waiting`: nobody looked yet."""
 
+_OUTSIDE = "outside their picture"
+
 
 class PicturePlace(Record):
     """Where a picture lies: the `.json` beside it."""
@@ -217,7 +219,11 @@ def place_labels(
         if labels.verdict == "labelled":
             size = _checked_size(labels, place, where)
             for region in labels.regions:
-                shape = place.to_crs_units(region.shape, size)
+                inside = _within(region.shape, size)
+                if inside.is_empty:
+                    left_out[_OUTSIDE] = left_out.get(_OUTSIDE, 0) + 1
+                    continue
+                shape = place.to_crs_units(inside, size)
                 shapes.append((region.class_name, labels, place.crs, shape))
     pictures = gpd.GeoDataFrame(rows, geometry="geometry", crs="EPSG:4326")
     days = {name: pictures.set_index("picture")[name] for name in ("start", "end")}
@@ -236,6 +242,15 @@ def place_labels(
     return PlacedLabels(
         LabelTable(tidy.table, tidy.mended, {**left_out, **tidy.left_out}), pictures
     )
+
+
+def _within(shape: BaseGeometry, size: tuple[int, int]) -> BaseGeometry:
+    """The part of a shape that is on the picture; who drew it saw no more."""
+    xmin, ymin, xmax, ymax = shape.bounds if not shape.is_empty else (0, 0, 0, 0)
+    if xmin >= 0 and ymin >= 0 and xmax <= size[0] and ymax <= size[1]:
+        return shape
+    inside: BaseGeometry = shapely.make_valid(shape).intersection(shapely.box(0, 0, *size))
+    return inside
 
 
 def _to_lonlat(
