@@ -24,7 +24,7 @@ from scenes import (
     write_image,
 )
 from sluice.app.cli.main import app
-from sluice.base.errors import ConfigError, DataError, SluiceError
+from sluice.base.errors import ConfigError, DataError, GridMismatch, SluiceError
 from sluice.base.sensors import find_sensor
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset
 from sluice.labels.pictures import PicturePlace
@@ -350,6 +350,24 @@ def test_vector_files_become_one_table(tmp_path):
     with sqlite3.connect(tmp_path / "out" / "labels.gpkg") as db:
         assert db.execute("SELECT count(*) FROM labels").fetchone() == (2,)
     db.close()
+
+
+def test_only_labels_of_an_area_are_taken(tmp_path):
+    boxes = [shapely.box(x, 6.0, x + 0.1, 6.1) for x in (-1.5, 10, 20)]
+    path = tmp_path / "world.gpkg"
+    gpd.GeoDataFrame(geometry=boxes, crs=4326).to_file(path)
+    words = ("import", "polygons", path, "--out", tmp_path / "a", "--area")
+    text = run(*words, "-2,5,-1,7")
+    assert "1 polygons" in text
+    assert "2 left out: outside the area" in text
+    refused(
+        GridMismatch,
+        "swap longitude and latitude",
+        *words[:-2],
+        tmp_path / "b",
+        "--area",
+        "5,-2,7,-1",
+    )
 
 
 def test_points_become_discs_or_stay_points(tmp_path):

@@ -186,7 +186,7 @@ def test_labels_elsewhere_and_labels_swapped():
     check_near(here, (-1.5, 5.5, 0, 7), "a.gpkg")
     with pytest.raises(GridMismatch, match="swap longitude and latitude"):
         check_near(here, (5, -2, 6, -1), "a.gpkg")
-    with pytest.raises(GridMismatch, match="images of the same place"):
+    with pytest.raises(GridMismatch, match="an area of the same place"):
         check_near(here, (20, 20, 21, 21), "a.gpkg")
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyogrio
 from pydantic import BaseModel, ConfigDict, Field
 
 from sluice import __version__
+from sluice.app.area import read_area
 from sluice.app.products.landing import telling_disk_errors
 from sluice.base.errors import ConfigError, RunFailed
 from sluice.base.files import sha256_file, write_whole
@@ -28,7 +30,12 @@ from sluice.labels.points import (
 )
 from sluice.labels.polygons import read_polygons
 from sluice.labels.smallminesds import BANDS, Radar, import_smallminesds
-from sluice.labels.vector_table import LabelColumns, LabelTable
+from sluice.labels.vector_table import (
+    LabelColumns,
+    LabelTable,
+    check_near,
+    refuse_none_left,
+)
 from sluice.labels.vitsegh import import_vitsegh
 
 LabelFormat = Literal[
@@ -46,6 +53,7 @@ LABELS_FILE, RECORD_FILE = "labels.gpkg", "import.json"
 LABELS_LAYER, PICTURES_LAYER = "labels", "pictures"
 _CHIP_FORMATS = ("smallminesds", "vitsegh")
 _USED_BY: dict[str, tuple[str, ...]] = {
+    "area": ("polygons", "points", "amw-points", "africa-mining-watch", "ipis"),
     "class_column": ("polygons", "points"),
     "start_column": ("polygons", "points"),
     "end_column": ("polygons", "points"),
@@ -75,6 +83,8 @@ class LabelImportConfig(BaseModel):
     format: LabelFormat
     sources: tuple[Path, ...]
     out: Path
+    area: str | None = None
+    """`west,south,east,north` or a vector file: labels that do not meet it are left out."""
     class_column: str | None = None
     class_name: str | None = None
     """Of all, where no column says it."""
@@ -143,6 +153,7 @@ def import_labels(config: LabelImportConfig) -> LabelImportSummary:
         labels, pictures = placed.labels, placed.pictures
     else:
         labels, pictures = _joined([_read_vectors(config, path) for path in config.sources]), None
+        labels = _within_area(config, labels)
     summary = _summary_of_vectors(config, labels, pictures)
     with telling_disk_errors(config.out), write_whole(config.out.absolute()) as stage:
         stage.mkdir(parents=True)
@@ -280,6 +291,20 @@ def _joined(tables: Sequence[LabelTable]) -> LabelTable:
     joined = pd.concat([table.table for table in tables], ignore_index=True)
     frame = gpd.GeoDataFrame(joined, geometry="geometry", crs="EPSG:4326")
     return LabelTable(frame, sum(table.mended for table in tables), left_out)
+
+
+def _within_area(config: LabelImportConfig, labels: LabelTable) -> LabelTable:
+    """Those that meet the area; an inventory of the world has few in a district."""
+    if config.area is None:
+        return labels
+    area = read_area(config.area)
+    check_near(labels.table, area.bounds, str(config.sources[0]))
+    inside = np.asarray(labels.table.intersects(area))
+    left_out = {**labels.left_out, "outside the area": int((~inside).sum())}
+    left_out = {reason: count for reason, count in left_out.items() if count}
+    table = labels.table[inside].reset_index(drop=True)
+    refuse_none_left(len(table), left_out, config.area, "label")
+    return LabelTable(table, labels.mended, left_out)
 
 
 def _summary_of_vectors(

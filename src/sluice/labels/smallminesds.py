@@ -123,25 +123,36 @@ def import_smallminesds(
     )
     writer = DatasetWriter(out, about)
     for patch in patches:
-        image, grid = read_bands(patch.image)
-        _refuse_other_count(image, file_bands, patch.image)
-        scaled = _to_units(image, file_bands, offsets[patch.year], radar, patch.image)
-        writer.add(
-            f"patch-{patch.number}-{patch.year}",
-            scaled[[file_bands.index(band) for band in kept]],
-            grid,
-            read_binary_mask(patch.mask, mine_value),
-            source="smallminesds",
-            group=f"patch-{patch.number}",
-            start=f"{patch.year}-01-01",
-            end=f"{patch.year}-01-31",
-        )
+        _add(writer, patch, file_bands, offsets[patch.year], radar, mine_value)
     notes = tuple(
         f"{year}: reflectance = count / {COUNTS_PER_UNIT} {value:+g}"
         f" ({'told from the darkest pixels' if offset is None else 'as stated'})"
         for year, value in offsets.items()
     )
     return ImportedChips(writer.finish(), left_out, notes)
+
+
+def _add(
+    writer: DatasetWriter,
+    patch: _Patch,
+    file_bands: Sequence[str],
+    offset: float,
+    radar: Radar,
+    mine_value: int,
+) -> None:
+    image, grid = read_bands(patch.image)
+    _refuse_other_count(image, file_bands, patch.image)
+    scaled = _to_units(image, file_bands, offset, radar, patch.image)
+    writer.add(
+        f"patch-{patch.number}-{patch.year}",
+        scaled[[file_bands.index(band) for band in writer.about.bands]],
+        grid,
+        read_binary_mask(patch.mask, mine_value),
+        source="smallminesds",
+        group=f"patch-{patch.number}",
+        start=f"{patch.year}-01-01",
+        end=f"{patch.year}-01-31",
+    )
 
 
 def _find_patches(folder: Path) -> tuple[list[_Patch], dict[str, int]]:

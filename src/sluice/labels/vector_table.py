@@ -172,11 +172,11 @@ def _refuse_far_from_home(crs: pyproj.CRS, box: BBox, where: str, seen: str) -> 
 
 
 def check_near(table: gpd.GeoDataFrame, bounds_lonlat: BBox, where: str) -> None:
-    """Refuse labels none of which is near the images they are to be used with.
+    """Refuse labels none of which is near the area they are to be used in.
 
     Args:
         table: In EPSG:4326.
-        bounds_lonlat: Of the images.
+        bounds_lonlat: Of the area.
         where: The file of the labels, for messages.
 
     Raises:
@@ -191,10 +191,10 @@ def check_near(table: gpd.GeoDataFrame, bounds_lonlat: BBox, where: str) -> None
     advice = (
         "swapped, they do: swap longitude and latitude in the file"
         if swapped
-        else "use images of the same place, and check the labels' CRS"
+        else "give an area of the same place, and check the labels' CRS"
     )
     raise GridMismatch(
-        f"{where}: none of its {len(table)} labels meets the images, which lie within "
+        f"{where}: none of its {len(table)} labels meets the area, which lies within "
         f"({west:.4f}, {south:.4f}, {east:.4f}, {north:.4f}) (west, south, east, north in "
         f"degrees); {advice}",
         href=where,

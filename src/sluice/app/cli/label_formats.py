@@ -78,6 +78,7 @@ def import_labels(
     ),
     sources: list[Path] = typer.Argument(help="Files; a folder for smallminesds and vitsegh."),
     out: Path = options.OUT,
+    area: str | None = options.AREA,
     class_column: str | None = typer.Option(
         None, "--class-column", help="Column of each feature's class."
     ),
