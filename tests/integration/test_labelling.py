@@ -434,3 +434,6 @@ def test_chips_of_smallminesds(tmp_path):
     assert np.allclose(found[0], image[2] / 10_000, atol=1e-4)
     assert np.allclose(found[2], image[12], atol=0.13)
     refused(ConfigError, "--radar", *words, "--radar", "counts", "--out", tmp_path / "e")
+    refused(DataError, "holds 1; a mask", *words, "--mine-value", 7, "--out", tmp_path / "e")
+    assert not (tmp_path / "e").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "s"]

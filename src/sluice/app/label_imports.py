@@ -142,11 +142,9 @@ def import_labels(config: LabelImportConfig) -> LabelImportSummary:
     """
     _check_request(config)
     if config.format in _CHIP_FORMATS:
-        with telling_disk_errors(config.out):
-            imported = _read_chips(config)
-            summary = _summary_of_chips(config, imported)
-            with write_whole(config.out / RECORD_FILE) as part:
-                part.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with telling_disk_errors(config.out), write_whole(config.out.absolute()) as stage:
+            summary = _summary_of_chips(config, _read_chips(config, stage))
+            _finish(config, summary, stage)
         return summary
     if config.format in {"label-studio", "labelbox"}:
         placed = _read_exports(config)
@@ -160,11 +158,16 @@ def import_labels(config: LabelImportConfig) -> LabelImportSummary:
         _write_layer(stage / LABELS_FILE, LABELS_LAYER, labels.table)
         if pictures is not None:
             _write_layer(stage / LABELS_FILE, PICTURES_LAYER, pictures)
-        record = summary.model_dump_json(indent=2) + "\n"
-        (stage / RECORD_FILE).write_text(record, encoding="utf-8")
-        if config.out.is_dir():
-            config.out.rmdir()
+        _finish(config, summary, stage)
     return summary
+
+
+def _finish(config: LabelImportConfig, summary: LabelImportSummary, stage: Path) -> None:
+    record = summary.model_dump_json(indent=2) + "\n"
+    (stage / RECORD_FILE).write_text(record, encoding="utf-8")
+    if config.out.is_dir():
+        # Empty, and in the way where a folder cannot be renamed onto another.
+        config.out.rmdir()
 
 
 def summary_text(summary: LabelImportSummary, out: Path) -> str:
@@ -267,14 +270,14 @@ def _read_exports(config: LabelImportConfig) -> PlacedLabels:
     )
 
 
-def _read_chips(config: LabelImportConfig) -> ImportedChips:
+def _read_chips(config: LabelImportConfig, out: Path) -> ImportedChips:
     folder = config.sources[0]
     mine_value = 1 if config.mine_value is None else config.mine_value
     if config.format == "vitsegh":
-        return import_vitsegh(folder, config.out, offset=config.offset, mine_value=mine_value)
+        return import_vitsegh(folder, out, offset=config.offset, mine_value=mine_value)
     return import_smallminesds(
         folder,
-        config.out,
+        out,
         file_bands=config.file_bands or BANDS,
         bands=config.bands,
         offset=config.offset,

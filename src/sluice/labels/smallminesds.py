@@ -123,7 +123,8 @@ def import_smallminesds(
     )
     writer = DatasetWriter(out, about)
     for patch in patches:
-        _add(writer, patch, file_bands, offsets[patch.year], radar, mine_value)
+        told = offsets[patch.year]
+        _add(writer, patch, file_bands, offset=told, radar=radar, mine_value=mine_value)
     notes = tuple(
         f"{year}: reflectance = count / {COUNTS_PER_UNIT} {value:+g}"
         f" ({'told from the darkest pixels' if offset is None else 'as stated'})"
@@ -136,6 +137,7 @@ def _add(
     writer: DatasetWriter,
     patch: _Patch,
     file_bands: Sequence[str],
+    *,
     offset: float,
     radar: Radar,
     mine_value: int,
