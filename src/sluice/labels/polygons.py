@@ -21,6 +21,7 @@ from odc.geo.geobox import GeoBox
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
+from sluice.base.arrays import IntArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.base.files import read_vector
 from sluice.base.grid import PixelWindow
@@ -39,6 +40,8 @@ Rule = Literal["centre", "touched"]
 IGNORE = "ignore"
 """Class of ground that nobody can judge, as under cloud: 255 in a mask."""
 
+_WHOLE = 1e-3
+"""Share of a pixel that does not count."""
 _BEND_PX = 20.0
 """Edges longer than this get vertices in between, since straight in degrees is not straight in
 metres."""
@@ -194,9 +197,29 @@ def _burn_small(
         dtype=np.uint8,
     ).astype(bool)
     crossed &= part != value
+    rows, cols = np.nonzero(crossed)
+    # An outline along the edges of pixels touches them and divides none.
+    crossed[rows, cols] = _divided(shape, grid, rows, cols)
     _burn(part, [(shape, value)], grid, rule)
     part[crossed] = UNLABELLED
     mask[window.slices] = part
+
+
+def _divided(
+    shape: BaseGeometry, grid: GeoBox, rows: IntArray, cols: IntArray
+) -> npt.NDArray[np.bool_]:
+    """Whether pixels lie partly in a shape and partly outside."""
+    a = grid.affine
+    left, top = a.c + cols * a.a, a.f + rows * a.e
+    cells = shapely.box(
+        np.minimum(left, left + a.a),
+        np.minimum(top, top + a.e),
+        np.maximum(left, left + a.a),
+        np.maximum(top, top + a.e),
+    )
+    share = shapely.area(shapely.intersection(cells, shape)) / abs(a.a * a.e)
+    divided: npt.NDArray[np.bool_] = (share > _WHOLE) & (share < 1 - _WHOLE)
+    return divided
 
 
 def _window_of(shape: BaseGeometry, geobox: GeoBox) -> PixelWindow | None:
