@@ -31,6 +31,9 @@ _OPTIONS = {
     "gsd_m": "--pixel",
     "layers": "--layers",
     "cache_gb": "--cache",
+    "tool": "--for",
+    "picture_px": "--picture",
+    "radius_m": "--radius",
 }
 _Config = TypeVar("_Config", bound=BaseModel)
 

@@ -54,7 +54,8 @@ UNLABELLED = 255
 """In a mask: nobody said what is there."""
 _NODATA = -32768
 _CHIP_ID = re.compile(r"\w[\w.-]*")
-_DECIBEL_BANDS = ("vv", "vh")
+_STEPS = {"vv": 0.01, "vh": 0.01, "elevation": 0.25}
+"""Of dB and of metres; all else is reflectance, in steps of 0.0001."""
 
 ArrayNBHW = npt.NDArray[np.float32]
 MasksNHW = npt.NDArray[np.uint8]
@@ -415,8 +416,8 @@ def _refuse_other_size(found: tuple[int, ...], others: tuple[int, ...], path: Pa
 def _to_counts(
     image_bhw: ArrayBHW, bands: tuple[str, ...]
 ) -> tuple[npt.NDArray[np.int16], tuple[float, ...]]:
-    """Steps of 0.0001 of reflectance and 0.01 dB; what lies beyond 16 bits is held at their end."""
-    scales = tuple(0.01 if band.split("@")[0] in _DECIBEL_BANDS else 0.0001 for band in bands)
+    """Whole steps of `_STEPS`; what lies beyond 16 bits is held at their end."""
+    scales = tuple(_STEPS.get(band.split("@")[0], 0.0001) for band in bands)
     steps = np.rint(image_bhw / np.array(scales, np.float32)[:, None, None])
     counts = np.where(np.isfinite(steps), np.clip(steps, -32767, 32767), _NODATA)
     return counts.astype(np.int16), scales
