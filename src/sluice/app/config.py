@@ -31,6 +31,8 @@ _OPTIONS = {
     "gsd_m": "--pixel",
     "layers": "--layers",
     "cache_gb": "--cache",
+    "delta_m": "--delta",
+    "apart_m": "--apart",
 }
 _Config = TypeVar("_Config", bound=BaseModel)
 

@@ -1,14 +1,59 @@
-"""Polygons to masks."""
+"""Polygons from a file, and polygons to masks."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+import shapely
 from odc.geo.geobox import GeoBox
 from rasterio import features
 
-from sluice.base.errors import DataError
+from sluice.base.errors import DataError, NoValidData
+from sluice.base.files import read_vector
+from sluice.base.longitudes import cut_at_180
+
+
+def read_labels(path: Path) -> tuple[gpd.GeoDataFrame, int]:
+    """Read the polygons of a vector file.
+
+    Returns:
+        In EPSG:4326, with the columns `class` (`mine` where the file has none), `start`, `end`
+        (NaT where unknown), `source` and `geometry`; and how many features had no area.
+
+    Raises:
+        NoValidData: None of them has an area.
+        DataError: A date cannot be read.
+        SourceError, ConfigError: As `read_vector`.
+    """
+    frame = read_vector(path).to_crs("EPSG:4326").reset_index(drop=True)
+    shapes = shapely.make_valid(np.asarray(frame.geometry))
+    usable = shapely.area(shapes) > 0
+    if not usable.any():
+        raise NoValidData(f"{path}: none of its {len(frame)} features has an area; give polygons")
+    table = {
+        "class": frame["class"] if "class" in frame else pd.Series("mine", frame.index),
+        "start": _dates(frame, "start", path),
+        "end": _dates(frame, "end", path),
+        "source": frame["source"] if "source" in frame else pd.Series(path.stem, frame.index),
+    }
+    polygons = gpd.GeoDataFrame(
+        table, geometry=[cut_at_180(shape) for shape in shapes], crs="EPSG:4326"
+    )
+    return polygons[usable].reset_index(drop=True), int((~usable).sum())
+
+
+def _dates(frame: gpd.GeoDataFrame, name: str, path: Path) -> pd.Series:
+    if name not in frame:
+        return pd.Series(pd.NaT, index=frame.index, dtype="datetime64[ns]")
+    try:
+        dates: pd.Series = pd.to_datetime(frame[name])
+    except (ValueError, TypeError) as err:
+        raise DataError(f"{path}: column {name} holds no dates ({err}); correct it") from err
+    return dates
 
 
 def rasterise(
@@ -17,7 +62,7 @@ def rasterise(
     """Burn polygons into a mask: a pixel belongs to the polygon that holds its centre.
 
     Args:
-        polygons: In EPSG:4326, with the column `class`; later rows lie on top.
+        polygons: With a CRS and the column `class`; later rows lie on top.
         geobox: Grid of the mask.
         classes: Names of the values 0, 1, …; 0 where no polygon lies.
 

@@ -300,8 +300,8 @@ def leaking_pairs(table: pd.DataFrame, apart_m: float) -> pd.DataFrame:
     one, other = rows[pairs[:, 0]], rows[pairs[:, 1]]
     splits = table["split"].to_numpy()
     apart = splits[one] != splits[other]
-    found = pd.DataFrame({"one": one, "other": other, "distance_m": distances})[apart]
-    return found.sort_values("distance_m", kind="stable", ignore_index=True)
+    near = {"one": one[apart], "other": other[apart], "distance_m": distances[apart]}
+    return pd.DataFrame(near).sort_values("distance_m", kind="stable", ignore_index=True)
 
 
 def refuse_leaks(table: pd.DataFrame, chip_m: float = 0.0) -> None:

@@ -1,0 +1,107 @@
+"""`sluice labels grid | split | check | card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sluice.app.cli import options
+
+app = typer.Typer(help="Training data: make chips with masks, divide them, check them.")
+_FOLDER = typer.Argument(help="A data set: dataset.json and index.csv, or chips.csv and grids/.")
+
+
+@app.command("grid")
+def grid(
+    images: list[Path] = options.IMAGES,
+    out: Path = options.OUT,
+    area: str = options.AREA_NEEDED,
+    labels: Path = typer.Option(
+        ...,
+        "--labels",
+        help="Polygons, with the columns class, start, end and source if they have any. What of "
+        "the area they leave out is taken to be free of mines.",
+    ),
+    classes: str | None = typer.Option(
+        None, "--classes", help="Names of the masks' values from 0: other,mine."
+    ),
+    layers: str = typer.Option(
+        "blue,green,red,nir",
+        "--layers",
+        help="Bands of the chips: B04, red, swir16, vv; vv@-1 is of the period before.",
+    ),
+    chip_px: int = typer.Option(256, "--chip-px", help="Side of a chip in pixels."),
+    gsd_m: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
+    delta_m: float | None = typer.Option(
+        None, "--delta", help="Metres from chip to chip; the side of one if left out."
+    ),
+    negatives: float = typer.Option(
+        1.0, "--negatives", help="Random chips without labels for each with some; 0 takes none."
+    ),
+    typed: list[str] = typer.Option(
+        [], "--typed", help="Chips of what is mistaken for mines: riverbank=rivers.gpkg:200."
+    ),
+    apart_m: float = typer.Option(
+        1000.0, "--apart", help="Least metres from a chip without labels to the nearest label."
+    ),
+    max_blank: float = typer.Option(
+        0.2, "--max-blank", help="Largest share of a chip that may be not observed."
+    ),
+    other_dates: str = typer.Option(
+        "unlabelled",
+        "--other-dates",
+        help="Ground labelled at another time than the images': unlabelled (255), or drop.",
+    ),
+    seed: int = typer.Option(0, "--seed", help="Of the draw of negatives."),
+    name: str | None = typer.Option(None, "--name", help="What to call the data set."),
+    licence: str = typer.Option("", "--licence", help="SPDX licence of labels and images."),
+    attribution: str = typer.Option("", "--attribution", help="Whom to name for them."),
+    first: str | None = options.FROM,
+    last: str | None = options.TO,
+    every: str = options.EVERY,
+    source: str | None = options.SOURCE,
+    collection: str | None = options.COLLECTION,
+    sensor: str | None = options.SENSOR,
+    max_cloud: float | None = options.MAX_CLOUD,
+    method: str = options.REDUCE,
+    min_looks: int = options.MIN_LOOKS,
+    guard: bool = options.GUARD,
+    speckle: bool = options.SPECKLE,
+    cloud_mask: str = options.CLOUD_MASK,
+    cloud_margin_px: int = options.CLOUD_MARGIN,
+    bands: str | None = options.BANDS,
+    scale: float | None = options.SCALE,
+    offset: float | None = options.OFFSET,
+    nodata: float | None = options.NODATA,
+    workers: int | None = options.WORKERS,
+    cache_gb: float = options.CACHE,
+    overwrite: bool = options.OVERWRITE,
+    json: bool = options.JSON,
+    quiet: bool = options.QUIET,
+) -> None:
+    """Cut an area into chips with masks, from polygons and imagery.
+
+    All cells of a grid that meet labels, and a share of those that do not. Give images from
+    disk, or --source, --from and --to. What was stopped goes on when called again.
+    """
+    asked = options.config_values(locals())
+    from sluice.app.cli.progress import tile_progress
+    from sluice.app.config import make_config
+    from sluice.app.label_config import LabelGridConfig
+    from sluice.app.labelling import make_label_grid, summary_text
+
+    asked["typed"] = tuple(typed)
+    config = make_config(LabelGridConfig, **asked)
+    silent = json or quiet
+
+    def tell(line: str) -> None:
+        if not silent:
+            typer.echo(line, err=True)
+
+    with tile_progress(shown=not silent) as progress:
+        finished = make_label_grid(config, progress, tell)
+    if json:
+        typer.echo(finished.summary.model_dump_json(indent=2))
+    else:
+        typer.echo(f"{summary_text(finished.summary)}\n\nData set: {finished.folder}")
