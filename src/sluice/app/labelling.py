@@ -441,6 +441,15 @@ def summary_notes(summary: dict[str, object]) -> list[str]:
     return lines
 
 
+def notes_of(folder: Path) -> list[str]:
+    """How a data set was made, where its `run.json` says so."""
+    try:
+        record = json.loads((folder / RUN).read_bytes())
+        return summary_notes(record["summary"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+
+
 def summary_text(summary: LabelGridSummary) -> str:
     """Say it in plain language."""
     kinds = ", ".join(f"{name} {count:,}" for name, count in summary.by_kind.items())

@@ -105,3 +105,84 @@ def grid(
         typer.echo(finished.summary.model_dump_json(indent=2))
     else:
         typer.echo(f"{summary_text(finished.summary)}\n\nData set: {finished.folder}")
+
+
+@app.command("split")
+def split(
+    folder: Path = _FOLDER,
+    by: str = typer.Option(
+        "blocks",
+        "--by",
+        help="What is kept together: blocks of ground, group, source, or a column such as country.",
+    ),
+    side_km: float = typer.Option(25.0, "--side", help="Of a block, in kilometres."),
+    apart_m: float | None = typer.Option(
+        None, "--apart", help="Chips nearer than this are kept together; a chip's side if left out."
+    ),
+    shares: str | None = typer.Option(
+        None, "--shares", help="train=0.6,validation=0.2,test=0.2 if left out."
+    ),
+    calibration: bool = typer.Option(
+        False, "--calibration", help="With a split for calibration: 50/15/15/20."
+    ),
+    test_region: str | None = typer.Option(
+        None, "--test-region", help="The test is all chips in this area, and nothing else is."
+    ),
+    margin_m: float = typer.Option(
+        5000.0, "--margin", help="Chips within so many metres of the test region serve for nothing."
+    ),
+    places: str | None = typer.Option(
+        None, "--places", help="Polygons that give the column of --by: countries.gpkg:name."
+    ),
+    seed: int = typer.Option(0, "--seed", help="Of the order of groups."),
+    json: bool = options.JSON,
+) -> None:
+    """Divide chips into train, validation and test, so that no ground is in two of them."""
+    from sluice.app.dividing import DivideConfig, divide, division_text
+    from sluice.app.products.landing import telling_disk_errors
+
+    config = DivideConfig(
+        folder=folder,
+        by=by,
+        side_km=side_km,
+        apart_m=apart_m,
+        shares=shares,
+        calibration=calibration,
+        test_region=test_region,
+        margin_m=margin_m,
+        places=places,
+        seed=seed,
+    )
+    with telling_disk_errors(folder):
+        division = divide(config)
+    typer.echo(division.model_dump_json(indent=2) if json else division_text(division))
+
+
+@app.command("check")
+def check(folder: Path = _FOLDER, json: bool = options.JSON) -> None:
+    """Look for leaks, damage and accidental hints. Ends with 1 where there is a leak or damage."""
+    from sluice.labels.check import check_dataset, report_text
+
+    report = check_dataset(folder)
+    typer.echo(report.model_dump_json(indent=2) if json else report_text(report))
+    if not report.fit_for_training:
+        raise typer.Exit(1)
+
+
+@app.command("card")
+def card(
+    folder: Path = _FOLDER,
+    out: Path | None = typer.Option(
+        None, "--out", help="Write it here; beside the data set if left out."
+    ),
+) -> None:
+    """Write DATASET_CARD.md: what is in a data set, where and when, and under which licence."""
+    from sluice.app.labelling import notes_of
+    from sluice.app.products.landing import telling_disk_errors
+    from sluice.labels.card import write_card
+    from sluice.labels.dataset import read_dataset
+
+    dataset = read_dataset(folder)
+    with telling_disk_errors(out.parent if out else folder):
+        path = write_card(dataset, out, notes=notes_of(folder))
+    typer.echo(f"Card: {path}")
