@@ -116,23 +116,30 @@ def survey_chips(dataset: ChipDataset) -> Survey:
 def _read_batches(
     dataset: ChipDataset, unread: dict[int, str]
 ) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
-    """Rows and images, many at a time; chip by chip where one of them cannot be read."""
-    count, size = len(dataset.table), 1
-    start = 0
+    """Rows and images, many at a time."""
+    count, size, start = len(dataset.table), 1, 0
     while start < count:
         rows = np.arange(start, min(count, start + size))
         start += len(rows)
-        try:
-            images = dataset.images(rows)
-        except SluiceError:
-            for row in rows:
-                try:
-                    yield np.array([row]), dataset.images(np.array([row]))
-                except SluiceError as err:
-                    unread[int(row)] = str(err)
-            continue
-        yield rows, images
-        size = max(1, _BATCH_BYTES // max(1, images[0].nbytes))
+        for part, images in _read_parts(dataset, rows, unread):
+            yield part, images
+            size = max(1, _BATCH_BYTES // max(1, images[0].nbytes))
+
+
+def _read_parts(
+    dataset: ChipDataset, rows: IntArray, unread: dict[int, str]
+) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
+    """Rows in one go; where one of them cannot be read, by halves down to that one."""
+    try:
+        images = dataset.images(rows)
+    except SluiceError as err:
+        if len(rows) == 1:
+            unread[int(rows[0])] = str(err)
+            return
+        for half in np.array_split(rows, 2):
+            yield from _read_parts(dataset, half, unread)
+        return
+    yield rows, images
 
 
 def _bands_to_look_at(bands: tuple[str, ...]) -> list[int]:

@@ -89,7 +89,8 @@ def grid(
     from sluice.app.cli.progress import tile_progress
     from sluice.app.config import make_config
     from sluice.app.label_config import LabelGridConfig
-    from sluice.app.labelling import make_label_grid, summary_text
+    from sluice.app.label_summary import summary_text
+    from sluice.app.labelling import make_label_grid
 
     asked["typed"] = tuple(typed)
     config = make_config(LabelGridConfig, **asked)
@@ -161,7 +162,8 @@ def split(
 @app.command("check")
 def check(folder: Path = _FOLDER, json: bool = options.JSON) -> None:
     """Look for leaks, damage and accidental hints. Ends with 1 where there is a leak or damage."""
-    from sluice.labels.check import check_dataset, report_text
+    from sluice.labels.check import check_dataset
+    from sluice.labels.findings import report_text
 
     report = check_dataset(folder)
     typer.echo(report.model_dump_json(indent=2) if json else report_text(report))
@@ -177,7 +179,7 @@ def card(
     ),
 ) -> None:
     """Write DATASET_CARD.md: what is in a data set, where and when, and under which licence."""
-    from sluice.app.labelling import notes_of
+    from sluice.app.label_summary import notes_of
     from sluice.app.products.landing import telling_disk_errors
     from sluice.labels.card import write_card
     from sluice.labels.dataset import read_dataset
