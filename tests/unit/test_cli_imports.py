@@ -45,6 +45,8 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("models", "--help"),
         ("evaluate", "chips", "--help"),
         ("train", "chip-detector", "--help"),
+        ("labels", "grid", "--help"),
+        ("labels", "check", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:

@@ -384,3 +384,22 @@ def test_the_command_ends_with_1_where_something_leaks(toy) -> None:
     other.fill(20)
     other.writer.finish()
     assert CliRunner().invoke(app, ["labels", "check", str(clean)]).exit_code == 0
+
+
+def test_what_is_known_of_real_chips_is_found(shared_data, tmp_path) -> None:
+    """Hazy chips hold no mine; the test region is apart; some overlapping pairs lack a group."""
+    table = pd.read_csv(shared_data / "amw-chips" / "chips.csv")
+    sources = table["source"].str.startswith(("ACAexpanded", "bolivar", "v3.5", "v3.3", "v2.4"))
+    table[sources].to_csv(tmp_path / "chips.csv", index=False)
+    (tmp_path / "grids").symlink_to(shared_data / "amw-chips" / "grids", target_is_directory=True)
+    report = check_dataset(tmp_path)
+    assert report.fit_for_training, report_text(report)
+    text = report_text(report)
+    assert "pool (" in text
+    assert "test_caroni (441 chips): no group, ground or pixels in common" in text
+    assert "clear_threshold has one label only" in text
+    assert "0.05: " in text
+    # Two dates of one place that the table holds for two places.
+    assert "ACAexpanded_amazon_negatives2025-08_S2L1C_clear0.75_2024-01-01_2025-01-01-117" in text
+    # Of 40 m less than what overlaps by half, all of one date: their pixels agree.
+    assert "that overlap, as their places say, show the same there" in text

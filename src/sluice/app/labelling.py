@@ -14,6 +14,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import shapely
 from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
@@ -82,8 +83,8 @@ class _Labels:
         if period is None:
             return np.ones(len(self.polygons), np.bool_)
         start, end = self.polygons["start"], self.polygons["end"]
-        late = start.notna() & (start.dt.date > period.end)
-        early = end.notna() & (end.dt.date < period.start)
+        late = start.dt.normalize() > pd.Timestamp(period.end)
+        early = end < pd.Timestamp(period.start)
         return np.asarray(~(late | early))
 
 

@@ -37,7 +37,7 @@ def check_places(dataset: ChipDataset, survey: Survey) -> list[Finding]:
     given = np.isfinite(lon) & np.isfinite(lat)
     beyond = given & ~located(table)
     turned = beyond & (np.abs(lon) <= 90) & (np.abs(lat) <= 180)
-    swapped, moved = _contradicted_by_files(dataset, survey)
+    swapped, moved = (wrong & ~beyond for wrong in _contradicted_by_files(dataset, survey))
     findings = [
         Finding(
             check="places",
