@@ -44,6 +44,8 @@ class CheckReport(Record):
 
     name: str
     chips: int
+    """Or features, of a file of polygons."""
+    unit: str = "chip"
     findings: tuple[Finding, ...]
     """The worst first."""
 
@@ -56,7 +58,7 @@ class CheckReport(Record):
 
 def report_text(report: CheckReport) -> str:
     """Say it in plain language, the worst first."""
-    lines = [f"{report.name}: {report.chips:,} chips"]
+    lines = [f"{report.name}: {several(report.chips, report.unit)}"]
     for finding in report.findings:
         lines.append(f"{finding.severity.upper()} {finding.check}: {finding.message}.")
         if finding.examples:

@@ -160,12 +160,16 @@ def split(
 
 
 @app.command("check")
-def check(folder: Path = _FOLDER, json: bool = options.JSON) -> None:
+def check(
+    path: Path = typer.Argument(help="A data set, a folder of chip sheets, or a file of polygons."),
+    json: bool = options.JSON,
+) -> None:
     """Look for leaks, damage and accidental hints. Ends with 1 where there is a leak or damage."""
     from sluice.labels.check import check_dataset
+    from sluice.labels.check_polygons import check_polygons
     from sluice.labels.findings import report_text
 
-    report = check_dataset(folder)
+    report = check_polygons(path) if path.is_file() else check_dataset(path)
     typer.echo(report.model_dump_json(indent=2) if json else report_text(report))
     if not report.fit_for_training:
         raise typer.Exit(1)
