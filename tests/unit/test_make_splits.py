@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -11,7 +12,13 @@ from hypothesis import strategies as st
 
 from sluice.base.errors import ConfigError, DataError, NoValidData
 from sluice.labels.chips import read_chip_table
-from sluice.labels.groups import ground_groups, join_groups, near_pairs, spatial_blocks
+from sluice.labels.groups import (
+    ground_groups,
+    join_groups,
+    near_pairs,
+    overlapping_pairs,
+    spatial_blocks,
+)
 from sluice.labels.splits import (
     SHARES,
     leaking_pairs,
@@ -95,6 +102,18 @@ def test_places_that_overlap_are_one_group_across_180_degrees_and_years() -> Non
         join_groups(pd.Series(["a", None], name="group"))
 
 
+@pytest.mark.parametrize("lat", [0, 30, 60, 79])
+@pytest.mark.parametrize("lon", [-54.0, -57.0, -59.9])
+def test_cells_side_by_side_do_not_overlap_and_corners_do(lat, lon) -> None:
+    """In a zone's middle and at its edge, as its own grid has them."""
+    to_utm = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32621", always_xy=True)
+    x, y = to_utm.transform(lon, lat)
+    steps = np.array([(0, 0), (2560, 0), (0, 2560), (2560, 2560), (-2300, -2300)])
+    east, north = to_utm.transform(x + steps[:, 0], y + steps[:, 1], direction="INVERSE")
+    pairs, _ = overlapping_pairs(east, north, 2560)
+    assert pairs.tolist() == [[0, 4]]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     places=st.lists(
@@ -161,10 +180,23 @@ def test_a_region_is_held_out_with_a_margin_and_its_groups() -> None:
         make_splits(table, table["group"], region=shapely.box(0, 0, 1, 1))
 
 
+def test_the_margin_of_a_region_is_measured_on_the_ground() -> None:
+    """Far north, and across 180 degrees."""
+    metres = 111_195 * math.cos(math.radians(65))
+    steps = np.array([-50_000, 4_000, 6_000, 30_000, 40_000, 50_000]) / metres
+    lon = (179.98 + steps + 180) % 360 - 180
+    table = chips(lon, [65.0] * 6)
+    region = shapely.box(170, 64, 179.98, 66)
+    plan = make_splits(
+        table, table["group"], region=region, margin_m=5000, shares={"train": 0.8, "test": 0.2}
+    )
+    assert plan.splits.tolist() == ["test", "excluded", *["train"] * 4]
+
+
 def test_a_planted_leak_is_refused() -> None:
     table = chips([0, 0.001, 3, 4], [0, 0, 0, 0]).assign(split=["train", "test", "train", "test"])
     refuse_leaks(table, 100)
-    with pytest.raises(DataError, match=r"1 pairs .* c0 and c1 \(111 m\)"):
+    with pytest.raises(DataError, match=r"1 pairs .* c0 and c1 \(111 m between"):
         refuse_leaks(table, 480)
     assert leaking_pairs(table, 480)[["one", "other"]].to_numpy().tolist() == [[0, 1]]
     refuse_leaks(table.assign(split=["train", "excluded", "train", "test"]), 480)

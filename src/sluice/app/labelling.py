@@ -32,7 +32,7 @@ from sluice.app.products.coverage import outline_lonlat, to_grid
 from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.layout import FAILED_RUN, RUN, WORK_FOLDER
 from sluice.app.products.run_record import left_out_of, name_run, write_failed_run, write_run
-from sluice.base.errors import SluiceError
+from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.files import read_vector
 from sluice.base.longitudes import cut_at_180
 from sluice.base.periods import Period
@@ -178,6 +178,12 @@ class _LabelGridMaker:
         polygons, without_area = read_labels(config.labels)
         found = sorted(set(polygons["class"].astype(str)))
         classes = config.classes or ("other", *(name for name in found if name != "other"))
+        unknown = [name for name in found if name not in classes]
+        if unknown:
+            raise ConfigError(
+                f"{config.labels}: holds class {unknown[0]}, and --classes names "
+                f"{', '.join(classes)}; name it too"
+            )
         area = shapely.union_all([named.geometry for named in read_areas(config.area)])
         return _Labels(polygons, without_area, classes, area)
 

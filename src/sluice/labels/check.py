@@ -22,7 +22,7 @@ from sluice.labels.findings import (
     named_pairs,
     several,
 )
-from sluice.labels.groups import located, near_pairs
+from sluice.labels.groups import located, overlapping_pairs
 from sluice.labels.splits import EXCLUDED, leaking_groups, leaking_pairs
 from sluice.labels.survey import Survey, survey_chips
 
@@ -142,15 +142,15 @@ def _split_ground(dataset: ChipDataset, survey: Survey) -> list[Finding]:
                 check="ground",
                 severity=Severity.LEAK,
                 count=len(across),
-                message=f"{len(across):,} pairs of chips of two splits have centres within "
-                f"{side_m:g} m, the side of a chip",
+                message=f"{len(across):,} pairs of chips of two splits overlap, as their places "
+                "say",
                 examples=named_pairs(table, across, "{:.0f} m"),
                 advice=_AGAIN,
             )
         )
     known = np.flatnonzero(located(table))
     places = table[["lon", "lat"]].to_numpy(np.float64)[known]
-    pairs, distances = near_pairs(places[:, 0], places[:, 1], side_m)
+    pairs, distances = overlapping_pairs(places[:, 0], places[:, 1], side_m)
     groups = table["group"].to_numpy()
     one, other = known[pairs[:, 0]], known[pairs[:, 1]]
     apart = groups[one] != groups[other]
@@ -163,7 +163,7 @@ def _split_ground(dataset: ChipDataset, survey: Survey) -> list[Finding]:
                 check="ground",
                 severity=Severity.WARNING,
                 count=len(near),
-                message=f"{len(near):,} pairs of chips within {side_m:g} m are of two groups",
+                message=f"{len(near):,} pairs of chips of two groups overlap, as their places say",
                 examples=named_pairs(table, near, "{:.0f} m"),
                 advice=_ONE_GROUP,
             )

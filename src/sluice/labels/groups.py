@@ -21,6 +21,8 @@ from sluice.base.errors import ConfigError, DataError
 EARTH_RADIUS_M = 6_371_007.2
 """Of the sphere with the surface of WGS 84: at most 0.6 % off in a distance."""
 _EQUAL_AREA = "EPSG:6933"
+_OVERLAP = 0.98
+"""Of a side: centres farther apart are neighbours. UTM and the sphere differ by 1 % at most."""
 
 
 def located(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -55,19 +57,43 @@ def near_pairs(
     return pairs[near], distances[near]
 
 
-def ground_groups(table: pd.DataFrame, distance_m: float) -> pd.Series:
-    """Chips whose centres are nearer than a distance, in whatever year, and chains of such.
+def overlapping_pairs(
+    lon: npt.ArrayLike, lat: npt.ArrayLike, side_m: float
+) -> tuple[IntArray, FloatArray]:
+    """Pairs of squares, sides to the north, that share more than a sliver of ground.
+
+    Args:
+        lon: (N,) degrees of their centres, none NaN.
+        lat: (N,) degrees.
+        side_m: Of the squares. Those of a grid, side by side, do not overlap, though the sphere
+            and the grid's projection measure them a little differently.
+
+    Returns:
+        (pairs, 2) positions, the lower first, in order; and (pairs,) metres between centres.
+    """
+    east, north = np.asarray(lon, np.float64), np.asarray(lat, np.float64)
+    pairs, distances = near_pairs(east, north, side_m * math.sqrt(2))
+    one, other = pairs.T
+    turn = np.radians((east[one] - east[other] + 180) % 360 - 180)
+    across = np.abs(turn) * np.cos(np.radians((north[one] + north[other]) / 2))
+    along = np.abs(np.radians(north[one] - north[other]))
+    overlap = np.maximum(across, along) * EARTH_RADIUS_M < _OVERLAP * side_m
+    return pairs[overlap], distances[overlap]
+
+
+def ground_groups(table: pd.DataFrame, side_m: float) -> pd.Series:
+    """Chips that share ground, in whatever year, and chains of such.
 
     Args:
         table: With `lon` and `lat`.
-        distance_m: The side of a chip joins those that overlap; more, those of one place.
+        side_m: Side of a chip; a larger one joins neighbours too.
 
     Returns:
         Group of each chip, int64, on the index of `table`; one without a place is alone.
     """
     known = np.flatnonzero(located(table))
     places = table[["lon", "lat"]].to_numpy(np.float64)[known]
-    pairs, _ = near_pairs(places[:, 0], places[:, 1], distance_m)
+    pairs, _ = overlapping_pairs(places[:, 0], places[:, 1], side_m)
     return pd.Series(_components(len(table), known[pairs]), index=table.index, name="ground")
 
 
@@ -77,7 +103,7 @@ def spatial_blocks(table: pd.DataFrame, side_km: float) -> pd.Series:
     Args:
         table: With `lon`, `lat` and `group`.
         side_km: Cells hold the square of it everywhere; they are squares at 30 degrees of
-            latitude, 1.15 times as wide as high at the equator.
+            latitude, and a third wider than high at the equator.
 
     Returns:
         Names such as `block 12 -3` on the index of `table`; a chip without a place is in the

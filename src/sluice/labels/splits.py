@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
+from shapely import affinity
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray
@@ -17,7 +19,13 @@ from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFo
 from sluice.base.files import write_whole
 from sluice.labels.chips import TABLE_NAME
 from sluice.labels.dataset import INDEX_FILE
-from sluice.labels.groups import ground_groups, join_groups, located, near_pairs
+from sluice.labels.groups import (
+    EARTH_RADIUS_M,
+    ground_groups,
+    join_groups,
+    located,
+    overlapping_pairs,
+)
 
 POOL = "pool"
 """Split that training, threshold and calibration use."""
@@ -169,8 +177,8 @@ def make_splits(
         region: In longitude and latitude; chips whose centre is in it are the split `test`, and
             nothing else is.
         margin_m: Chips this near to the region, or of a group that is, are `excluded`.
-        apart_m: Chips whose centres are nearer than this belong together too; the side of a chip
-            keeps overlapping ones together.
+        apart_m: Chips whose squares of this side overlap belong together too: that of a chip
+            for those that share ground, a larger one for neighbours.
 
     Raises:
         ConfigError: Shares that are none, or a region without chips.
@@ -219,13 +227,19 @@ def _in_region(
             f"--test-region: none of the {int(known.sum())} chips with a place lies in it; check "
             "that it is given as longitude, latitude, or choose another region"
         )
-    # Degrees of longitude shrink towards the poles, so each chip is measured where it lies.
-    points = shapely.points(lon[known], lat[known])
-    nearest = shapely.get_coordinates(shapely.shortest_line(region, points)).reshape(-1, 2, 2)
-    step = np.radians(nearest[:, 0] - nearest[:, 1])
-    step[:, 0] *= np.cos(np.radians(lat[known]))
     near = np.zeros(len(table), np.bool_)
-    near[known] = np.hypot(*step.T) * 6_371_000 <= margin_m
+    rows = np.flatnonzero(known)
+    # Degrees of longitude shrink towards the poles: a band of latitude at a time, as wide as it
+    # is on the ground, and from both sides of 180 degrees.
+    for band, members in pd.Series(rows).groupby(np.floor(lat[rows])):
+        shrink = math.cos(math.radians(float(band) + 0.5))
+        narrowed = affinity.scale(region, shrink, 1, origin=(0, 0))
+        shapely.prepare(narrowed)
+        chips = members.to_numpy()
+        for turn in (-360, 0, 360):
+            points = shapely.points((lon[chips] + turn) * shrink, lat[chips])
+            degrees = shapely.distance(narrowed, points)
+            near[chips] |= np.radians(degrees) * EARTH_RADIUS_M <= margin_m
     return inside, near
 
 
@@ -287,8 +301,12 @@ def leaking_groups(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in spread.index[spread > 1]]
 
 
-def leaking_pairs(table: pd.DataFrame, apart_m: float) -> pd.DataFrame:
-    """Pairs of chips of two splits whose centres are nearer than a distance.
+def leaking_pairs(table: pd.DataFrame, side_m: float) -> pd.DataFrame:
+    """Pairs of chips of two splits that share ground, as their places say.
+
+    Args:
+        table: With `lon`, `lat` and `split`.
+        side_m: Side of a chip.
 
     Returns:
         Columns `one` and `other` (positions in `table`) and `distance_m`, the nearest first.
@@ -296,7 +314,7 @@ def leaking_pairs(table: pd.DataFrame, apart_m: float) -> pd.DataFrame:
     usable = located(table) & ~table["split"].isin(("", EXCLUDED)).to_numpy()
     rows = np.flatnonzero(usable)
     places = table[["lon", "lat"]].to_numpy(np.float64)[rows]
-    pairs, distances = near_pairs(places[:, 0], places[:, 1], apart_m)
+    pairs, distances = overlapping_pairs(places[:, 0], places[:, 1], side_m)
     one, other = rows[pairs[:, 0]], rows[pairs[:, 1]]
     splits = table["split"].to_numpy()
     apart = splits[one] != splits[other]
@@ -309,7 +327,7 @@ def refuse_leaks(table: pd.DataFrame, chip_m: float = 0.0) -> None:
 
     Args:
         table: Of a data set: `chip_id`, `group`, `split`, `lon`, `lat`.
-        chip_m: Side of a chip; centres nearer than that show the same ground. 0 trusts groups.
+        chip_m: Side of a chip; those that overlap show the same ground. 0 trusts groups.
 
     Raises:
         DataError: A group, or a place, has chips in two splits.
@@ -325,8 +343,8 @@ def refuse_leaks(table: pd.DataFrame, chip_m: float = 0.0) -> None:
         chips = table["chip_id"].to_numpy()
         one, other = chips[pairs["one"].iloc[0]], chips[pairs["other"].iloc[0]]
         raise DataError(
-            f"{len(pairs)} pairs of chips of two splits lie within {chip_m:g} m, such as {one} "
-            f"and {other} ({pairs['distance_m'].iloc[0]:.0f} m): the test would not be new "
+            f"{len(pairs)} pairs of chips of two splits overlap, such as {one} and {other} "
+            f"({pairs['distance_m'].iloc[0]:.0f} m between centres): the test would not be new "
             "ground; split again (sluice labels split)"
         )
 

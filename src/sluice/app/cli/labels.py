@@ -118,7 +118,9 @@ def split(
     ),
     side_km: float = typer.Option(25.0, "--side", help="Of a block, in kilometres."),
     apart_m: float | None = typer.Option(
-        None, "--apart", help="Chips nearer than this are kept together; a chip's side if left out."
+        None,
+        "--apart",
+        help="Chips nearer than this to the north or the east are kept together; a chip's side.",
     ),
     shares: str | None = typer.Option(
         None, "--shares", help="train=0.6,validation=0.2,test=0.2 if left out."
