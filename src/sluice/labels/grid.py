@@ -33,6 +33,9 @@ _METRES_PER_DEGREE = 110_500
 """A degree of latitude is never shorter."""
 _FIRST_DRAW = 20_000
 _MOST_CELLS_OF_A_LABEL = 4_000_000
+_MOST_CELLS_OF_A_MINE = 16
+"""That one label joins to a group. Inventories dissolve a river's mines into one polygon, and a
+group of half a country could not be split; blocks of ground keep such neighbours together."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Cell:
     lat: float
     """Of its centre."""
     group: int
-    """Cells that share ground, or a labelled polygon, have the same."""
+    """Cells that share ground, or a labelled polygon of at most 16 cells, have the same."""
 
 
 @dataclass(frozen=True)
@@ -447,10 +450,16 @@ def _groups(
 ) -> IntArray:
     """Number of each cell's group: cells that share ground or a label, and chains of such."""
     place = {key: k for k, key in enumerate(keys)}
-    links: list[tuple[int, int]] = []
-    first: dict[int, int] = {}
+    members: dict[int, list[int]] = {}
     for key, labels in owners.items():
-        links += [(first.setdefault(label, place[key]), place[key]) for label in labels]
+        for label in labels:
+            members.setdefault(label, []).append(place[key])
+    links = [
+        (cells[0], cell)
+        for cells in members.values()
+        if len(cells) <= _MOST_CELLS_OF_A_MINE
+        for cell in cells
+    ]
     outlines = np.array([_outline(zones[key[0]], key) for key in keys], dtype=object)
     # Cells beyond 180 degrees are there on both sides, so that they meet their neighbours.
     bounds = shapely.bounds(outlines)
