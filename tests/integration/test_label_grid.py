@@ -107,6 +107,22 @@ def test_chips_show_the_scene_and_masks_the_truth(scene, tmp_path) -> None:
     assert not (tmp_path / "d" / ".sluice-work").exists()
 
 
+def test_ground_that_nobody_can_judge_is_not_labelled(scene, tmp_path) -> None:
+    truth, folder = scene
+    labels = gpd.read_file(folder / "mines.gpkg")
+    labels.loc[0, "class"] = "ignore"
+    labels.to_file(tmp_path / "some.gpkg")
+    make_label_grid(config(truth, folder, tmp_path / "d", labels=tmp_path / "some.gpkg"))
+    dataset = read_dataset(tmp_path / "d")
+    assert dataset.about.classes == ("other", "mine")
+    masks = dataset.masks(np.arange(len(dataset.table)))
+    for row, mask in zip(dataset.table.itertuples(), masks, strict=True):
+        with rasterio.open(tmp_path / "d" / row.image) as file:
+            shape = labels.geometry.iloc[[0]].to_crs(file.crs)
+            ignored = rasterize(shape, mask.shape, transform=file.transform).astype(bool)
+        assert (mask[ignored] == 255).all()
+
+
 def test_only_cells_with_labels_as_one_published_recipe_has_it(scene, tmp_path) -> None:
     truth, folder = scene
     make_label_grid(config(truth, folder, tmp_path / "d", negatives=0))

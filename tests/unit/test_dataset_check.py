@@ -93,7 +93,7 @@ def by_severity(report: CheckReport, severity: Severity) -> dict[str, int]:
 
 
 def test_a_clean_data_set_is_fit(toy) -> None:
-    toy.fill(60, split=lambda k: ("train", "validation", "test")[k % 3], mine=lambda k: k // 3 % 2)
+    toy.fill(36, split=lambda k: ("train", "validation", "test")[k % 3], mine=lambda k: k // 3 % 2)
     report = toy.check()
     assert report.fit_for_training, report_text(report)
     assert not by_severity(report, Severity.WARNING), report_text(report)
@@ -119,7 +119,7 @@ def test_planted_leaks_are_found_each_by_its_sign(toy) -> None:
     assert not report.fit_for_training
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(down=st.integers(-20, 20), right=st.integers(-20, 20), seed=st.integers(0, 99))
 def test_shared_pixels_are_found_at_any_offset(tmp_path_factory, down, right, seed) -> None:
     writer = Toy(tmp_path_factory.mktemp("s") / "d")
@@ -160,11 +160,11 @@ def test_shores_that_only_look_alike_are_not_taken_for_one_place(toy) -> None:
         land = (np.arange(720)[None] - 40 * (k % 12)) > middle
         return np.where(land, GROUND + 0.3, GROUND * 0.2).astype(np.float32)
 
-    toy.fill(40, source=bank)
+    toy.fill(24, source=bank)
     toy.writer.finish()
     survey = survey_chips(read_dataset(toy.folder))
     flat = survey.thumbnail - survey.thumbnail.mean(axis=1, keepdims=True)
-    alike = np.corrcoef(flat)[np.triu_indices(40, 1)]
+    alike = np.corrcoef(flat)[np.triu_indices(24, 1)]
     assert (alike > 0.75).mean() > 0.5
     assert look_alikes(survey).empty
 

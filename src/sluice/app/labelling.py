@@ -37,7 +37,7 @@ from sluice.base.files import read_vector
 from sluice.base.longitudes import cut_at_180
 from sluice.base.periods import Period
 from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
-from sluice.labels.burn import rasterise, read_labels
+from sluice.labels.burn import IGNORE, rasterise, read_labels
 from sluice.labels.card import CARD_FILE, write_card
 from sluice.labels.dataset import (
     ABOUT_FILE,
@@ -76,7 +76,7 @@ class _Labels:
     @property
     def sought(self) -> npt.NDArray[np.bool_]:
         """(N,) True where a polygon shows what is sought."""
-        return np.asarray(self.polygons["class"] != self.classes[0])
+        return np.asarray(~self.polygons["class"].isin((self.classes[0], IGNORE)))
 
     def holding(self, period: Period | None) -> npt.NDArray[np.bool_]:
         """(N,) True where a polygon's dates meet a period; one without dates always holds."""
@@ -176,7 +176,7 @@ class _LabelGridMaker:
     def _read_labels(self) -> _Labels:
         config = self.config
         polygons, without_area = read_labels(config.labels)
-        found = sorted(set(polygons["class"].astype(str)))
+        found = sorted(set(polygons["class"].astype(str)) - {IGNORE})
         classes = config.classes or ("other", *(name for name in found if name != "other"))
         unknown = [name for name in found if name not in classes]
         if unknown:

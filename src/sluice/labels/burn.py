@@ -15,6 +15,10 @@ from rasterio import features
 from sluice.base.errors import DataError, NoValidData
 from sluice.base.files import read_vector
 from sluice.base.longitudes import cut_at_180
+from sluice.labels.dataset import UNLABELLED
+
+IGNORE = "ignore"
+"""Class of ground that nobody can judge, as under cloud: 255 in a mask."""
 
 
 def read_labels(path: Path) -> tuple[gpd.GeoDataFrame, int]:
@@ -64,7 +68,7 @@ def rasterise(
     Args:
         polygons: With a CRS and the column `class`; later rows lie on top.
         geobox: Grid of the mask.
-        classes: Names of the values 0, 1, …; 0 where no polygon lies.
+        classes: Names of the values 0, 1, …; 0 where no polygon lies. `IGNORE` is always 255.
 
     Returns:
         (H, W) uint8.
@@ -72,7 +76,7 @@ def rasterise(
     Raises:
         DataError: A class without a name.
     """
-    values = {name: value for value, name in enumerate(classes)}
+    values = {name: value for value, name in enumerate(classes)} | {IGNORE: UNLABELLED}
     unknown = sorted(set(polygons["class"]) - set(values))
     if unknown:
         raise DataError(
