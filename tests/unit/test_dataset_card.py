@@ -118,7 +118,9 @@ def test_dividing_by_blocks_groups_and_a_column(tmp_path) -> None:
     assert set(blocks["split"]) == {"train", "validation", "test"}
     raw = pd.read_csv(index).assign(country=[f"land {k % 10}" for k in range(60)])
     raw.to_csv(index, index=False)
-    figures = json.loads(run("split", tmp_path / "d", "--by", "country", "--calibration", "--json"))
+    figures = json.loads(
+        run("split", tmp_path / "d", "--by", "country", "--calibration", "--overwrite", "--json")
+    )
     assert sum(figures["chips"].values()) == 60
     raw = pd.read_csv(index)
     assert set(raw["split"]) == {"train", "validation", "calibration", "test"}
@@ -141,12 +143,24 @@ def test_dividing_by_places_and_with_a_region_for_the_test(tmp_path) -> None:
     land = np.searchsorted(edges, table["lon"]) - 1
     assert splits.groupby(land).nunique().max() == 1
     box = f"{edges[0]},-20,{edges[1]},20"
-    run("split", tmp_path / "d", "--by", "group", "--test-region", box, "--margin", 12_000)
+    region = ("--test-region", box, "--margin", 12_000, "--overwrite")
+    run("split", tmp_path / "d", "--by", "group", *region)
     splits = read_dataset(tmp_path / "d").table["split"]
     assert (splits[land == 0] == "test").all()
     assert not (splits[land != 0] == "test").any()
     beyond_km = (table["lon"] - edges[1]) * 111.195 * np.cos(np.radians(table["lat"]))
     assert ((splits == "excluded") == ((beyond_km > 0) & (beyond_km <= 12))).all()
+
+
+def test_splits_that_are_there_are_not_replaced_unasked(tmp_path) -> None:
+    write(tmp_path / "d")
+    run("split", tmp_path / "d", "--seed", 1)
+    before = (tmp_path / "d" / "index.csv").read_bytes()
+    ended = CliRunner().invoke(app, ["labels", "split", str(tmp_path / "d"), "--seed", "2"])
+    assert "divided already (test, train, validation)" in str(ended.exception)
+    assert (tmp_path / "d" / "index.csv").read_bytes() == before
+    run("split", tmp_path / "d", "--seed", 2, "--overwrite")
+    assert (tmp_path / "d" / "index.csv").read_bytes() != before
 
 
 def test_options_that_cannot_be_are_refused(tmp_path) -> None:

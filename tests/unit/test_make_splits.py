@@ -92,6 +92,18 @@ def test_each_split_has_its_share_of_rare_labels_and_sources() -> None:
             assert abs((members["source"] == kind).sum() / total - share) < 0.03
 
 
+def test_mines_in_large_groups_are_dealt_out_as_evenly_as_others() -> None:
+    """Mines in groups of forty, everything else alone: the large groups are dealt out first."""
+    group = np.concatenate([np.repeat(np.arange(50), 40), np.arange(50, 8050)])
+    label = (group < 50).astype(int)
+    table = chips([math.nan] * 10_000, [math.nan] * 10_000, group=group, label=label)
+    plan = make_splits(table, table["group"])
+    for name, share in SHARES.items():
+        members = table[plan.splits == name]
+        assert len(members) / 10_000 == pytest.approx(share, abs=0.01)
+        assert members["label"].sum() / 2000 == pytest.approx(share, abs=0.025)
+
+
 def test_places_that_overlap_are_one_group_across_180_degrees_and_years() -> None:
     side = 480 / 111_195
     table = chips([180 - side / 3, -180 + side / 3, 10, 10, 10 + 3 * side, math.nan], [0] * 6)

@@ -16,6 +16,7 @@ from sluice.base.records import Record
 from sluice.labels.dataset import ChipDataset, read_dataset
 from sluice.labels.groups import located, spatial_blocks
 from sluice.labels.splits import (
+    EXCLUDED,
     SHARES,
     SHARES_WITH_CALIBRATION,
     make_splits,
@@ -43,6 +44,8 @@ class DivideConfig(BaseModel):
     places: str | None = None
     """`FILE:COLUMN` of polygons."""
     seed: int = 0
+    overwrite: bool = False
+    """Replace splits that are there, held-out ones too."""
 
 
 class Division(Record):
@@ -70,6 +73,13 @@ def divide(config: DivideConfig) -> Division:
     """
     dataset = read_dataset(config.folder)
     table = dataset.table
+    present = sorted(set(table["split"]) - {""})
+    if present and not config.overwrite:
+        raise ConfigError(
+            f"{config.folder}: is divided already ({', '.join(present)}), and chips that were held "
+            "out would be trained on; give --overwrite if no model has seen them yet",
+            href=str(config.folder),
+        )
     side_m = _side_m(dataset)
     apart_m = side_m if config.apart_m is None else config.apart_m
     plan = make_splits(
@@ -101,6 +111,12 @@ def division_text(division: Division) -> str:
         f"{name}: {count:,} chips ({count / total:.0%}), {division.sought[name]:,} with what is "
         "sought"
         for name, count in division.chips.items()
+    ]
+    lines += [
+        f"Split {name} holds no chip with what is sought: its figures will say little. What is "
+        "kept together is too coarse; choose smaller blocks, or another --by."
+        for name in division.chips
+        if name != EXCLUDED and not division.sought[name]
     ]
     lines.append(
         f"Kept together: {division.groups:,} groups, the largest of {division.largest_group:,} "

@@ -268,8 +268,9 @@ def _deal_out(
     have = np.zeros((len(shares), strata.shape[1]))
     split_of = np.empty(len(names), np.int64)
     for group in order:
-        # Squared distance to the wanted shares: what it grows by if this split takes the group.
-        growth = (relative[group] * (relative[group] + 2 * (have - wanted))) @ weights
+        # What the chi-squared distance to the wanted shares grows by if a split takes the group:
+        # so all splits fill at one pace, and none has had all mines when the rest is dealt out.
+        growth = (relative[group] * (relative[group] + 2 * (have - wanted)) / wanted) @ weights
         split = int(np.argmin(growth))
         have[split] += relative[group]
         split_of[group] = split

@@ -138,6 +138,9 @@ def split(
         None, "--places", help="Polygons that give the column of --by: countries.gpkg:name."
     ),
     seed: int = typer.Option(0, "--seed", help="Of the order of groups."),
+    overwrite: bool = typer.Option(
+        False, "--overwrite", help="Replace splits that are there, held-out ones too."
+    ),
     json: bool = options.JSON,
 ) -> None:
     """Divide chips into train, validation and test, so that no ground is in two of them."""
@@ -155,6 +158,7 @@ def split(
         margin_m=margin_m,
         places=places,
         seed=seed,
+        overwrite=overwrite,
     )
     with telling_disk_errors(folder):
         division = divide(config)
