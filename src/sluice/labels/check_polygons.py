@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
+from sluice.base.arrays import FloatArray
 from sluice.base.files import read_vector
 from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
 
@@ -19,6 +20,8 @@ _LARGE_M2 = 100e6
 """A hundred square kilometres: more than any single mine."""
 
 BoolArray = npt.NDArray[np.bool_]
+_Check = tuple[str, Severity, BoolArray, str, str]
+"""What is checked, how bad it is, which features, what they are, and what to do."""
 
 
 def check_polygons(path: Path | str) -> CheckReport:
@@ -37,67 +40,81 @@ def check_polygons(path: Path | str) -> CheckReport:
     area_m2 = metres.area.fillna(0).to_numpy()
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     usable = ~empty & ~beyond & (area_m2 > 0)
-    findings = [
-        Finding(
-            check=check,
-            severity=severity,
-            count=int(wrong.sum()),
-            message=f"{several(int(wrong.sum()), 'feature')} {what}",
-            examples=tuple(f"feature {k}" for k in np.flatnonzero(wrong)[:EXAMPLES]),
-            advice=advice,
-        )
-        for check, severity, wrong, what, advice in (
-            ("shapes", Severity.ERROR, empty, "without a shape", "drop them"),
-            (
-                "shapes",
-                Severity.ERROR,
-                ~empty & ~beyond & ~(area_m2 > 0),
-                "without area",
-                "draw polygons; points and lines mark no ground",
-            ),
-            (
-                "places",
-                Severity.ERROR,
-                beyond & swapped,
-                "off the globe, as longitude and latitude are swapped",
-                "swap them",
-            ),
-            (
-                "places",
-                Severity.ERROR,
-                beyond & ~swapped,
-                f"beyond where {frame.crs.name} has places",
-                "correct the CRS (QGIS: Assign projection)",
-            ),
-            (
-                "shapes",
-                Severity.WARNING,
-                usable & ~shapely.is_valid(shapes),
-                "with an outline that crosses itself",
-                "they are mended when read; look whether rightly",
-            ),
-            (
-                "shapes",
-                Severity.WARNING,
-                usable & (area_m2 > _LARGE_M2),
-                "of more than 100 square kilometres",
-                "look at them: a concession or a district is no outline of a mine",
-            ),
-            (
-                "shapes",
-                Severity.NOTE,
-                usable & (area_m2 < _PIXEL_M2),
-                "smaller than a pixel of 10 m",
-                "",
-            ),
-            *_dates(frame),
-        )
-        if wrong.any()
+    crosses = usable & ~shapely.is_valid(shapes)
+    checks: list[_Check] = [
+        ("shapes", Severity.ERROR, empty, "without a shape", "drop them"),
+        (
+            "shapes",
+            Severity.ERROR,
+            ~empty & ~beyond & ~(area_m2 > 0),
+            "without area",
+            "draw polygons; points and lines mark no ground",
+        ),
+        *_off_checks(beyond, swapped, str(frame.crs.name)),
+        (
+            "shapes",
+            Severity.WARNING,
+            crosses,
+            "with an outline that crosses itself",
+            "they are mended when read; look whether rightly",
+        ),
+        *_size_checks(usable, area_m2),
+        *_dates(frame),
     ]
+    findings = [_finding(*one) for one in checks if one[2].any()]
     findings += _doubles(frame, mended, usable)
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
     return CheckReport(name=path.name, chips=len(frame), unit="feature", findings=tuple(findings))
+
+
+def _finding(check: str, severity: Severity, wrong: BoolArray, what: str, advice: str) -> Finding:
+    return Finding(
+        check=check,
+        severity=severity,
+        count=int(wrong.sum()),
+        message=f"{several(int(wrong.sum()), 'feature')} {what}",
+        examples=tuple(f"feature {k}" for k in np.flatnonzero(wrong)[:EXAMPLES]),
+        advice=advice,
+    )
+
+
+def _off_checks(beyond: BoolArray, swapped: BoolArray, crs: str) -> list[_Check]:
+    return [
+        (
+            "places",
+            Severity.ERROR,
+            beyond & swapped,
+            "off the globe, as longitude and latitude are swapped",
+            "swap them",
+        ),
+        (
+            "places",
+            Severity.ERROR,
+            beyond & ~swapped,
+            f"beyond where {crs} has places",
+            "correct the CRS (QGIS: Assign projection)",
+        ),
+    ]
+
+
+def _size_checks(usable: BoolArray, area_m2: FloatArray) -> list[_Check]:
+    return [
+        (
+            "shapes",
+            Severity.WARNING,
+            usable & (area_m2 > _LARGE_M2),
+            "of more than 100 square kilometres",
+            "look at them: a concession or a district is no outline of a mine",
+        ),
+        (
+            "shapes",
+            Severity.NOTE,
+            usable & (area_m2 < _PIXEL_M2),
+            "smaller than a pixel of 10 m",
+            "",
+        ),
+    ]
 
 
 def _off_the_globe(frame: gpd.GeoDataFrame) -> tuple[BoolArray, BoolArray]:
@@ -114,7 +131,7 @@ def _off_the_globe(frame: gpd.GeoDataFrame) -> tuple[BoolArray, BoolArray]:
     return beyond, fits
 
 
-def _dates(frame: gpd.GeoDataFrame) -> list[tuple[str, Severity, BoolArray, str, str]]:
+def _dates(frame: gpd.GeoDataFrame) -> list[_Check]:
     if not {"start", "end"} <= set(frame.columns):
         return []
     start, end = (pd.to_datetime(frame[name], errors="coerce") for name in ("start", "end"))
