@@ -67,8 +67,8 @@ def prove_workings(setup: Setup) -> str:
     return to_table(heads, table) + (
         "\n\nIoU pooled over chips, of the model the mean with either reader. Difference and error "
         "are mean absolute ones of a chip, of 23 ha; the model's is from the readers' mean. Bias "
-        "is the sum over chips less the readers', as a share of it: what a total of many sites would "
-        "be off. [ ] 95 % intervals over chips."
+        "is the sum over chips less the readers', as a share of it: what a total of many sites "
+        "would be off. [ ] 95 % intervals over chips."
     )
 
 

@@ -50,6 +50,9 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("train", "random-features", "--help"),
         ("train", "feature-table", "--help"),
         ("map-features", "--help"),
+        ("labels", "grid", "--help"),
+        ("labels", "check", "--help"),
+        ("labels", "import", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:

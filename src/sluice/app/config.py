@@ -34,6 +34,8 @@ _OPTIONS = {
     "tool": "--for",
     "picture_px": "--picture",
     "radius_m": "--radius",
+    "delta_m": "--delta",
+    "apart_m": "--apart",
 }
 _Config = TypeVar("_Config", bound=BaseModel)
 

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from sluice.base.errors import ConfigError, DataError, NoValidData
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+from shapely import affinity
+from shapely.geometry.base import BaseGeometry
+
+from sluice.base.arrays import FloatArray
+from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound, NoValidData
+from sluice.base.files import write_whole
+from sluice.labels.chips import TABLE_NAME
+from sluice.labels.dataset import INDEX_FILE
+from sluice.labels.groups import (
+    EARTH_RADIUS_M,
+    ground_groups,
+    join_groups,
+    located,
+    overlapping_pairs,
+)
 
 POOL = "pool"
 """Split that training, threshold and calibration use."""
+EXCLUDED = "excluded"
+"""Split of chips that serve for nothing, as they are too near to held-out ones."""
+TEST = "test"
+SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
+SHARES_WITH_CALIBRATION = {"train": 0.5, "val": 0.15, "cal": 0.15, "test": 0.2}
+
+# How much it matters that a split has its share: of chips, of each label, of each source's.
+_WEIGHTS = {"chips": 4.0, "label": 2.0, "source": 1.0}
 
 
 def select_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
@@ -48,7 +76,7 @@ def check_trainable(table: pd.DataFrame) -> None:
     Raises:
         DataError: At least one such chip.
     """
-    held_out = table["split"].str.startswith("test") | (table["split"] == "excluded")
+    held_out = table["split"].str.startswith("test") | (table["split"] == EXCLUDED)
     if held_out.any():
         named = ", ".join(sorted(table.loc[held_out, "split"].unique()))
         raise DataError(
@@ -113,3 +141,263 @@ def check_folds(table: pd.DataFrame, folds: pd.Series) -> None:
             f"{len(leaking)} groups have chips in two folds, such as {leaking[0]}: "
             "a model would be tested on ground it has seen; fold by group"
         )
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """Which split each chip is in."""
+
+    splits: pd.Series
+    """On the index of the table."""
+    groups: pd.Series
+    """What was kept together."""
+
+
+def make_splits(
+    table: pd.DataFrame,
+    groups: pd.Series,
+    *,
+    shares: Mapping[str, float] | None = None,
+    seed: int = 0,
+    region: BaseGeometry | None = None,
+    margin_m: float = 0.0,
+    apart_m: float = 0.0,
+) -> SplitPlan:
+    """Divide chips into splits of given shares, never a group in two.
+
+    Groups are dealt out from the largest to the smallest, each to the split that then comes
+    nearest to its share of all chips, of both labels and of each source.
+
+    Args:
+        table: With `group`, `label`, `source`, `lon` and `lat`; the order of rows counts.
+        groups: What belongs together besides `table`'s own groups, on its index.
+        shares: Of all chips by split, positive, of sum 1; None takes `SHARES`. With a `region`
+            the others share what is left of them.
+        seed: Of the order of groups of a size.
+        region: In longitude and latitude; chips whose centre is in it are the split `test`, and
+            nothing else is.
+        margin_m: Chips this near to the region, or of a group that is, are `excluded`.
+        apart_m: Chips whose squares of this side overlap belong together too: that of a chip
+            for those that share ground, a larger one for neighbours.
+
+    Raises:
+        ConfigError: Shares that are none, or a region without chips.
+        NoValidData: No chips, or nothing left for a split.
+        DataError: A chip without a group.
+    """
+    shares = dict(SHARES if shares is None else shares)
+    _check_shares(shares)
+    if table.empty:
+        raise NoValidData("no chips to divide into splits; choose another folder")
+    joined = join_groups(table["group"], groups, ground_groups(table, apart_m))
+    splits = pd.Series("", index=table.index, name="split", dtype=object)
+    if region is not None:
+        inside, near = _in_region(table, region, margin_m)
+        tainted = joined.isin(joined[near | inside].unique())
+        splits[tainted] = EXCLUDED
+        splits[inside] = TEST
+        shares.pop(TEST, None)
+        total = sum(shares.values())
+        if not total:
+            raise ConfigError("--test-region leaves no split but test; give shares of others too")
+        shares = {name: share / total for name, share in shares.items()}
+    open_ = splits == ""
+    splits[open_] = _deal_out(table[open_], joined[open_], shares, seed)
+    _refuse_empty(splits, [*shares, *([TEST] if region is not None else [])])
+    return SplitPlan(splits, joined)
+
+
+def _check_shares(shares: Mapping[str, float]) -> None:
+    if not shares or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
+        named = ", ".join(f"{name} {share:g}" for name, share in shares.items()) or "none"
+        raise ConfigError(
+            f"shares of splits are above 0 and sum up to 1, got {named}; "
+            "for example train=0.6,val=0.2,test=0.2"
+        )
+
+
+def _in_region(
+    table: pd.DataFrame, region: BaseGeometry, margin_m: float
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    known = located(table)
+    lon, lat = table["lon"].to_numpy(np.float64), table["lat"].to_numpy(np.float64)
+    inside = known & shapely.intersects_xy(region, lon, lat)
+    if not inside.any():
+        raise ConfigError(
+            f"--test-region: none of the {int(known.sum())} chips with a place lies in it; check "
+            "that it is given as longitude, latitude, or choose another region"
+        )
+    near = np.zeros(len(table), np.bool_)
+    rows = np.flatnonzero(known)
+    # Degrees of longitude shrink towards the poles: a band of latitude at a time, as wide as it
+    # is on the ground, and from both sides of 180 degrees.
+    for band, members in pd.Series(rows).groupby(np.floor(lat[rows])):
+        shrink = math.cos(math.radians(float(band) + 0.5))
+        narrowed = affinity.scale(region, shrink, 1, origin=(0, 0))
+        shapely.prepare(narrowed)
+        chips = members.to_numpy()
+        for turn in (-360, 0, 360):
+            points = shapely.points((lon[chips] + turn) * shrink, lat[chips])
+            degrees = shapely.distance(narrowed, points)
+            near[chips] |= np.radians(degrees) * EARTH_RADIUS_M <= margin_m
+    return inside, near
+
+
+def _deal_out(
+    table: pd.DataFrame, groups: pd.Series, shares: Mapping[str, float], seed: int
+) -> pd.Series:
+    if table.empty:
+        raise NoValidData(
+            "every chip is in the test region or belongs to one there; choose a smaller region"
+        )
+    codes, names = pd.factorize(groups)
+    strata = _strata(table)
+    sizes = np.zeros((len(names), strata.shape[1]))
+    np.add.at(sizes, codes, strata)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-sizes[order, 0], kind="stable")]
+    weights = np.concatenate(
+        [
+            np.full(count, _WEIGHTS[kind] / count)
+            for kind, count in (("chips", 1), ("label", 2), ("source", strata.shape[1] - 3))
+        ]
+    )
+    # In shares of each stratum, so that a rare source counts as much as a common one.
+    relative = sizes / np.maximum(1, strata.sum(axis=0))
+    wanted = np.array(list(shares.values()))[:, None]
+    have = np.zeros((len(shares), strata.shape[1]))
+    split_of = np.empty(len(names), np.int64)
+    for group in order:
+        # What the chi-squared distance to the wanted shares grows by if a split takes the group:
+        # so all splits fill at one pace, and none has had all mines when the rest is dealt out.
+        growth = (relative[group] * (relative[group] + 2 * (have - wanted)) / wanted) @ weights
+        split = int(np.argmin(growth))
+        have[split] += relative[group]
+        split_of[group] = split
+    return pd.Series(np.array(list(shares), dtype=object)[split_of[codes]], index=table.index)
+
+
+def _strata(table: pd.DataFrame) -> FloatArray:
+    """(N, 3 + sources): 1 for each chip; for each label; for each source."""
+    labels = table["label"].to_numpy()[:, None] == np.array([0, 1])
+    codes, sources = pd.factorize(table["source"])
+    of_source = codes[:, None] == np.arange(len(sources))
+    ones = np.ones((len(table), 1))
+    return np.concatenate([ones, labels, of_source], axis=1).astype(np.float64)
+
+
+def _refuse_empty(splits: pd.Series, wanted: list[str]) -> None:
+    empty = [name for name in wanted if not (splits == name).any()]
+    if empty:
+        raise NoValidData(
+            f"no chip is left for split {empty[0]}: there are too few groups, or they are too "
+            "large; use smaller blocks, a smaller region or fewer splits"
+        )
+
+
+def leaking_groups(table: pd.DataFrame) -> list[str]:
+    """Groups with chips in two splits; those excluded, and those in no split, do not count."""
+    used = table[~table["split"].isin(("", EXCLUDED))]
+    spread = used.groupby("group")["split"].nunique()
+    return [str(name) for name in spread.index[spread > 1]]
+
+
+def leaking_pairs(table: pd.DataFrame, side_m: float) -> pd.DataFrame:
+    """Pairs of chips of two splits that share ground, as their places say.
+
+    Args:
+        table: With `lon`, `lat` and `split`.
+        side_m: Side of a chip.
+
+    Returns:
+        Columns `one` and `other` (positions in `table`) and `distance_m`, the nearest first.
+    """
+    usable = located(table) & ~table["split"].isin(("", EXCLUDED)).to_numpy()
+    rows = np.flatnonzero(usable)
+    places = table[["lon", "lat"]].to_numpy(np.float64)[rows]
+    pairs, distances = overlapping_pairs(places[:, 0], places[:, 1], side_m)
+    one, other = rows[pairs[:, 0]], rows[pairs[:, 1]]
+    splits = table["split"].to_numpy()
+    apart = splits[one] != splits[other]
+    near = {"one": one[apart], "other": other[apart], "distance_m": distances[apart]}
+    return pd.DataFrame(near).sort_values("distance_m", kind="stable", ignore_index=True)
+
+
+def refuse_leaks(table: pd.DataFrame, chip_m: float = 0.0) -> None:
+    """Refuse splits that share a place: training and judging call this before anything else.
+
+    Args:
+        table: Of a data set: `chip_id`, `group`, `split`, `lon`, `lat`.
+        chip_m: Side of a chip; those that overlap show the same ground. 0 trusts groups.
+
+    Raises:
+        DataError: A group, or a place, has chips in two splits.
+    """
+    groups = leaking_groups(table)
+    if groups:
+        raise DataError(
+            f"{len(groups)} groups have chips in two splits, such as {groups[0]}: a model would "
+            "be tested on ground it has seen; split again (sluice labels split)"
+        )
+    pairs = leaking_pairs(table, chip_m) if chip_m > 0 else pd.DataFrame()
+    if len(pairs):
+        chips = table["chip_id"].to_numpy()
+        one, other = chips[pairs["one"].iloc[0]], chips[pairs["other"].iloc[0]]
+        raise DataError(
+            f"{len(pairs)} pairs of chips of two splits overlap, such as {one} and {other} "
+            f"({pairs['distance_m'].iloc[0]:.0f} m between centres): the test would not be new "
+            "ground; split again (sluice labels split)"
+        )
+
+
+def index_path(folder: Path) -> Path:
+    """The table of a data set's chips, or of a folder of chip sheets.
+
+    Raises:
+        ItemNotFound: It is neither.
+    """
+    for name in (INDEX_FILE, TABLE_NAME):
+        if (folder / name).is_file():
+            return folder / name
+    raise ItemNotFound(
+        f"{folder}: holds neither {INDEX_FILE} nor {TABLE_NAME}; give a folder of labelled chips",
+        href=str(folder),
+    )
+
+
+def read_raw_index(folder: Path) -> pd.DataFrame:
+    """The table of a data set's chips as it is written, all columns as texts.
+
+    Raises:
+        ItemNotFound: The folder is no data set.
+        AssetReadError: Not readable as CSV.
+    """
+    path = index_path(folder)
+    try:
+        raw: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as err:
+        raise AssetReadError(f"{path}: not a CSV table ({err})", href=str(path)) from err
+    return raw
+
+
+def write_splits(folder: Path, splits: pd.Series) -> Path:
+    """Put the splits into a data set's table; the file is replaced as a whole.
+
+    Args:
+        folder: Of the data set; other columns stay as they are, letter for letter.
+        splits: In the order of the table's rows.
+
+    Raises:
+        DataError: Another number of rows: somebody else wrote meanwhile.
+        OSError: The folder cannot be written.
+    """
+    path = index_path(folder)
+    raw = read_raw_index(folder)
+    if len(raw) != len(splits):
+        raise DataError(
+            f"{path}: has {len(raw)} rows, {len(splits)} were split; run it again", href=str(path)
+        )
+    raw["split"] = splits.to_numpy()
+    with write_whole(path) as part:
+        raw.to_csv(part, index=False, lineterminator="\n")
+    return path

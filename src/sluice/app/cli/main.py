@@ -8,19 +8,10 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sluice.app.cli import (
-    cells,
-    composite,
-    elevation,
-    evaluate,
-    label_formats,
-    models,
-    scan,
-    train,
-)
+from sluice.app.cli import cells, composite, elevation, evaluate, labels, models, scan, train
 from sluice.app.cli.errors import Stopped, report_error
 
-_RESUMABLE = {"scan", "composite", "demo", "train"}
+_RESUMABLE = {"scan", "composite", "demo", "train", "labels"}
 
 
 class _Commands(TyperGroup):
@@ -51,7 +42,7 @@ app.command("map-features")(cells.map_features)
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
-app.add_typer(label_formats.app, name="labels")
+app.add_typer(labels.app, name="labels")
 
 
 def _print_version(wanted: bool) -> None:

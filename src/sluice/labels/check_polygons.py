@@ -1,0 +1,190 @@
+"""What is wrong with a file of label polygons, before chips are made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from sluice.base.arrays import FloatArray
+from sluice.base.files import read_vector
+from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
+
+_EQUAL_AREA = "EPSG:6933"
+_PIXEL_M2 = 100.0
+_LARGE_M2 = 100e6
+"""A hundred square kilometres: more than any single mine."""
+
+BoolArray = npt.NDArray[np.bool_]
+_Check = tuple[str, Severity, BoolArray, str, str]
+"""What is checked, how bad it is, which features, what they are, and what to do."""
+
+
+def check_polygons(path: Path | str) -> CheckReport:
+    """Look for shapes without area, places that cannot be, dates that contradict, and doubles.
+
+    Raises:
+        ItemNotFound, AssetReadError: There is no such file, or none that may be opened.
+        ConfigError: It holds no geometry, or has no CRS.
+    """
+    path = Path(path)
+    frame = read_vector(path).reset_index(drop=True)
+    shapes = np.asarray(frame.geometry)
+    beyond, swapped = _off_the_globe(frame)
+    mended = shapely.make_valid(shapes)
+    metres = gpd.GeoSeries(mended, crs=frame.crs).where(~pd.Series(beyond)).to_crs(_EQUAL_AREA)
+    area_m2 = metres.area.fillna(0).to_numpy()
+    empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
+    usable = ~empty & ~beyond & (area_m2 > 0)
+    crosses = usable & ~shapely.is_valid(shapes)
+    checks: list[_Check] = [
+        ("shapes", Severity.ERROR, empty, "without a shape", "drop them"),
+        (
+            "shapes",
+            Severity.ERROR,
+            ~empty & ~beyond & ~(area_m2 > 0),
+            "without area",
+            "draw polygons; points and lines mark no ground",
+        ),
+        *_off_checks(beyond, swapped, str(frame.crs.name)),
+        (
+            "shapes",
+            Severity.WARNING,
+            crosses,
+            "with an outline that crosses itself",
+            "they are mended when read; look whether rightly",
+        ),
+        *_size_checks(usable, area_m2),
+        *_dates(frame),
+    ]
+    findings = [_finding(*one) for one in checks if one[2].any()]
+    findings += _doubles(frame, mended, usable)
+    order = list(Severity)
+    findings.sort(key=lambda finding: order.index(finding.severity))
+    return CheckReport(name=path.name, chips=len(frame), unit="feature", findings=tuple(findings))
+
+
+def _finding(check: str, severity: Severity, wrong: BoolArray, what: str, advice: str) -> Finding:
+    return Finding(
+        check=check,
+        severity=severity,
+        count=int(wrong.sum()),
+        message=f"{several(int(wrong.sum()), 'feature')} {what}",
+        examples=tuple(f"feature {k}" for k in np.flatnonzero(wrong)[:EXAMPLES]),
+        advice=advice,
+    )
+
+
+def _off_checks(beyond: BoolArray, swapped: BoolArray, crs: str) -> list[_Check]:
+    return [
+        (
+            "places",
+            Severity.ERROR,
+            beyond & swapped,
+            "off the globe, as longitude and latitude are swapped",
+            "swap them",
+        ),
+        (
+            "places",
+            Severity.ERROR,
+            beyond & ~swapped,
+            f"beyond where {crs} has places",
+            "correct the CRS (QGIS: Assign projection)",
+        ),
+    ]
+
+
+def _size_checks(usable: BoolArray, area_m2: FloatArray) -> list[_Check]:
+    return [
+        (
+            "shapes",
+            Severity.WARNING,
+            usable & (area_m2 > _LARGE_M2),
+            "of more than 100 square kilometres",
+            "look at them: a concession or a district is no outline of a mine",
+        ),
+        (
+            "shapes",
+            Severity.NOTE,
+            usable & (area_m2 < _PIXEL_M2),
+            "smaller than a pixel of 10 m",
+            "",
+        ),
+    ]
+
+
+def _off_the_globe(frame: gpd.GeoDataFrame) -> tuple[BoolArray, BoolArray]:
+    """(beyond, and would not be if swapped), (N,) each; nothing of what has no shape."""
+    bounds = frame.geometry.bounds.to_numpy()
+    if not frame.crs.is_geographic:
+        lonlat = frame.geometry.to_crs("EPSG:4326").bounds.to_numpy()
+        known = np.isfinite(bounds).all(axis=1)
+        return known & ~np.isfinite(lonlat).all(axis=1), np.zeros(len(frame), np.bool_)
+    # Some write longitudes from 0 to 360, or beyond 180 where a shape crosses the line.
+    largest = np.abs(bounds)
+    beyond = (largest > (360.0, 90.001, 360.0, 90.001)).any(axis=1)
+    fits = (largest <= (90.001, 180.001, 90.001, 180.001)).all(axis=1)
+    return beyond, fits
+
+
+def _dates(frame: gpd.GeoDataFrame) -> list[_Check]:
+    if not {"start", "end"} <= set(frame.columns):
+        return []
+    start, end = (pd.to_datetime(frame[name], errors="coerce") for name in ("start", "end"))
+    unread = sum(
+        (frame[name].notna() & dates.isna()).to_numpy()
+        for name, dates in (("start", start), ("end", end))
+    )
+    advice = "correct start and end"
+    return [
+        ("dates", Severity.ERROR, (end < start).to_numpy(), "with an end before the start", advice),
+        (
+            "dates",
+            Severity.ERROR,
+            np.asarray(unread) > 0,
+            "with a start or end that is no date",
+            "write 2024-01-31",
+        ),
+    ]
+
+
+def _doubles(
+    frame: gpd.GeoDataFrame, mended: npt.NDArray[np.object_], usable: BoolArray
+) -> list[Finding]:
+    """Shapes that lie on one another: the same one twice, or ground of two classes."""
+    rows = np.flatnonzero(usable)
+    shapes = mended[rows]
+    one, other = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    upper = one < other
+    one, other = one[upper], other[upper]
+    shared = shapely.area(shapely.intersection(shapes[one], shapes[other]))
+    areas = shapely.area(shapes)
+    kinds = frame["class"].astype(str).to_numpy()[rows] if "class" in frame else None
+    findings = []
+    same = shared > 0.95 * np.maximum(areas[one], areas[other])
+    contrary = np.zeros(len(one), np.bool_)
+    if kinds is not None:
+        contrary = (kinds[one] != kinds[other]) & (
+            shared > 0.05 * np.minimum(areas[one], areas[other])
+        )
+    for which, what, advice in (
+        (same & ~contrary, "of features are the same shape", "drop one of each"),
+        (contrary, "of features put ground into two classes", "the later one counts; cut them"),
+    ):
+        if which.any():
+            pairs = zip(rows[one[which]], rows[other[which]], strict=True)
+            findings.append(
+                Finding(
+                    check="doubles",
+                    severity=Severity.WARNING,
+                    count=int(which.sum()),
+                    message=f"{several(int(which.sum()), 'pair')} {what}",
+                    examples=tuple(f"features {a} and {b}" for a, b in list(pairs)[:EXAMPLES]),
+                    advice=advice,
+                )
+            )
+    return findings

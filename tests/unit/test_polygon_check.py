@@ -1,0 +1,106 @@
+"""Faults of label polygons are found, and good ones are left in peace."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+import shapely
+from typer.testing import CliRunner
+
+from sluice.app.cli.main import app
+from sluice.labels.check_polygons import check_polygons
+from sluice.labels.findings import Severity
+
+
+def square(lon: float, lat: float, side: float = 0.01) -> shapely.Polygon:
+    return shapely.box(lon, lat, lon + side, lat + side)
+
+
+GOOD = [square(-1.5, 6), square(-1.4, 6), square(-1.3, 6)]
+
+
+def write(path, shapes, crs="EPSG:4326", **columns):
+    gpd.GeoDataFrame(columns, geometry=shapes, crs=crs).to_parquet(path)
+    return path
+
+
+def told(report) -> dict[str, tuple[Severity, tuple[str, ...]]]:
+    return {f.message: (f.severity, f.examples) for f in report.findings}
+
+
+def test_good_polygons_are_fit(tmp_path) -> None:
+    dates = {"start": ["2024-01-01", None, "2024-02-01"], "end": ["2024-12-31", None, None]}
+    path = write(tmp_path / "a.parquet", GOOD, **dates, **{"class": ["mine", "mine", "pond"]})
+    assert check_polygons(path).findings == ()
+
+
+def test_each_fault_is_found(tmp_path) -> None:
+    bow = shapely.Polygon([(0, 0), (0.01, 0.01), (0.01, 0), (0, 0.01)])
+    shapes = [
+        *GOOD,
+        shapely.Point(-1.2, 6),
+        shapely.LineString([(-1, 6), (-1, 7)]),
+        shapely.Polygon(),
+        None,
+        bow,
+        square(6, -120),
+        square(0, 400),
+        square(10, 10, 0.5),
+        square(20, 10, 0.00005),
+    ]
+    found = told(check_polygons(write(tmp_path / "a.parquet", shapes)))
+    error, warning, note = Severity.ERROR, Severity.WARNING, Severity.NOTE
+    assert found == {
+        "2 features without a shape": (error, ("feature 5", "feature 6")),
+        "2 features without area": (error, ("feature 3", "feature 4")),
+        "1 feature off the globe, as longitude and latitude are swapped": (error, ("feature 8",)),
+        "1 feature beyond where WGS 84 has places": (error, ("feature 9",)),
+        "1 feature with an outline that crosses itself": (warning, ("feature 7",)),
+        "1 feature of more than 100 square kilometres": (warning, ("feature 10",)),
+        "1 feature smaller than a pixel of 10 m": (note, ("feature 11",)),
+    }
+
+
+def test_metres_taken_for_other_metres_are_found(tmp_path) -> None:
+    far = shapely.box(9e8, 9e8, 9e8 + 100, 9e8 + 100)
+    path = write(tmp_path / "a.parquet", [shapely.box(6e5, 7e5, 7e5, 8e5), far], "EPSG:32630")
+    assert any(text.startswith("1 feature beyond where") for text in told(check_polygons(path)))
+
+
+def test_doubles_and_ground_of_two_classes_are_found(tmp_path) -> None:
+    shapes = [*GOOD, GOOD[0], square(-1.395, 6), shapely.box(-1.29, 6, -1.28, 6.01)]
+    kinds = {"class": ["mine", "mine", "mine", "mine", "pond", "pond"]}
+    found = told(check_polygons(write(tmp_path / "a.parquet", shapes, **kinds)))
+    assert found == {
+        "1 pair of features are the same shape": (Severity.WARNING, ("features 0 and 3",)),
+        "1 pair of features put ground into two classes": (
+            Severity.WARNING,
+            ("features 1 and 4",),
+        ),
+    }
+
+
+def test_dates_that_contradict_are_found(tmp_path) -> None:
+    dates = {"start": ["2024-02-01", "soon", None], "end": ["2024-01-01", None, None]}
+    found = told(check_polygons(write(tmp_path / "a.parquet", GOOD, **dates)))
+    assert set(found) == {
+        "1 feature with an end before the start",
+        "1 feature with a start or end that is no date",
+    }
+
+
+@pytest.mark.parametrize(("shapes", "code"), [(GOOD, 0), ([*GOOD, shapely.Point(0, 0)], 1)])
+def test_the_command_tells_files_from_folders(tmp_path, shapes, code) -> None:
+    path = write(tmp_path / "a.parquet", shapes)
+    ended = CliRunner().invoke(app, ["labels", "check", str(path)])
+    assert ended.exit_code == code
+    assert f"{len(shapes)} features" in ended.stdout
+
+
+def test_real_polygons_are_fit(shared_data) -> None:
+    files = sorted((shared_data / "amw-vectors").rglob("*.geojson"))
+    assert files
+    report = check_polygons(files[0])
+    assert report.chips > 0
+    assert pd.Series([f.severity for f in report.findings]).ne(Severity.ERROR).all()
