@@ -16,6 +16,7 @@ from sluice.models.local_scores import LocalScorer
 from sluice.models.package import load_package
 
 _AT_ONCE = 256
+_SEED = 0
 _FACTS = ("source", "group", "lon", "lat", "start", "end", "clear_threshold")
 
 
@@ -26,6 +27,7 @@ def make_patch_masks(
     model: str = "default",
     split: str | None = None,
     leave_out: Path | None = None,
+    negatives: float | None = None,
 ) -> ChipDataset:
     """Mask the mines of chips that are labelled as wholes; the others hold none anywhere.
 
@@ -36,6 +38,8 @@ def make_patch_masks(
         split: Only the chips of this split.
         leave_out: CSV with the column `chip_id`: these chips are left out, and all others that
             share their groups, so that they can judge what is learnt.
+        negatives: Chips without a mine for each with one, drawn with a fixed seed; None takes
+            all. A model that outlines what was found to be a mine needs few of them.
 
     Raises:
         DataError: Chips that are held out, or none of one kind.
@@ -50,6 +54,8 @@ def make_patch_masks(
         chosen = chosen[~chosen["group"].isin(_groups_of(table, leave_out))]
     if chosen["label"].nunique() < 2:
         raise DataError(f"{folder}: masks need chips with mines and without; got one kind only")
+    if negatives is not None:
+        chosen = _with_fewer_negatives(chosen, negatives)
     scorer = LocalScorer(load_package(model, models_folder()))
     about = dataset.about.model_copy(update={"name": out.name, "classes": ("other", "mine")})
     writer = DatasetWriter(out, about)
@@ -70,6 +76,14 @@ def make_patch_masks(
                 mask = np.where(absent, UNLABELLED, 0).astype(np.uint8)
             writer.add(row["chip_id"], image, None, mask, **{name: row[name] for name in _FACTS})
     return writer.finish()
+
+
+def _with_fewer_negatives(chosen: pd.DataFrame, negatives: float) -> pd.DataFrame:
+    has_mine = chosen["label"] == 1
+    wanted = round(negatives * int(has_mine.sum()))
+    others = chosen[~has_mine]
+    drawn = others.sample(min(wanted, len(others)), random_state=_SEED)
+    return chosen[has_mine | chosen.index.isin(drawn.index)]
 
 
 def _groups_of(table: pd.DataFrame, path: Path) -> set[object]:

@@ -212,11 +212,16 @@ def masks(
     leave_out: Path | None = typer.Option(
         None, "--leave-out", help="CSV with chip_id: leave these and their groups out."
     ),
+    negatives: float | None = typer.Option(
+        None, "--negatives", help="Chips without a mine for each with one; all if left out."
+    ),
 ) -> None:
     """From chips labelled as wholes to chips with masks of where the mine is likely to be."""
     from sluice.app.patch_masks import make_patch_masks
     from sluice.app.products.landing import telling_disk_errors
 
     with telling_disk_errors(out):
-        dataset = make_patch_masks(folder, out, model=model, split=split, leave_out=leave_out)
+        dataset = make_patch_masks(
+            folder, out, model=model, split=split, leave_out=leave_out, negatives=negatives
+        )
     typer.echo(f"{len(dataset.table):,} chips with masks: {dataset.folder}")
