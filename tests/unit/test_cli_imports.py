@@ -6,7 +6,18 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "fastapi", "dask", "openvino", "onnxruntime", "sklearn", "tensorflow"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "monai",
+    "matplotlib",
+    "fastapi",
+    "dask",
+    "openvino",
+    "onnxruntime",
+    "sklearn",
+    "tensorflow",
+}
 GEOSPATIAL = {"rasterio", "geopandas", "pyogrio", "pyproj", "scipy", "numpy", "onnx", "h5py"}
 
 PROGRAM = """
@@ -45,6 +56,8 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("models", "--help"),
         ("evaluate", "chips", "--help"),
         ("train", "chip-detector", "--help"),
+        ("train", "unet", "--help"),
+        ("train", "cnn", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:

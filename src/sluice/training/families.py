@@ -127,6 +127,15 @@ def start_from(network: nn.Module, package: ModelPackage, *, head: str, same_cla
     if not same_classes:
         own = network.state_dict()
         tensors |= {name: own[name] for name in own if name.startswith(head)}
+    load_weights(network, tensors, package)
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], package: ModelPackage) -> None:
+    """Fill a network.
+
+    Raises:
+        WeightsError: The tensors are of another network; names the package that they are from.
+    """
     try:
         network.load_state_dict(tensors)
     except RuntimeError as err:

@@ -17,7 +17,7 @@ from sluice.training.chip_reading import ChipReader
 from sluice.training.digests import DataDigest
 from sluice.training.divisions import Division, divide
 from sluice.training.in_graph import check_index
-from sluice.training.options import DataOptions, PixelOptions
+from sluice.training.options import PixelOptions
 from sluice.training.pixel_task import check_batches, choose_patch
 from sluice.training.scaling import band_statistics, scaled_inputs
 
@@ -64,7 +64,7 @@ def look_through(
     indices = own.indices if own else options.indices
     for name in indices:
         check_index(name, bands)
-    sensor = choose_sensor(dataset, options)
+    sensor = choose_sensor(dataset, options.sensor)
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
     division = divide(dataset.table, options.seed)
     check_batches(len(division.train), options.batch)
@@ -120,13 +120,13 @@ def _refuse_missing(names: tuple[str, ...], class_pixels: IntArray) -> None:
         )
 
 
-def choose_sensor(dataset: ChipDataset, options: DataOptions) -> str:
-    """The sensor of the images.
+def choose_sensor(dataset: ChipDataset, given: str | None) -> str:
+    """The sensor of the images: as given, else as the data set says.
 
     Raises:
-        ConfigError: Neither the data set nor the options say it.
+        ConfigError: Neither says it, or there is no such sensor.
     """
-    sensor = options.sensor or dataset.about.sensor
+    sensor = given or dataset.about.sensor
     if sensor is None:
         raise ConfigError(
             f"{dataset.folder}: does not say which sensor its images are of; name it with "

@@ -223,9 +223,9 @@ def test_names_that_no_folder_can_have_are_refused():
 
 
 def test_a_segformer_becomes_a_package(tmp_path):
-    write_masked_chips(tmp_path / "d", side=40, splits=True, bands=("red", "vv"))
+    write_masked_chips(tmp_path / "d", side=40, chips=20, splits=True, bands=("red", "vv"))
     options = SegFormerOptions(
-        **{**TINY, "epochs": 2, "learning_rate": 1e-3},
+        **{**TINY, "epochs": 1, "learning_rate": 1e-3},
         decoder_width=32,
         patch_px=32,
         loss="tversky",
@@ -280,7 +280,8 @@ def test_published_sizes_of_segformer():
     """MiT-B3 with the published head has 47.2 million parameters in its paper, B0 3.8."""
     millions = {}
     for size in ("b0", "b3"):
-        network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
+        with torch.device("meta"):
+            network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
         millions[size] = sum(p.numel() for p in network.parameters()) / 1e6
     assert millions == pytest.approx({"b0": 3.8, "b3": 47.3}, abs=0.1)
 
