@@ -60,7 +60,7 @@ def draw_curves(folder: Path, name: str, rows: Sequence[EpochRow], figure: str) 
     # A Figure of its own: pyplot would keep state, and look for a screen.
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow, and only pictures need it
 
-    picture = Figure(figsize=(7, 7), layout="constrained")
+    picture = Figure(figsize=(7, 7))
     axes = picture.subplots(3, 1, sharex=True)
     epochs = [row.epoch for row in rows]
     series = (
@@ -72,9 +72,10 @@ def draw_curves(folder: Path, name: str, rows: Sequence[EpochRow], figure: str) 
         axis.plot(epochs, values, marker="." if len(epochs) < 40 else None)
         axis.set_ylabel(label)
         axis.grid(visible=True, alpha=0.3)
-    best = max(rows, key=lambda row: row.figure)
+    best = max(rows, key=lambda row: (row.figure, row.epoch))
     axes[1].axvline(best.epoch, linestyle="--", color="0.4")
     axes[0].set_title(f"{name}: best {figure} {best.figure:.3f} in epoch {best.epoch}")
     axes[2].set_xlabel("epoch")
+    axes[2].xaxis.get_major_locator().set_params(integer=True)
     with write_whole(folder / f"{name}-curves.png") as part:
         picture.savefig(part, dpi=100)

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sluice.base.errors import ManifestMismatch, WeightsError
+from sluice.base.errors import ConfigError, ManifestMismatch, WeightsError
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage
 from sluice.training import segformer, unet
@@ -59,12 +59,16 @@ SEGFORMER = PixelFamily(
 
 
 def family_of(options: PixelOptions) -> PixelFamily:
-    """The family that the options belong to."""
+    """The family that the options belong to.
+
+    Raises:
+        ConfigError: There is none.
+    """
     if isinstance(options, SegFormerOptions):
         return SEGFORMER
     if isinstance(options, UNetOptions):
         return UNET
-    raise ManifestMismatch(f"{type(options).__name__} are options of no family of pixel models")
+    raise ConfigError(f"{type(options).__name__} are of no family of pixel models; use another")
 
 
 def network_record(family: PixelFamily, options: PixelOptions) -> dict[str, JsonValue]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sluice.base.arrays import IntArray
 from sluice.base.errors import BandNotFound, ConfigError, DataError
@@ -40,7 +41,7 @@ class PixelData:
     """Labelled and observed pixels of each class among the training chips."""
     sensor: str
     digest: str
-    """Of the chips of train and val, and of their labels."""
+    """Of the chips of train, val and cal, and of their labels."""
 
 
 def look_through(
@@ -68,13 +69,15 @@ def look_through(
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
     division = divide(dataset.table, options.seed)
     check_batches(len(division.train), options.batch)
+    sought = dataset.table["label"].to_numpy()[division.train] == 1
+    check_share(sought, options.positive_share)
     chip = reader.read(division.train[:1])[0].shape[2:]
     patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
     overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
     if overlap >= patch:
         raise ConfigError(f"patch_overlap_px {overlap} is not below the patches' side, {patch}")
     digest = DataDigest(dataset.table)
-    digest.add_rows(division.train, division.val)
+    digest.add_rows(division.train, division.val, division.cal)
     pixels = np.zeros(len(dataset.about.classes), np.int64)
     watched = _watched(reader, division.train, pixels, digest)
     if own:
@@ -85,8 +88,11 @@ def look_through(
         statistics = band_statistics(watched, options.clip_at)
         inputs = scaled_inputs(bands, statistics, options.scaling, options.clip_at)
     _refuse_missing(dataset.about.classes, pixels)
-    for images, masks in reader.batches(division.val, _AT_ONCE):
-        digest.add_chips(images, masks)
+    for name, rows in (("val", division.val), ("cal", division.cal)):
+        counts = np.zeros(len(dataset.about.classes), np.int64)
+        for _ in _watched(reader, rows, counts, digest):
+            pass
+        _refuse_one_kind(name, counts)
     return PixelData(
         reader,
         division,
@@ -117,6 +123,28 @@ def _refuse_missing(names: tuple[str, ...], class_pixels: IntArray) -> None:
         raise DataError(
             f"no observed training pixel is of class {', '.join(missing)}; add such chips to the "
             "part that is trained on, or make the data set without that class"
+        )
+
+
+def _refuse_one_kind(part: str, class_pixels: IntArray) -> None:
+    sought = int(class_pixels[1:].sum())
+    if not sought or not class_pixels[0]:
+        raise DataError(
+            f"part {part} has {sought} observed pixels of what is sought and "
+            f"{int(class_pixels[0])} others; both are needed to judge a model, so add chips"
+        )
+
+
+def check_share(sought: npt.NDArray[np.bool_], positive_share: float | None) -> None:
+    """Refuse a share of chips with something sought where all chips are of one kind.
+
+    Raises:
+        ConfigError: It is so.
+    """
+    if positive_share is not None and (sought.all() or not sought.any()):
+        raise ConfigError(
+            f"positive_share {positive_share:g} needs training chips with something sought and "
+            f"chips without; {int(sought.sum())} of {len(sought)} have it: leave it out"
         )
 
 

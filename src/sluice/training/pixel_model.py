@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sluice.base.arrays import IntArray
 from sluice.evaluation.calibration import (
@@ -34,7 +33,7 @@ from sluice.training.families import (
     start_from,
 )
 from sluice.training.in_graph import PixelNetwork
-from sluice.training.loop import fit
+from sluice.training.loop import fit, open_scorer
 from sluice.training.losses import choose_loss
 from sluice.training.naming import Naming
 from sluice.training.options import PixelOptions
@@ -140,10 +139,7 @@ def _identity(training: PixelTraining) -> str:
 def _judge(network: nn.Module, training: PixelTraining) -> Judgement:
     data, options, name = training.data, training.options, training.naming.name
 
-    def score(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = network(images)
-        return logits
+    score = open_scorer(network, options)
 
     def chips(rows: IntArray) -> Iterator[ScoredChip]:
         scaling = Scaling(data.inputs)

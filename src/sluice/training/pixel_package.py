@@ -118,7 +118,13 @@ def _manifest(
         pretrained=started is not None,
         pretrained_source=started,
         inputs=data.inputs,
-        levels=(Level(sensor=data.sensor, verified=True, note="the labels' own; see the card"),),
+        levels=(
+            Level(
+                sensor=data.sensor,
+                verified=judgement.report is not None,
+                note="the labels' own; see the card",
+            ),
+        ),
         gsd_m=about.gsd_m,
         judges="pixels",
         window_px=options.window_px,
@@ -178,14 +184,19 @@ def _card(manifest: Manifest, data: PixelData, report: PixelReport | None) -> st
     pixels = ", ".join(
         f"{name} {count}" for name, count in zip(about.classes, data.class_pixels, strict=True)
     )
-    origin = f"Fitting began from {manifest.pretrained_source}. " if manifest.pretrained else ""
+    origin = f" Fitting began from {manifest.pretrained_source}." if manifest.pretrained else ""
+    warning = (
+        "Whether the model that fitting began from had seen these test chips is not known here.\n"
+        if manifest.pretrained and report
+        else ""
+    )
     return (
-        f"# {manifest.name}\n\n{manifest.summary} {manifest.architecture}. {origin}\n\n"
+        f"# {manifest.name}\n\n{manifest.summary} {manifest.architecture}.{origin}\n\n"
         f"Licence of the weights: {manifest.licence}. {manifest.attribution}\n\n"
         f"## Data\n\n{about.name}: {about.summary or 'no summary'}\n\n"
         f"Licence of the data: {about.licence or 'not stated'}. {about.attribution}\n\n"
         f"Chips: {len(division.train)} to learn from, {len(division.val)} to stop the fit and set "
         f"the thresholds, {len(division.cal)} to calibrate, {len(division.test)} to test "
         f"({division.how}). Training pixels: {pixels}.\n\n"
-        f"## Figures\n\n{figures}\n"
+        f"## Figures\n\n{figures}\n{warning}"
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import DataError
@@ -20,7 +20,7 @@ from sluice.models.manifest import ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.families import load_tensors, load_weights
-from sluice.training.loop import fit
+from sluice.training.loop import fit, open_scorer
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble
 from sluice.training.pixel_task import check_batches
@@ -32,6 +32,8 @@ from sluice.training.window_task import WindowTask, score_windows
 class Ensemble:
     """What all members have in common."""
 
+    name: str
+    """Of the model; its members' files begin with it."""
     folder: Path
     """Of the data set."""
     inputs: tuple[ScaledInput, ...]
@@ -162,21 +164,20 @@ def _fit_and_score(
         task,
         options,
         work_dir=ensemble.work_dir,
-        name=member.name,
+        name=f"{ensemble.name}-{member.name}",
         identity=f"{ensemble.identity}\n{member.number}\n{rows}",
     ).network
-
-    def score(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = network(images)
-        return logits
 
     if not member.score_rows.size:
         return network, np.zeros(0)
     scores, observed = score_windows(
-        score, reader, member.score_rows, scaling, architecture.window_px
+        open_scorer(network, options),
+        reader,
+        member.score_rows,
+        scaling,
+        architecture.window_px,
     )
-    return network, np.where(observed, scores, np.nan)
+    return network.cpu(), np.where(observed, scores, np.nan)
 
 
 def _start_from(network: nn.Module, parent: ModelPackage, number: int) -> None:

@@ -106,6 +106,7 @@ def train_window_model(
     fold_of = grouped_folds(dealt, options.folds, FOLD_SEED).to_numpy()
     rows = data.chosen.index.to_numpy()
     ensemble = Ensemble(
+        naming.name,
         folder,
         data.inputs,
         options,

@@ -131,6 +131,48 @@ def test_training_again_reads_the_finished_fit(unet, ponds, capsys):
     assert again.package.manifest.thresholds == unet.package.manifest.thresholds
 
 
+def test_a_training_that_was_cut_off_ends_with_the_same_weights(
+    unet, ponds, tmp_path, monkeypatch, capsys
+):
+    from sluice.training import loop
+
+    with monkeypatch.context() as patch:
+
+        def stop(name, progress, *_):
+            if progress.epoch == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(loop, "_tell", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_pixel_model(ponds, tmp_path, UNET, NAMING)
+    again = train_pixel_model(ponds, tmp_path, UNET, NAMING)
+    assert "epoch 4/6" in capsys.readouterr().err.splitlines()[0]
+    before, after = (p.read_extra("weights.safetensors") for p in (unet.package, again.package))
+    assert before == after
+    assert again.report == unet.report
+
+
+def test_chips_labelled_in_one_class_alone_are_refused(tmp_path):
+    from sluice.labels.dataset import DatasetAbout, DatasetWriter
+
+    def write(folder, label):
+        writer = DatasetWriter(folder, DatasetAbout(name="d", bands=("red",), gsd_m=10))
+        noise = np.random.default_rng(0)
+        for k in range(20):
+            image = noise.random((1, 16, 16)).astype(np.float32)
+            writer.add(f"c{k}", image, None, np.full((16, 16), label, np.uint8))
+        return writer.finish().folder
+
+    options = UNetOptions(**TINY, width=2, sensor="s2-l2a")
+    with pytest.raises(DataError, match="nothing sought"):
+        train_pixel_model(write(tmp_path / "a", 0), tmp_path / "out", options, NAMING)
+    with pytest.raises(DataError, match="no observed training pixel is of class other"):
+        train_pixel_model(write(tmp_path / "b", 1), tmp_path / "out", options, NAMING)
+    no_sensor = options.model_copy(update={"sensor": None})
+    with pytest.raises(ConfigError, match="which sensor"):
+        train_pixel_model(write(tmp_path / "c", 1), tmp_path / "out", no_sensor, NAMING)
+
+
 def test_test_chips_change_nothing_but_the_figures(unet, tmp_path, ponds):
     import shutil
 
@@ -294,3 +336,13 @@ def test_a_unet_takes_any_multiple_of_sixteen(side):
         whole = score_patches(network, torch.rand(1, 5, 70, 50), 32)
     assert whole.shape == (1, 3, 70, 50)
     assert torch.allclose(whole.sum(dim=1), torch.ones(1, 70, 50), atol=1e-5)
+
+
+def test_the_last_layer_has_the_name_that_its_family_says():
+    from sluice.training.families import SEGFORMER, UNET
+
+    for family, options in ((UNET, UNetOptions(width=2)), (SEGFORMER, SegFormerOptions())):
+        with torch.device("meta"):
+            network = family.build(("red", "nir"), 5, options)
+        head = [t for name, t in network.state_dict().items() if name.startswith(family.head)]
+        assert [t.shape[0] for t in head] == [5, 5], "a weight and a bias for each class"

@@ -22,6 +22,7 @@ from sluice.training.patches import (  # noqa: E402
     sample_pixels,
     score_patches,
 )
+from sluice.training.pixel_data import check_share  # noqa: E402
 from sluice.training.pixel_task import choose_patch, draw_order  # noqa: E402
 from sluice.training.scaling import Scaling, band_statistics, scaled_inputs  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
@@ -191,7 +192,7 @@ def test_given_splits_are_kept_and_calibration_comes_from_train():
     ("splits", "words"),
     [
         (["train"] * 31 + ["val"] * 29, "group g15 has chips in train and in val"),
-        (["train"] * 40 + ["valid"] * 20, "part val has 0 of 0"),
+        (["train"] * 40 + ["valid"] * 20, "part val has 0 chips"),
         (["a"] * 60, "neither train nor pool"),
     ],
 )
@@ -201,8 +202,11 @@ def test_divisions_that_cannot_be_are_refused(splits, words):
 
 
 def test_one_class_alone_is_refused():
-    with pytest.raises(DataError, match="both kinds are needed"):
-        divide(table().assign(label=1), seed=0)
+    with pytest.raises(DataError, match="nothing sought"):
+        divide(table().assign(label=0), seed=0)
+    divide(table().assign(label=1), seed=0)
+    with pytest.raises(ConfigError, match="9 of 9 have it"):
+        check_share(np.ones(9, bool), 0.5)
 
 
 @given(share=st.floats(0.05, 0.95), n=st.integers(4, 60), seed=st.integers(0, 99))
