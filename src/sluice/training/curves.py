@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,22 @@ class EpochRow(BaseModel):
     seconds: float
 
 
+def curves_table(rows: Sequence[EpochRow], figure: str) -> str:
+    """A line for each epoch, as CSV.
+
+    Args:
+        rows: Epochs of a fit.
+        figure: What the validation figure is called.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("epoch", "loss", figure, "learning_rate", "seconds"))
+    for row in rows:
+        numbers = (row.loss, row.figure, row.learning_rate, row.seconds)
+        writer.writerow((row.epoch, *(f"{number:.6g}" for number in numbers)))
+    return text.getvalue()
+
+
 def write_curves(folder: Path, name: str, rows: Sequence[EpochRow], figure: str) -> None:
     """Write `<name>-curves.csv`.
 
@@ -37,22 +54,8 @@ def write_curves(folder: Path, name: str, rows: Sequence[EpochRow], figure: str)
     Raises:
         OSError: The folder cannot be written, or the disk is full.
     """
-    with (
-        write_whole(folder / f"{name}-curves.csv") as part,
-        part.open("w", encoding="utf-8", newline="") as stream,
-    ):
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("epoch", "loss", figure, "learning_rate", "seconds"))
-        writer.writerows(
-            (
-                r.epoch,
-                f"{r.loss:.6g}",
-                f"{r.figure:.6g}",
-                f"{r.learning_rate:.6g}",
-                f"{r.seconds:.1f}",
-            )
-            for r in rows
-        )
+    with write_whole(folder / f"{name}-curves.csv") as part:
+        part.write_bytes(curves_table(rows, figure).encode())
 
 
 def draw_curves(folder: Path, name: str, rows: Sequence[EpochRow], figure: str) -> None:

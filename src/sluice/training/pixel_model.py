@@ -143,7 +143,10 @@ def _judge(network: nn.Module, training: PixelTraining) -> Judgement:
 
     def chips(rows: IntArray) -> Iterator[ScoredChip]:
         scaling = Scaling(data.inputs)
-        return score_chips(score, data.reader, rows, scaling, patch=data.patch, batch=options.batch)
+        scored = score_chips(
+            score, data.reader, rows, scaling, patch=data.patch, batch=options.batch
+        )
+        return (chip.in_squares(options.window_px) for chip in scored)
 
     rng = np.random.default_rng(options.seed)
     val, cal, about = data.division.val, data.division.cal, data.reader.dataset.about

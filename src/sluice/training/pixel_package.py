@@ -14,6 +14,7 @@ from sluice.base.errors import DataError
 from sluice.evaluation.pixel_report import PixelReport, render_pixel_report
 from sluice.models.manifest import Level, Manifest, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
+from sluice.training.curves import curves_table
 from sluice.training.families import (
     NETWORK_KEY,
     TORCH_FILE,
@@ -27,6 +28,7 @@ from sluice.training.naming import Naming
 from sluice.training.onnx_export import export_checked
 from sluice.training.options import PixelOptions
 from sluice.training.pixel_data import PixelData
+from sluice.training.pixel_task import PixelTask
 
 CURVES_FILE = "curves.csv"
 
@@ -64,7 +66,7 @@ def write_pixel_package(
     """Export a fitted network and write its package.
 
     Args:
-        out_dir: Gets `<name>/`; `work/` in it holds the curves.
+        out_dir: Gets `<name>/`.
         training: See there.
         fitted: Its network is a `PixelNetwork`.
         judgement: See there.
@@ -84,7 +86,7 @@ def write_pixel_package(
     weights = export_checked(Probabilities(network), shapes, free_sides=True)
     extras = {
         TORCH_FILE: save_tensors(network.core),
-        CURVES_FILE: (out_dir / "work" / f"{name}-curves.csv").read_bytes(),
+        CURVES_FILE: curves_table(fitted.rows, PixelTask.figure).encode(),
     }
     record: dict[str, JsonValue] = {
         NETWORK_KEY: network_record(training.family, training.options),
@@ -181,6 +183,7 @@ def _card(manifest: Manifest, data: PixelData, report: PixelReport | None) -> st
         if report
         else "The data set has no test chips: nothing is known of how well this model does."
     )
+    squares = "Of squares of 2 x 2 pixels.\n\n" if manifest.window_px == 2 else ""
     pixels = ", ".join(
         f"{name} {count}" for name, count in zip(about.classes, data.class_pixels, strict=True)
     )
@@ -198,5 +201,5 @@ def _card(manifest: Manifest, data: PixelData, report: PixelReport | None) -> st
         f"Chips: {len(division.train)} to learn from, {len(division.val)} to stop the fit and set "
         f"the thresholds, {len(division.cal)} to calibrate, {len(division.test)} to test "
         f"({division.how}). Training pixels: {pixels}.\n\n"
-        f"## Figures\n\n{figures}\n{warning}"
+        f"## Figures\n\n{squares}{figures}\n{warning}"
     )

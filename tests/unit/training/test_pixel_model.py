@@ -279,6 +279,8 @@ def test_a_segformer_becomes_a_package(tmp_path):
     assert set(manifest.architecture.split(", ")) == {"SegFormer", "size b0", "decoder_width 32"}
     assert (manifest.window_px, manifest.stride_m, manifest.patch_px) == (2, 20, 32)
     assert manifest.inputs[0].high == 1
+    assert trained.report.pixels < 4 * 20 * 20, "figures are of squares"
+    assert "squares of 2 x 2" in trained.package.card_path.read_text(encoding="utf-8")
     image = np.random.default_rng(0).normal(size=(1, 2, 64, 96)).astype(np.float32)
     (found,) = session(trained.package).run(None, {"image": image})
     assert found.shape == (1, 2, 64, 96)

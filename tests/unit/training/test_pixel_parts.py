@@ -250,6 +250,22 @@ def test_patches_that_do_not_fit_are_refused():
         choose_patch((64, 64), 40, 16)
 
 
+def test_squares_of_pixels_are_means_and_majorities():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet((1, 1, 1), (5, 6)).transpose(2, 0, 1).astype(np.float32)
+    classes = np.zeros((5, 6), np.uint8)
+    classes[0, 0] = classes[1, 1] = 2  # half of it is sought
+    classes[0, 2] = 1  # a quarter is not
+    classes[2, :2], classes[3, 0] = 1, 2
+    classes[3, 5] = 255
+    squares = ScoredChip(3, probabilities, classes).in_squares(2)
+    assert squares.classes.tolist() == [[2, 0, 0], [1, 0, 255]]
+    assert squares.probabilities.shape == (3, 2, 3)
+    assert squares.probabilities[1, 1, 2] == pytest.approx(probabilities[1, 2:4, 4:6].mean())
+    assert np.allclose(squares.probabilities.sum(axis=0), 1, atol=1e-6)
+    assert squares.row == 3
+
+
 def test_the_histogram_finds_the_best_f1():
     rng = np.random.default_rng(0)
     truth = rng.random(4000) < 0.2
