@@ -348,3 +348,14 @@ def test_the_last_layer_has_the_name_that_its_family_says():
             network = family.build(("red", "nir"), 5, options)
         head = [t for name, t in network.state_dict().items() if name.startswith(family.head)]
         assert [t.shape[0] for t in head] == [5, 5], "a weight and a bias for each class"
+
+
+def test_a_network_of_nan_is_not_exported():
+    from sluice.training.onnx_export import export_checked
+
+    network = torch.nn.Conv2d(2, 3, 1)
+    assert export_checked(network, [(1, 2, 4, 4), (2, 2, 6, 5)], free_sides=True)
+    with torch.no_grad():
+        network.bias.fill_(torch.nan)
+    with pytest.raises(WeightsError, match="differs"):
+        export_checked(network, [(1, 2, 4, 4)], free_sides=True)
