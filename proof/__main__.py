@@ -20,10 +20,12 @@ from proof.phantom import prove_phantom
 from proof.real_input import prove_real_input
 from proof.real_series import prove_real_series
 from proof.setup import REPOSITORY, Setup, default_data_folder
+from proof.workings import prove_workings
 from sluice.base.errors import SluiceError
 
 DOCUMENT = REPOSITORY / "docs" / "accuracy.md"
 COMPOSITES = REPOSITORY / "docs" / "composites.md"
+MODELS = REPOSITORY / "docs" / "models.md"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ SECTIONS = {
     "phantom": Section(prove_phantom, needs_data=False),
     "real-input": Section(prove_real_input),
     "parity": Section(prove_parity),
+    "workings": Section(prove_workings, document=MODELS),
     "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),
     "masks": Section(prove_masks, document=COMPOSITES),
     "real-series": Section(prove_real_series, document=COMPOSITES),

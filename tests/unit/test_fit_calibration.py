@@ -6,12 +6,15 @@ import sklearn.metrics as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
 
-from sluice.base.errors import DataError, ShapeMismatch
+from sluice.base.errors import ConfigError, DataError, ShapeMismatch
 from sluice.evaluation import metrics
 from sluice.evaluation.calibration import (
     choose_isolated_threshold,
+    choose_precise_threshold,
     choose_threshold,
+    choose_threshold_for,
     fit_calibration,
 )
 
@@ -169,3 +172,136 @@ def test_what_cannot_be_calibrated_is_refused(
 def test_weights_must_be_positive() -> None:
     with pytest.raises(ShapeMismatch, match="positive"):
         fit_calibration(np.array([0.1, 0.9]), np.array([0, 1]), "bad", np.array([0.0, 1.0]))
+
+
+METHODS = ("beta", "isotonic", "temperature")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_a_ratio_that_a_temperature_distorted(method: str) -> None:
+    scores, labels = draw_scores(10_000, 10_000, seed=6)
+    calibration = fit_calibration(expit(2 * logit(scores)), labels, "synthetic", method=method)
+    truth = np.linspace(-2.5, 2.5, 21)
+    found = np.interp(expit(2 * truth), calibration.scores, calibration.log_likelihood_ratio)
+    # Steps of pooled scores lie to both sides of the line.
+    np.testing.assert_allclose(found, truth, atol=0.45 if method == "isotonic" else 0.1)
+    fresh, truth = draw_scores(6000, 3000, seed=7)
+    probability = calibration.probability(expit(2 * logit(fresh)).astype(np.float32), prior=2 / 3)
+    assert float(metrics.calibration_error(truth, probability)) < 0.02
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_evidence_of_every_method_is_bounded(method: str) -> None:
+    scores = np.concatenate((np.linspace(0.9, 1, 40), np.linspace(0, 0.1, 200)))
+    labels = np.repeat([1, 0], (40, 200))
+    calibration = fit_calibration(scores, labels, "separable", method=method)
+    ratio = np.array(calibration.log_likelihood_ratio)
+    assert ratio.max() == pytest.approx(np.log(200))
+    assert ratio.min() == pytest.approx(-np.log(40))
+    assert ratio.max() <= np.log(200) + 1e-9
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(2, 60), method=st.sampled_from(["isotonic", "temperature"]))
+def test_any_scores_give_a_monotone_bounded_table_by_any_method(
+    data: st.DataObject, n: int, method: str
+) -> None:
+    few = st.sampled_from([0.0, 1e-8, 0.2, 0.4, 0.6, 0.8, 1.0]) | st.floats(0, 1, width=32)
+    scores = np.array(data.draw(st.lists(few, min_size=n, max_size=n)))
+    labels = np.array(data.draw(st.lists(st.integers(0, 1), min_size=n, max_size=n)))
+    labels[:2] = (0, 1)
+    if np.ptp(np.clip(scores, 1e-7, 1 - 1e-7)) == 0:
+        with pytest.raises(DataError, match="all scores are"):
+            fit_calibration(scores, labels, "anything", method=method)
+        return
+    ratio = fit_calibration(scores, labels, "anything", method=method).log_likelihood_ratio
+    assert max(ratio) <= np.log((labels == 0).sum()) + 1e-9
+    assert min(ratio) >= -np.log((labels == 1).sum()) - 1e-9
+
+
+def test_isotonic_posteriors_equal_scikit_learns_within_the_bounds() -> None:
+    scores, labels = draw_scores(300, 900, seed=8)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 1200)
+    calibration = fit_calibration(scores, labels, "synthetic", weights, method="isotonic")
+    posterior = calibration.probability(scores.astype(np.float32), calibration.training_prior)
+    expected = IsotonicRegression().fit(scores, labels, weights).predict(scores)
+    inside = (expected > 0.02) & (expected < 0.98)
+    assert inside.mean() > 0.5
+    np.testing.assert_allclose(posterior[inside], expected[inside], atol=1e-4)
+
+
+def test_a_temperature_is_that_of_a_plain_search() -> None:
+    scores, labels = draw_scores(300, 300, seed=9)
+    given_scores = expit(3 * logit(scores))
+    calibration = fit_calibration(given_scores, labels, "synthetic", method="temperature")
+
+    def loss(temperature: float) -> float:
+        target = np.where(labels == 1, 301 / 302, 1 / 302)
+        logits = logit(given_scores) / temperature
+        return float((np.logaddexp(0, logits) - target * logits).sum())
+
+    best = min(np.linspace(1, 6, 2001), key=loss)
+    at = logit(np.array(calibration.scores))
+    inside = np.abs(at / best) < 4
+    found = np.array(calibration.log_likelihood_ratio)[inside]
+    np.testing.assert_allclose(found, at[inside] / best, atol=0.02)
+
+
+def test_an_unknown_method_is_named() -> None:
+    scores, labels = draw_scores(10, 10, seed=0)
+    with pytest.raises(ConfigError, match="'platt'; use beta, isotonic, temperature"):
+        fit_calibration(scores, labels, "bad", method="platt")
+
+
+drawn_scores = st.integers(2, 40).flatmap(
+    lambda n: st.tuples(
+        st.lists(st.integers(0, 1), min_size=n, max_size=n).filter(lambda y: 0 < sum(y) < len(y)),
+        st.lists(st.sampled_from([0, 0.2, 0.4, 0.6, 0.8, 1]), min_size=n, max_size=n),
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(sample=drawn_scores, beta=st.sampled_from([0.5, 1.0, 2.0]))
+def test_no_threshold_has_a_higher_f_beta(
+    sample: tuple[list[int], list[float]], beta: float
+) -> None:
+    labels, scores = np.array(sample[0]), np.array(sample[1])
+    chosen = choose_threshold_for(f"F{beta:g}", scores, labels)
+    every = [reference.fbeta_score(labels, scores >= t, beta=beta) for t in np.unique(scores)]
+    assert reference.fbeta_score(labels, scores >= chosen, beta=beta) == pytest.approx(max(every))
+
+
+@settings(max_examples=60, deadline=None)
+@given(sample=drawn_scores, least=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
+def test_no_threshold_with_such_recall_is_more_precise(
+    sample: tuple[list[int], list[float]], least: float
+) -> None:
+    labels, scores = np.array(sample[0]), np.array(sample[1])
+    chosen = choose_threshold_for(f"recall >= {least}", scores, labels)
+    every = [
+        reference.precision_score(labels, scores >= threshold)
+        for threshold in np.unique(scores)
+        if reference.recall_score(labels, scores >= threshold) >= least
+    ]
+    assert reference.recall_score(labels, scores >= chosen) >= least
+    assert reference.precision_score(labels, scores >= chosen) == pytest.approx(max(every))
+
+
+def test_of_equal_precision_the_one_that_finds_more() -> None:
+    scores, labels = np.array([0.9, 0.8, 0.6, 0.2]), np.array([1, 1, 1, 0])
+    assert choose_precise_threshold(scores, labels, 0.3) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("aim", ["", "f", "f-1", "recall", "recall>=", "precision>=0.9", "auc"])
+def test_unknown_aims_are_named(aim: str) -> None:
+    scores, labels = draw_scores(10, 10, seed=0)
+    with pytest.raises(ConfigError, match=r"use f1, f0\.5 or recall>=0\.9"):
+        choose_threshold_for(aim, scores, labels)
+
+
+@pytest.mark.parametrize(("aim", "told"), [("f0", "positive beta"), ("recall>=1.5", "of 1.5")])
+def test_aims_that_cannot_be(aim: str, told: str) -> None:
+    scores, labels = draw_scores(10, 10, seed=0)
+    with pytest.raises(DataError, match=told):
+        choose_threshold_for(aim, scores, labels)

@@ -162,7 +162,7 @@ def test_what_is_no_manifest_is_refused(text):
         ),
         (tiny_weights(side=9), r"image \(any, 2, 9, 9\)"),
         (tiny_weights(name="x"), r"the weights take x"),
-        (tiny_weights(columns=2), r"the weights give \(any, 2\), one score is expected"),
+        (tiny_weights(columns=2), r"the weights give \(any, 2\), the manifest promises \(any, 1\)"),
     ],
 )
 def test_weights_that_contradict_the_manifest_are_refused(tmp_path, weights, message):

@@ -80,11 +80,11 @@ def test_a_full_disk_leaves_nothing(package, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"patch_px": None}, "needs patch_px"),
-        ({"patch_overlap_px": 64}, "not below"),
-        ({"classes": ("one",)}, "two classes"),
-        ({"window_px": 3}, "window_px 1 or 2"),
-        ({"judges": "windows"}, "belong to judges"),
+        ({"patch_px": None}, "has patch_px"),
+        ({"patch_overlap_px": 40}, "half at most"),
+        ({"classes": ("one",)}, "two classes or more"),
+        ({"window_px": 3}, "multiples of window_px"),
+        ({"judges": "windows"}, "belong to a model"),
     ],
 )
 def test_a_manifest_of_pixels_is_whole(package, changes, words):
@@ -96,6 +96,7 @@ def test_a_manifest_of_pixels_is_whole(package, changes, words):
         "patch_px": 64,
         "patch_overlap_px": 16,
         "classes": ("other", "mine"),
+        "thresholds": {"t_main": 0.5, "t_iso": 0.5},
     }
     pixels = Manifest(**fields)
     with pytest.raises(ManifestMismatch, match="weights"):

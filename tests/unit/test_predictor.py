@@ -22,8 +22,7 @@ from sluice.base.errors import (
     WeightsError,
 )
 from sluice.base.raster import Raster
-from sluice.models import predictor as predictor_module
-from sluice.models import runtime
+from sluice.models import packaged, runtime
 from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import write_package
 from sluice.models.predictor import WindowPredictor
@@ -165,7 +164,7 @@ positions = st.lists(st.integers(0, 70 - SIDE), min_size=0, max_size=14, unique=
 def test_dense_and_cut_windows_agree_wherever_they_lie(
     packages, monkeypatch, rows, cols, pass_pixels
 ):
-    monkeypatch.setattr(predictor_module, "PASS_PIXELS", pass_pixels)
+    monkeypatch.setattr(packaged, "PASS_PIXELS", pass_pixels)
     raster = make_raster(70, 70)
     dense = WindowPredictor(packages["dense"], engine="onnxruntime", threads=1)
     cut = WindowPredictor(
@@ -186,7 +185,7 @@ def test_a_regular_lattice_with_a_flush_edge_takes_four_dense_passes(packages, m
 
         return run
 
-    monkeypatch.setattr(predictor_module, "open_session", counting)
+    monkeypatch.setattr(packaged, "open_session", counting)
     raster = make_raster(103, 86, invalid=0)
     rows, cols = [*range(0, 88, 8), 103 - SIDE], [*range(0, 72, 8), 86 - SIDE]
     scores = WindowPredictor(packages["dense"], engine="onnxruntime", threads=1).score_windows(
@@ -215,7 +214,7 @@ def test_an_unobserved_raster_never_wakes_the_engine(packages, monkeypatch):
     def no_session(*_):
         raise AssertionError("the engine was called")
 
-    monkeypatch.setattr(predictor_module, "open_session", no_session)
+    monkeypatch.setattr(packaged, "open_session", no_session)
     raster = make_raster(40, 40)
     empty = Raster(np.full_like(raster.data_bhw, np.nan), raster.bands, raster.geobox)
     for kind in ("dense", "cut"):

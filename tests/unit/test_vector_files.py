@@ -4,12 +4,13 @@ import json
 import shutil
 
 import geopandas as gpd
+import pandas as pd
 import pyogrio
 import pytest
 import shapely
 
-from sluice.base.errors import AssetReadError, ItemNotFound
-from sluice.base.files import read_vector
+from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
+from sluice.base.files import read_vector, vector_layers
 
 SQUARE = shapely.box(-1.5, 6.0, -1.4, 6.1)
 SUFFIXES = ("gpkg", "geojson", "json", "shp", "fgb", "kml", "parquet")
@@ -38,6 +39,7 @@ def unseen(monkeypatch):
         pytest.fail("OGR saw the file")
 
     monkeypatch.setattr(pyogrio, "read_info", fail)
+    monkeypatch.setattr(pyogrio, "list_layers", fail)
     monkeypatch.setattr(pyogrio, "read_dataframe", fail)
 
 
@@ -108,3 +110,41 @@ def test_no_file_and_a_folder(tmp_path) -> None:
     (tmp_path / "a.gpkg").mkdir()
     with pytest.raises(AssetReadError, match="cannot be read as GeoPackage"):
         read_vector(tmp_path / "a.gpkg")
+
+
+def test_the_layer_with_shapes_is_read_without_a_warning_of_others(tmp_path) -> None:
+    path = write(tmp_path / "a.gpkg", first=[1])
+    gpd.GeoDataFrame({"second": [1]}, geometry=[SQUARE], crs="EPSG:4326").to_file(path, layer="b")
+    pyogrio.write_dataframe(pd.DataFrame({"style": ["red"]}), path, layer="styles")
+    assert vector_layers(path) == ("a", "b")
+    assert "first" in read_vector(path)
+    assert "second" in read_vector(path, layer="b")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_of_one_layer_have_one(suffix, tmp_path) -> None:
+    assert len(vector_layers(write(tmp_path / f"a.{suffix}", first=[1]))) == 1
+
+
+def test_layers_of_what_is_no_vector_file_are_refused(unseen, tmp_path) -> None:
+    (tmp_path / "a.geojson").write_text(VRT)
+    with pytest.raises(AssetReadError, match="cannot be read as GeoJSON"):
+        vector_layers(tmp_path / "a.geojson")
+    with pytest.raises(ItemNotFound, match="no such file"):
+        vector_layers(tmp_path / "none.gpkg")
+
+
+def test_an_empty_file_is_read_where_that_is_an_answer(tmp_path) -> None:
+    path = tmp_path / "a.parquet"
+    gpd.GeoDataFrame(geometry=[], crs="EPSG:4326").to_parquet(path)
+    assert len(read_vector(path, may_be_empty=True)) == 0
+    with pytest.raises(ConfigError, match="no geometry"):
+        read_vector(path)
+
+
+def test_geojson_without_a_name_is_read(tmp_path) -> None:
+    feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(SQUARE)}
+    (tmp_path / "a.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [feature]})
+    )
+    assert len(read_vector(tmp_path / "a.geojson")) == 1

@@ -31,6 +31,9 @@ _OPTIONS = {
     "gsd_m": "--pixel",
     "layers": "--layers",
     "cache_gb": "--cache",
+    "tool": "--for",
+    "picture_px": "--picture",
+    "radius_m": "--radius",
 }
 _Config = TypeVar("_Config", bound=BaseModel)
 
@@ -95,7 +98,8 @@ class ImageryConfig(ResultsConfig):
     last: str | None = None
     max_cloud: float | None = Field(default=None, ge=0, le=100)
     """Percent of a scene, as its catalogue says; cloudier ones are not looked at."""
-    method: Method = "median"
+    method: Method | None = None
+    """None takes the model's own, and the median where there is none."""
     min_looks: int = Field(default=1, ge=1, le=100)
     """Clear looks that a pixel needs to count as observed."""
     guard: bool = True
@@ -171,6 +175,9 @@ class ScanConfig(ImageryConfig):
     precision: Literal["f32", "bf16"] = "f32"
     processes: bool = False
     """Work on tiles in processes of their own instead of threads."""
+    outlines: str | None = None
+    """Model that outlines the workings within sites, `none` for no outlines; None takes the one
+    that comes with Sluice where the images allow it."""
     any_level: bool = False
     """Scan imagery that the model's manifest does not name; kept in the record of the run."""
 

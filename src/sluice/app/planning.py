@@ -19,6 +19,7 @@ from sluice.app.recipe import Recipe
 from sluice.app.within import Within, needed_by
 from sluice.base.errors import ConfigError, ManifestMismatch
 from sluice.base.grid import iter_tiles
+from sluice.base.methods import Method
 from sluice.base.records import Scene
 from sluice.base.windows import WindowLattice
 from sluice.imagery.scenes import SceneImages
@@ -26,7 +27,8 @@ from sluice.imagery.target_grid import area_grid, scan_grid
 from sluice.imagery.warp import aligned_shift
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
-from sluice.models.predictor import WindowPredictor
+from sluice.models.pixels import PixelPredictor
+from sluice.models.predictor import WindowPredictor, make_predictor
 from sluice.scan.run import needed_tiles
 from sluice.scan.tiles import plan_tiles
 
@@ -48,12 +50,14 @@ class ScanPlan:
     job: Job
     gathered: Gathered
     package: ModelPackage
-    predictor: WindowPredictor
+    predictor: WindowPredictor | PixelPredictor
     geobox: GeoBox
     loader: CompositeLoader
     stride_px: int
     tile_px: int
     workers: int
+    outline_model: ModelPackage | None = None
+    """Outlines the workings within sites; None where none are outlined."""
     needed: Within | None = None
     """Which tiles the area needs; None for all of them."""
 
@@ -100,7 +104,7 @@ def scan_geobox(job: Job, manifest: Manifest, gathered: Gathered | None) -> GeoB
         manifest: Gives pixel size and window.
         gathered: Images named one by one, whose own grid is kept where it fits; None for a search.
     """
-    margin_m = manifest.window_px * manifest.gsd_m
+    margin_m = manifest.sight_px * manifest.gsd_m
     if gathered is not None and job.period is None:
         geobox = scan_grid(gathered.images, manifest.gsd_m, job.area)
         if job.area is not None:
@@ -126,17 +130,22 @@ def prepare_scan(
     manifest = package.manifest
     for images in gathered.periods.values():
         for scene in images.scenes:
-            _check_level(scene, manifest, any_level=config.any_level)
+            check_level(scene, manifest, any_level=config.any_level)
     stride_px = _stride_px(config, manifest)
     geobox = scan_geobox(job, manifest, gathered)
     cores = usable_cores()
     tile_px, workers = choose_tiles(config, gathered.periods.values(), geobox, len(manifest.inputs))
-    tile_px = max(tile_px, manifest.window_px)
-    lattice = WindowLattice(geobox.shape.yx, manifest.window_px, stride_px)
+    tile_px = max(tile_px, manifest.sight_px)
+    lattice = WindowLattice(
+        geobox.shape.yx,
+        manifest.sight_px,
+        stride_px,
+        manifest.sight_px // manifest.window_px,
+    )
     needed = needed_by(job.area, geobox, _reach_m(manifest))
     tiles = needed_tiles(plan_tiles(lattice, tile_px), geobox, needed)
     workers = max(1, min(workers, len(tiles)))
-    predictor = WindowPredictor(
+    predictor = make_predictor(
         package,
         engine=config.engine,
         precision=config.precision,
@@ -145,7 +154,8 @@ def prepare_scan(
         calls=1 if config.processes else workers,
     )
     adapt = {s.sensor: manifest.adaptation_for(s.sensor) for s in manifest.levels}
-    loader = CompositeLoader(gathered.periods, predictor.inputs, recipe_of(config), adapt)
+    recipe = recipe_of(config, manifest.reduce)
+    loader = CompositeLoader(gathered.periods, predictor.inputs, recipe, adapt)
     loader.check(package.name)
     return ScanPlan(
         config=config,
@@ -168,13 +178,21 @@ def _reach_m(manifest: Manifest) -> float:
     Those over its edge, and those that are company to one there: half a window from it, and
     within the distance for that of each other.
     """
-    return manifest.window_px * manifest.gsd_m + manifest.thresholds.isolation_distance_m
+    sight_m = manifest.sight_px * manifest.gsd_m
+    if manifest.judges == "pixels":
+        return sight_m
+    return sight_m + manifest.thresholds.isolation_distance_m
 
 
-def recipe_of(config: ImageryConfig) -> Recipe:
-    """How a command wants its composites made."""
+def recipe_of(config: ImageryConfig, usual: Method = "median") -> Recipe:
+    """How a command wants its composites made.
+
+    Args:
+        config: May name the method.
+        usual: The method where it does not.
+    """
     return Recipe(
-        method=config.method,
+        method=config.method or usual,
         min_looks=config.min_looks,
         cloud_margin_px=config.cloud_margin_px,
         guard=config.guard,
@@ -270,8 +288,12 @@ def _coarse_parts(geobox: GeoBox) -> list[GeoBox]:
     return [core.of(geobox) for core, _ in iter_tiles(geobox.shape.yx, side, 0)]
 
 
-def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
-    """A model gets the imagery it was made for, unless its user says otherwise, on record."""
+def check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
+    """A model gets the imagery it was made for, unless its user says otherwise, on record.
+
+    Raises:
+        ManifestMismatch: It does not.
+    """
     if scene.sensor is None or any_level or manifest.find_level(scene.sensor) is not None:
         return
     known = ", ".join(level.sensor for level in manifest.levels)
@@ -285,6 +307,11 @@ def _check_level(scene: Scene, manifest: Manifest, *, any_level: bool) -> None:
 def _stride_px(config: ScanConfig, manifest: Manifest) -> int:
     if config.stride_m is None:
         return manifest.stride_px
+    if manifest.judges == "pixels":
+        raise ConfigError(
+            f"--stride: model {manifest.name} judges pixels, and gives a score for each square of "
+            f"{manifest.window_px * manifest.gsd_m:g} m; leave it out"
+        )
     stride_px = round(config.stride_m / manifest.gsd_m)
     window_m = manifest.window_px * manifest.gsd_m
     if not 1 <= stride_px <= manifest.window_px:

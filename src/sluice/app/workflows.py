@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 
@@ -18,6 +19,7 @@ from sluice.app.finding import Findings
 from sluice.app.gathering import Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
 from sluice.app.loading import CompositeLoader
+from sluice.app.outlining import fitting, load_outline_model, outline_sites
 from sluice.app.planning import (
     ScanPlan,
     clearest_scenes,
@@ -38,6 +40,7 @@ from sluice.app.skies import without_networks
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
 from sluice.base.windows import ScoredWindows
+from sluice.models.package import ModelPackage
 from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_processes, run_in_threads
@@ -114,9 +117,10 @@ class _Scanner:
         self.package = load_model(config)
         manifest = self.package.manifest
         sensor = choose_sensor(config, [level.sensor for level in manifest.levels])
-        margin_m = manifest.window_px * manifest.gsd_m
+        margin_m = manifest.sight_px * manifest.gsd_m
         self.gatherer = Gatherer(config, sensor, tell, margin_m=margin_m)
         self.bands, self.with_earlier = model_bands(manifest)
+        self.outline_model = load_outline_model(config, self.package)
 
     def jobs(self) -> list[Job]:
         """What the command is to make."""
@@ -134,7 +138,10 @@ class _Scanner:
         if self.config.source is not None:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands, with_earlier=self.with_earlier)
-        plan = prepare_scan(self.config, job, self.package, gathered)
+        plan = replace(
+            prepare_scan(self.config, job, self.package, gathered),
+            outline_model=fitting(self.outline_model, gathered.images.scenes, self.config),
+        )
         work = open_output(job.out, overwrite=self.config.overwrite)
         outcomes: list[TileOutcome] = []
         try:
@@ -162,7 +169,13 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
     )
     _refuse_nothing_seen(plan, result)
     blended = blend(result.windows, result.seen)
-    detections = _find_sites(plan, result.windows, blended)
+    detections, workings = _find_sites(plan, result.windows, blended), None
+    if plan.outline_model is not None:
+        outlined = outline_sites(plan, plan.outline_model, detections, work)
+        detections, workings = outlined.detections, outlined.workings
+    elif plan.manifest.judges == "pixels":
+        # What is marked is what was judged, pixel by pixel.
+        detections["delineated_ha"] = detections["footprint_ha"]
     run = _record(plan, result.outcomes, started)
     score_path, probability_path = work / "score.tif", None
     with telling_disk_errors(plan.job.out):
@@ -184,6 +197,7 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
         window_m=plan.manifest.window_px * plan.manifest.gsd_m,
         smallest_site_ha=config.min_footprint_ha,
         area=plan.area,
+        workings=workings,
     )
     return FinishedScan(paths, summary)
 
@@ -253,7 +267,7 @@ def _preview(plan: ScanPlan) -> CompositeLoader:
 
 
 def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:
-    manifest, job = plan.manifest, plan.job
+    job = plan.job
     return Run(
         run_id=f"{started:%Y%m%dT%H%M%SZ}-{plan.package.sha256[:8]}",
         sluice_version=__version__,
@@ -263,23 +277,14 @@ def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetim
         period=job.period.name if job.period else None,
         scenes=tuple(scene for images in plan.gathered.periods.values() for scene in images.scenes),
         left_out=left_out_of(plan.gathered.scenes, plan.gathered.left_out, outcomes),
-        model={
-            "name": manifest.name,
-            "sha256": plan.package.sha256,
-            "weights_sha256": manifest.weights.sha256,
-            "window_px": manifest.window_px,
-            "levels": [level.model_dump(mode="json") for level in manifest.levels],
-            "inputs": [i.model_dump(mode="json") for i in manifest.inputs],
-            "thresholds": manifest.thresholds.model_dump(mode="json"),
-            "calibration": (
-                manifest.calibration.model_dump(mode="json") if manifest.calibration else None
-            ),
-        },
+        model=_model_record(plan.package),
+        outlines=_model_record(plan.outline_model) if plan.outline_model else None,
         engine=f"{plan.predictor.engine} {plan.predictor.engine_version}",
         precision=plan.predictor.precision,
         prior=plan.prior,
         parameters={
             **plan.config.request,
+            "method": plan.loader.recipe.method,
             "stride_px": plan.stride_px,
             "tile_px": plan.tile_px,
             "workers": plan.config.workers,
@@ -290,3 +295,20 @@ def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetim
         summary={},
         disclaimer=DISCLAIMER,
     )
+
+
+def _model_record(package: ModelPackage) -> dict[str, Any]:
+    manifest = package.manifest
+    return {
+        "name": manifest.name,
+        "sha256": package.sha256,
+        "weights_sha256": manifest.weights.sha256,
+        "judges": manifest.judges,
+        "window_px": manifest.window_px,
+        "levels": [level.model_dump(mode="json") for level in manifest.levels],
+        "inputs": [i.model_dump(mode="json") for i in manifest.inputs],
+        "thresholds": manifest.thresholds.model_dump(mode="json"),
+        "calibration": (
+            manifest.calibration.model_dump(mode="json") if manifest.calibration else None
+        ),
+    }

@@ -23,6 +23,7 @@ from sluice.base.vector_content import KINDS, UnexpectedContent, safe_source
 # GDAL read what the user never named. So only these are tried.
 RASTER_DRIVERS = ("GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG")
 VECTOR_DRIVERS = ("GPKG", "GeoJSON", "FlatGeobuf", "ESRI Shapefile", "KML", "LIBKML")
+_PARQUET = {".parquet", ".geoparquet"}
 
 
 @contextlib.contextmanager
@@ -83,8 +84,15 @@ def open_raster(path: Path | str) -> Any:
         ) from err
 
 
-def read_vector(path: Path | str, *, layer: str | None = None) -> gpd.GeoDataFrame:
+def read_vector(
+    path: Path | str, *, layer: str | None = None, may_be_empty: bool = False
+) -> gpd.GeoDataFrame:
     """Read a vector file, by a driver of the allow-list.
+
+    Args:
+        path: The file.
+        layer: Of it; None for the first that has shapes.
+        may_be_empty: Whether a file without a feature is one like any other.
 
     Raises:
         ItemNotFound: No such file.
@@ -94,11 +102,10 @@ def read_vector(path: Path | str, *, layer: str | None = None) -> gpd.GeoDataFra
     path = Path(path)
     if not path.exists():
         raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
-    if path.suffix.lower() in {".parquet", ".geoparquet"}:
-        frame = _read_geoparquet(path)
-    else:
-        frame = _read_ogr(path, layer)
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.isna().all():
+    parquet = path.suffix.lower() in _PARQUET
+    frame = _read_geoparquet(path) if parquet else _read_ogr(path, layer)
+    empty = may_be_empty and len(frame) == 0
+    if not isinstance(frame, gpd.GeoDataFrame) or (frame.geometry.isna().all() and not empty):
         raise ConfigError(f"{path}: holds no geometry; give points or polygons", href=str(path))
     if frame.crs is None:
         raise ConfigError(f"{path}: has no CRS; add one (QGIS: Assign projection)", href=str(path))
@@ -112,7 +119,45 @@ def _read_geoparquet(path: Path) -> gpd.GeoDataFrame:
         raise AssetReadError(f"{path}: not a GeoParquet file ({_first_line(err)})") from err
 
 
+def vector_layers(path: Path | str) -> tuple[str, ...]:
+    """Names of a vector file's layers that have shapes, in the file's order.
+
+    Raises:
+        ItemNotFound: No such file.
+        AssetReadError: Not readable, or by a driver that is not allowed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
+    if path.suffix.lower() in _PARQUET:
+        return (path.stem,)
+    with _translating_ogr_errors(path) as source:
+        return tuple(_layers_with_shapes(source).values())
+
+
 def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    with _translating_ogr_errors(path) as source:
+        # Left open, pyogrio warns of others, such as the one with QGIS's styles. By number: a
+        # GeoJSON layer without a name is given another one each time.
+        chosen = layer if layer is not None else next(iter(_layers_with_shapes(source)), None)
+        found = pyogrio.read_info(source, layer=chosen)["driver"]
+        if found not in VECTOR_DRIVERS:
+            raise AssetReadError(
+                f"{path}: is a {found} file inside, and such files may read others; convert it",
+                href=str(path),
+            )
+        return pyogrio.read_dataframe(source, layer=chosen)
+
+
+def _layers_with_shapes(source: Path | bytes) -> dict[int, str]:
+    """Names by number."""
+    layers = enumerate(pyogrio.list_layers(source))
+    return {number: str(name) for number, (name, kind) in layers if kind is not None}
+
+
+@contextlib.contextmanager
+def _translating_ogr_errors(path: Path) -> Iterator[Path | bytes]:
+    """What may be opened in place of a file, and named errors for what goes wrong with it."""
     kind = KINDS.get(path.suffix.lower())
     if kind is None:
         raise AssetReadError(
@@ -121,14 +166,7 @@ def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             href=str(path),
         )
     try:
-        source = safe_source(path)
-        found = pyogrio.read_info(source, layer=layer)["driver"]
-        if found not in VECTOR_DRIVERS:
-            raise AssetReadError(
-                f"{path}: is a {found} file inside, and such files may read others; convert it",
-                href=str(path),
-            )
-        return pyogrio.read_dataframe(source, layer=layer)
+        yield safe_source(path)
     except (
         UnexpectedContent,
         OSError,

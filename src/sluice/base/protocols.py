@@ -59,7 +59,7 @@ class TileLoader(Protocol):
 
 
 class Predictor(Protocol):
-    """A model that scores square windows."""
+    """A model that scores square windows, or the cells of square patches."""
 
     @property
     def inputs(self) -> tuple[ModelInput, ...]:
@@ -76,6 +76,11 @@ class Predictor(Protocol):
         """Side of its window."""
         ...
 
+    @property
+    def cells_per_window(self) -> int:
+        """Scores along a side of a window, each of an equal square of it."""
+        ...
+
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
         """Score the windows whose first pixel is at each of `rows` x `cols`.
 
@@ -85,7 +90,7 @@ class Predictor(Protocol):
             cols: First columns, likewise.
 
         Returns:
-            (len(rows), len(cols)) float32; NaN where a window has more invalid pixels than
-            the model allows.
+            (len(rows), len(cols)) times `cells_per_window` float32, those of a window together;
+            NaN where a window has more invalid pixels than the model allows.
         """
         ...

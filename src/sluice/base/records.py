@@ -157,6 +157,8 @@ class Run(ImageryRun):
 
     model: dict[str, Any]
     """Name, hash, thresholds, calibration: copied from the manifest that was used."""
+    outlines: dict[str, Any] | None = None
+    """Likewise, of the model that outlined the workings; None where none did."""
     engine: str
     precision: str
     prior: float | None

@@ -1,4 +1,9 @@
-"""Where a model's square windows lie on an image, and what they scored."""
+"""Where a model's square windows lie on an image, and what they scored.
+
+A model that judges windows gives one score for each. A model that judges pixels gives a block of
+them: its windows are patches, large enough to see what surrounds a pixel, and each has as many
+scores along a side as `cells_per_window`.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +22,17 @@ class WindowLattice:
 
     First rows are 0, stride, 2 stride, … and, where those do not end exactly at the last row,
     height - window; columns likewise. So every pixel lies in a window, up to the last row and
-    column. An image smaller than a window gets one window at 0 that reaches beyond it.
+    column. An image smaller than a window gets one window at 0 that reaches beyond it. With
+    several cells in a window, the last one is flush but for less than a cell, so that the cells
+    of all windows are the same.
     """
 
     shape: tuple[int, int]
     """(height, width) of the image in pixels."""
     window_px: int
     stride_px: int
+    cells_per_window: int = 1
+    """Scores along a side of a window, each of an equal square of it."""
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
@@ -33,27 +42,46 @@ class WindowLattice:
                 f"a stride of {self.stride_px} px leaves gaps between windows of "
                 f"{self.window_px} px, or is not positive; use 1 to {self.window_px}"
             )
+        if self.window_px % self.cells_per_window or (
+            self.cells_per_window > 1 and self.stride_px % self.cell_px
+        ):
+            raise ConfigError(
+                f"windows of {self.window_px} px, {self.stride_px} px apart, cannot be divided "
+                f"into {self.cells_per_window} cells along a side; use multiples of a cell"
+            )
+
+    @property
+    def cell_px(self) -> int:
+        """Side of the square that one score is of."""
+        return self.window_px // self.cells_per_window
 
     @property
     def rows(self) -> IntArray:
         """First rows of the windows, increasing."""
-        return _starts(self.shape[0], self.window_px, self.stride_px)
+        return self._starts(self.shape[0])
 
     @property
     def cols(self) -> IntArray:
         """First columns of the windows, increasing."""
-        return _starts(self.shape[1], self.window_px, self.stride_px)
+        return self._starts(self.shape[1])
 
     @property
     def size(self) -> tuple[int, int]:
         """(rows, columns) of windows."""
         return len(self.rows), len(self.cols)
 
+    @property
+    def scores_shape(self) -> tuple[int, int]:
+        """(rows, columns) of scores: those of a window stand together, neighbours side by side."""
+        rows, cols = self.size
+        return rows * self.cells_per_window, cols * self.cells_per_window
 
-def _starts(length: int, window: int, stride: int) -> IntArray:
-    last = max(0, length - window)
-    regular = np.arange(0, last + 1, stride, dtype=np.int64)
-    return regular if regular[-1] == last else np.append(regular, last)
+    def _starts(self, length: int) -> IntArray:
+        last = max(0, length - self.window_px)
+        if self.cells_per_window > 1:
+            last = -(-last // self.cell_px) * self.cell_px
+        regular = np.arange(0, last + 1, self.stride_px, dtype=np.int64)
+        return regular if regular[-1] == last else np.append(regular, last)
 
 
 @dataclass(frozen=True)
@@ -62,15 +90,16 @@ class ScoredWindows:
 
     lattice: WindowLattice
     scores: ArrayHW
-    """(rows, columns) of windows float32, NaN = not observed."""
+    """`lattice.scores_shape` float32, NaN = not observed."""
     geobox: GeoBox
     """Grid of the image's pixels."""
 
     def __post_init__(self) -> None:
-        if self.scores.shape != self.lattice.size or self.geobox.shape.yx != self.lattice.shape:
+        lattice, shape = self.lattice, self.geobox.shape.yx
+        if self.scores.shape != lattice.scores_shape or shape != lattice.shape:
             raise ShapeMismatch(
-                f"windows of {self.lattice.size} on {self.lattice.shape} px were announced, got "
-                f"scores of {self.scores.shape} on {tuple(self.geobox.shape.yx)} px"
+                f"scores of {lattice.scores_shape} on {lattice.shape} px were announced, got "
+                f"{self.scores.shape} on {tuple(shape)} px"
             )
 
     @property

@@ -40,8 +40,8 @@ def average_precision(
     hits, alarms = _cumulative_counts(labels, scores, weights)
     found = np.diff(hits, axis=-1, prepend=0)
     # Nothing is found while nothing is flagged, so what stands in for 0 / 0 is never counted.
-    precision = _ratio(hits, hits + alarms, undefined=0.0)
-    return _ratio((found * precision).sum(axis=-1), hits[..., -1])
+    precision = ratio(hits, hits + alarms, undefined=0.0)
+    return ratio((found * precision).sum(axis=-1), hits[..., -1])
 
 
 def roc_auc(labels: Numbers, scores: Numbers, weights: FloatArray | None = None) -> FloatArray:
@@ -57,7 +57,7 @@ def roc_auc(labels: Numbers, scores: Numbers, weights: FloatArray | None = None)
     found = np.diff(hits, axis=-1, prepend=0)
     alarmed = np.diff(alarms, axis=-1, prepend=0)
     ranked_higher = (alarmed * (hits - found / 2)).sum(axis=-1)
-    return _ratio(ranked_higher, hits[..., -1] * alarms[..., -1])
+    return ratio(ranked_higher, hits[..., -1] * alarms[..., -1])
 
 
 def precision(
@@ -93,7 +93,7 @@ def f1(
     """
     detected, mine = _detected(scores, threshold), labels == 1
     weights = _weights(weights, labels, scores)
-    return _ratio(
+    return ratio(
         2 * weights @ (detected & mine).astype(np.float64),
         weights @ (detected.astype(np.float64) + mine),
     )
@@ -122,9 +122,7 @@ def share(counted: Numbers, among: Numbers, weights: FloatArray | None = None) -
         (R,) or (), in [0, 1]; NaN where `among` is empty.
     """
     weights = _weights(weights, counted, among)
-    return _ratio(
-        weights @ (counted & among).astype(np.float64), weights @ among.astype(np.float64)
-    )
+    return ratio(weights @ (counted & among).astype(np.float64), weights @ among.astype(np.float64))
 
 
 def brier_score(
@@ -139,7 +137,7 @@ def brier_score(
         Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
     """
     weights = _weights(weights, labels, probabilities)
-    return _ratio(weights @ (probabilities.astype(np.float64) - labels) ** 2, weights.sum(axis=-1))
+    return ratio(weights @ (probabilities.astype(np.float64) - labels) ** 2, weights.sum(axis=-1))
 
 
 def calibration_error(
@@ -170,7 +168,7 @@ def calibration_error(
     bin_of = np.searchsorted(highest, probabilities)
     excess = np.zeros((probabilities.size, highest.size))
     excess[np.arange(probabilities.size), bin_of] = probabilities - labels
-    return _ratio(np.abs(weights @ excess).sum(axis=-1), weights.sum(axis=-1))
+    return ratio(np.abs(weights @ excess).sum(axis=-1), weights.sum(axis=-1))
 
 
 def _cumulative_counts(
@@ -189,10 +187,13 @@ def _cumulative_counts(
     return hits, alarms
 
 
-def _ratio(part: FloatArray, whole: FloatArray, *, undefined: float = np.nan) -> FloatArray:
+def ratio(part: FloatArray, whole: FloatArray, *, undefined: float = np.nan) -> FloatArray:
+    """Part by whole, of any one shape; `undefined` where the whole is 0."""
     part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
-    ratio: FloatArray = np.divide(part, whole, out=np.full(part.shape, undefined), where=whole > 0)
-    return ratio
+    quotient: FloatArray = np.divide(
+        part, whole, out=np.full(part.shape, undefined, np.float64), where=whole > 0
+    )
+    return quotient
 
 
 def _weights(weights: FloatArray | None, labels: Numbers, values: Numbers) -> FloatArray:

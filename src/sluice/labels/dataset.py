@@ -13,6 +13,7 @@ Every file opens in QGIS at its place. A folder of chip sheets (`labels.chips`) 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,9 @@ ABOUT_FILE, INDEX_FILE = "dataset.json", "index.csv"
 UNLABELLED = 255
 """In a mask: nobody said what is there."""
 _NODATA = -32768
-_DECIBEL_BANDS = ("vv", "vh")
+_CHIP_ID = re.compile(r"\w[\w.-]*")
+_STEPS = {"vv": 0.01, "vh": 0.01, "elevation": 0.25}
+"""Of dB and of metres; all else is reflectance, in steps of 0.0001."""
 
 ArrayNBHW = npt.NDArray[np.float32]
 MasksNHW = npt.NDArray[np.uint8]
@@ -283,9 +286,9 @@ class DatasetWriter:
                 f"chip {chip_id}: an image of {image_bhw.shape} with a mask of {mask_hw.shape}; "
                 f"{expected} is expected, on a grid of the same size"
             )
-        if chip_id in self._ids or not chip_id.replace("-", "").replace("_", "").isalnum():
+        if chip_id in self._ids or not _CHIP_ID.fullmatch(chip_id):
             raise DataError(
-                f"chip {chip_id!r}: an id is used once, and made of letters, digits, - and _"
+                f"chip {chip_id!r}: an id is used once, and made of letters, digits, ., - and _"
             )
         unknown = sorted(set(facts) - set(_COLUMNS))
         if unknown:
@@ -413,8 +416,8 @@ def _refuse_other_size(found: tuple[int, ...], others: tuple[int, ...], path: Pa
 def _to_counts(
     image_bhw: ArrayBHW, bands: tuple[str, ...]
 ) -> tuple[npt.NDArray[np.int16], tuple[float, ...]]:
-    """Steps of 0.0001 of reflectance and 0.01 dB; what lies beyond 16 bits is held at their end."""
-    scales = tuple(0.01 if band.split("@")[0] in _DECIBEL_BANDS else 0.0001 for band in bands)
+    """Whole steps of `_STEPS`; what lies beyond 16 bits is held at their end."""
+    scales = tuple(_STEPS.get(band.split("@")[0], 0.0001) for band in bands)
     steps = np.rint(image_bhw / np.array(scales, np.float32)[:, None, None])
     counts = np.where(np.isfinite(steps), np.clip(steps, -32767, 32767), _NODATA)
     return counts.astype(np.int16), scales

@@ -11,7 +11,8 @@ anywhere else. Where the STAC Machine Learning Model extension (MLM 1.4) has a w
     pretrained_source       mlm:pretrained_source
     inputs                  mlm:input[].bands, in order, with one period each
     inputs[].subtract, …    mlm:input[].value_scaling: type `z-score` (mean, stddev), then `clip`
-    window_px               mlm:input[].input.shape = [-1, len(inputs), window_px, window_px]
+    window_px, patch_px     mlm:input[].input.shape = [-1, len(inputs), side, side]
+    classes                 mlm:output[].classification:classes
     output                  mlm:output[].description
     licence                 license of the STAC item
 """
@@ -29,6 +30,7 @@ from pydantic import Field, JsonValue, ValidationError, field_validator, model_v
 
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ManifestMismatch
+from sluice.base.methods import Method
 from sluice.base.records import ModelInput, Record
 from sluice.base.sensors import SENSORS
 
@@ -157,21 +159,24 @@ class Manifest(Record):
     inputs: tuple[ScaledInput, ...] = Field(min_length=1)
     """In the order of the weights' channels."""
     levels: tuple[Level, ...] = Field(min_length=1)
+    reduce: Method = "median"
+    """How the looks of a period become one, unless its user wants another way."""
     gsd_m: float = Field(gt=0)
     """Pixel side, metres."""
     judges: Literal["windows", "pixels"] = "windows"
-    """What one number of the weights' output belongs to."""
+    """Windows: one score says whether something lies in the square. Pixels: classes of each."""
     window_px: int = Field(ge=1)
-    """Side of the square that one score judges; of a model that judges pixels, of the square of
-    pixels that one score of the map is the mean of."""
+    """Side of the square that one score judges; where pixels are judged, of the square that a
+    score of the map is the mean of."""
     patch_px: int | None = Field(default=None, ge=1)
-    """Side of the patches that a model of pixels is given."""
-    patch_overlap_px: int | None = Field(default=None, ge=0)
-    """Pixels that neighbouring patches share, where they are blended."""
+    """Side of the square that weights which judge pixels are given at once; None for windows."""
+    patch_overlap_px: int = Field(default=0, ge=0)
+    """Pixels that neighbouring patches share."""
     classes: tuple[str, ...] = ()
-    """Of a model of pixels: its output channels' names; the first is what is not sought."""
+    """Names of the channels that weights which judge pixels give; the first is what is not
+    sought, and a pixel's score is 1 less its probability. Empty for windows."""
     indices: tuple[str, ...] = ()
-    """Spectral indices that the weights compute from the inputs, as further channels."""
+    """Spectral indices that the weights compute from the inputs, for the record."""
     dense_stride_px: int | None = Field(default=None, ge=1)
     """Pixels between neighbouring scores of one pass over a larger image; None where the
     weights take single windows only."""
@@ -215,22 +220,28 @@ class Manifest(Record):
                 f"dense_stride_px {self.dense_stride_px} exceeds window_px {self.window_px}"
             )
         if self.judges == "pixels":
-            self._check_pixels()
-        elif self.patch_px or self.patch_overlap_px or self.classes:
-            raise ValueError("patch_px, patch_overlap_px and classes belong to judges = pixels")
+            self._check_patches()
+        elif self.patch_px is not None or self.patch_overlap_px or self.classes:
+            raise ValueError("patches and classes belong to a model that judges pixels")
         return self
 
-    def _check_pixels(self) -> None:
-        if self.patch_px is None or self.patch_overlap_px is None:
-            raise ValueError("judges = pixels needs patch_px and patch_overlap_px")
-        if self.patch_overlap_px >= self.patch_px:
+    def _check_patches(self) -> None:
+        if self.patch_px is None or not 2 <= len(set(self.classes)) == len(self.classes):
+            raise ValueError("a model that judges pixels has patch_px and two classes or more")
+        if self.patch_px % self.window_px or self.patch_overlap_px % self.window_px:
             raise ValueError(
-                f"patch_overlap_px {self.patch_overlap_px} is not below patch_px {self.patch_px}"
+                f"patch_px {self.patch_px} and patch_overlap_px {self.patch_overlap_px} must be "
+                f"multiples of window_px {self.window_px}"
             )
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < 2:
-            raise ValueError("judges = pixels needs the names of two classes or more, each once")
-        if self.window_px > 2 or self.dense_stride_px is not None:
-            raise ValueError("judges = pixels has window_px 1 or 2, and no dense_stride_px")
+        if self.patch_px // self.window_px < 2 or 2 * self.patch_overlap_px > self.patch_px:
+            raise ValueError(
+                f"patches of {self.patch_px} px must hold several squares of {self.window_px} px "
+                f"and overlap by half at most, not {self.patch_overlap_px} px"
+            )
+        if self.dense_stride_px is not None:
+            raise ValueError("dense_stride_px belongs to a model that judges windows")
+        if self.thresholds.t_iso != self.thresholds.t_main:
+            raise ValueError("t_iso is t_main where pixels are judged: they are never isolated")
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -239,8 +250,15 @@ class Manifest(Record):
 
     @property
     def stride_px(self) -> int:
-        """`stride_m` in whole pixels, at least 1."""
+        """Pixels between the squares that the weights are given: `stride_m`, or by the overlap."""
+        if self.patch_px is not None:
+            return self.patch_px - self.patch_overlap_px
         return max(1, round(self.stride_m / self.gsd_m))
+
+    @property
+    def sight_px(self) -> int:
+        """Side of the square that the weights see at once."""
+        return self.patch_px or self.window_px
 
     def find_level(self, sensor: str) -> Level | None:
         """What the manifest says of a sensor, None where it does not name it."""

@@ -269,25 +269,14 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
             "they do not belong together",
             href=href,
         )
-    if pixels:
-        _check_pixel_output(_shape(model.graph.output[0]), manifest, href)
-        return
-    expected_axes = 4 if manifest.dense_stride_px else 2
+    axes: tuple[int | None, ...] = (None, len(manifest.classes) if pixels else 1)
+    if manifest.dense_stride_px or pixels:
+        axes += (None, None)
     given = _shape(model.graph.output[0])
-    if len(given) != expected_axes or given[1] != 1:
+    if len(given) != len(axes) or given[1] != axes[1]:
         raise ManifestMismatch(
-            f"{href}: the weights give {_spell(given)}, one score is expected: "
-            f"{'(n, 1, h, w)' if manifest.dense_stride_px else '(n, 1)'}",
-            href=href,
-        )
-
-
-def _check_pixel_output(given: tuple[int | None, ...], manifest: Manifest, href: str) -> None:
-    expected = (None, len(manifest.classes), None, None)
-    if given != expected:
-        raise ManifestMismatch(
-            f"{href}: the weights give {_spell(given)}, the manifest's classes "
-            f"({', '.join(manifest.classes)}) need {_spell(expected)}",
+            f"{href}: the weights give {_spell(given)}, the manifest promises {_spell(axes)}; "
+            "they do not belong together",
             href=href,
         )
 

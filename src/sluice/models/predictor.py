@@ -6,38 +6,22 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, IntArray
-from sluice.base.errors import (
-    BandNotFound,
-    ConfigError,
-    ManifestMismatch,
-    ShapeMismatch,
-    WeightsError,
-)
+from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
-from sluice.base.records import ModelInput
 from sluice.models.package import ModelPackage
-from sluice.models.runtime import (
-    ArrayNCHW,
-    Engine,
-    Precision,
-    choose_engine,
-    engine_version,
-    open_session,
-)
+from sluice.models.packaged import PASS_PIXELS, PackageRunner, RunOptions
+from sluice.models.pixels import PixelPredictor
+from sluice.models.runtime import ArrayNCHW
 
-AnyFloat32: TypeAlias = npt.NDArray[np.float32]
 Array1D: TypeAlias = npt.NDArray[np.float32]
 
-PASS_PIXELS = 1 << 18
-"""Pixels that are scaled and given to the engine at once: memory stays bounded, and larger
-passes are no faster (measured from 2**16 to 2**21)."""
 BATCH = 32
 """Windows in one call of the engine; more gains nothing on processors."""
 
@@ -57,62 +41,29 @@ class _Job:
     """(rows, cols), filled in."""
 
 
-class WindowPredictor(Predictor):
+class WindowPredictor(PackageRunner, Predictor):
     """Scores square windows with one model; implements `sluice.base.protocols.Predictor`.
 
-    It pickles small: a worker loads the weights when it first scores, and keeps them.
-
     Args:
-        package: From `load_package`.
-        engine: `auto`, `onnxruntime` or `openvino`.
-        precision: `f32`, or `bf16` where engine and processor have it.
-        threads: Of the engine for each call; None leaves it all cores.
-        calls: How many threads will score at the same time.
+        package: A model that judges windows.
         cut_windows: Score window by window even where the weights take a larger image in one
             pass: the slow reference for tests and benchmarks.
+        options: As for `PackageRunner`.
 
     Raises:
-        ConfigError: The engine cannot do what is asked.
+        ConfigError: The engine cannot do what is asked, or the model judges pixels.
     """
 
     def __init__(
-        self,
-        package: ModelPackage,
-        *,
-        engine: Engine = "auto",
-        precision: Precision = "f32",
-        threads: int | None = None,
-        calls: int = 1,
-        cut_windows: bool = False,
+        self, package: ModelPackage, *, cut_windows: bool = False, **options: Unpack[RunOptions]
     ) -> None:
-        if calls < 1 or (threads is not None and threads < 1):
-            raise ConfigError(f"threads and calls must be 1 or more, got {threads} and {calls}")
-        self.package = package
-        self.engine = choose_engine(engine, precision)
-        self.precision = precision
-        self.threads = threads
-        self.calls = calls
+        if package.manifest.judges != "windows":
+            raise ConfigError(
+                f"model {package.name} judges pixels, and windows or chips as wholes are asked "
+                "for; use a model that judges windows"
+            )
+        super().__init__(package, **options)
         self.cut_windows = cut_windows
-
-    @property
-    def inputs(self) -> tuple[ModelInput, ...]:
-        """What the model needs, in its order."""
-        return tuple(ModelInput(band=i.band, period=i.period) for i in self.package.manifest.inputs)
-
-    @property
-    def gsd_m(self) -> float:
-        """Pixel side the model was trained at, metres."""
-        return self.package.manifest.gsd_m
-
-    @property
-    def window_px(self) -> int:
-        """Side of the window that one score judges."""
-        return self.package.manifest.window_px
-
-    @property
-    def engine_version(self) -> str:
-        """Version of the engine in use, for the record of a run."""
-        return engine_version(self.engine)
 
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
         """Score the windows whose first pixel is at each of `rows` x `cols`.
@@ -142,7 +93,8 @@ class WindowPredictor(Predictor):
         if scores.size == 0:
             return scores
         valid = np.asarray(np.isfinite(image).all(axis=0))
-        observed = _count_invalid(valid, row, col, manifest.window_px) <= self._allowed_invalid
+        invalid = _count_invalid(valid, row, col, manifest.window_px)
+        observed = invalid <= self._allowed_invalid(manifest.window_px**2)
         if not observed.any():
             return scores
         job = _Job(image, valid, row, col, observed, scores)
@@ -181,48 +133,10 @@ class WindowPredictor(Predictor):
             part = chips_nbhw[start : start + BATCH, :, top : top + side, left : left + side]
             image = self._select(part.swapaxes(0, 1), bands)
             valid = np.asarray(np.isfinite(image).all(axis=0))
-            observed = (~valid).sum(axis=(1, 2)) <= self._allowed_invalid
+            observed = (~valid).sum(axis=(1, 2)) <= self._allowed_invalid(side**2)
             scaled = self._scale(image[:, observed], valid[observed])
             scores[start : start + BATCH][observed] = self._run_windows(scaled.swapaxes(0, 1))
         return scores
-
-    @property
-    def _allowed_invalid(self) -> int:
-        manifest = self.package.manifest
-        # The margin keeps 0.2 x 100 at 20 whatever the rounding of the product.
-        return math.floor(manifest.max_invalid_share * manifest.window_px**2 + 1e-6)
-
-    def _check_resolution(self, raster: Raster) -> None:
-        resolution = raster.geobox.resolution
-        for side in (abs(resolution.x), abs(resolution.y)):
-            if not math.isclose(side, self.gsd_m, rel_tol=1e-3):
-                raise ManifestMismatch(
-                    f"model {self.package.name} takes pixels of {self.gsd_m:g} m, the raster has "
-                    f"{side:g}; warp it to {self.gsd_m:g} m"
-                )
-
-    def _select(self, data: AnyFloat32, bands: Sequence[str]) -> AnyFloat32:
-        """The inputs in the model's order; bands are the first axis."""
-        manifest = self.package.manifest
-        missing = [band for band in manifest.bands if band not in bands]
-        if missing:
-            raise BandNotFound.from_missing_and_available(
-                missing, bands, wanted_by=f"model {manifest.name}"
-            )
-        if tuple(bands) == manifest.bands:
-            return data
-        return data[[list(bands).index(band) for band in manifest.bands]]
-
-    def _scale(self, image: AnyFloat32, valid: npt.NDArray[np.bool_]) -> AnyFloat32:
-        """Inputs in the model's units; bands are the first axis, invalid pixels are filled."""
-        scaled = np.empty(image.shape, np.float32)
-        for band, out, spec in zip(image, scaled, self.package.manifest.inputs, strict=True):
-            np.subtract(band, np.float32(spec.subtract), out=out)
-            np.divide(out, np.float32(spec.divide), out=out)
-            if spec.low is not None or spec.high is not None:
-                np.clip(out, spec.low, spec.high, out=out)
-            out[~valid] = spec.fill
-        return scaled
 
     def _score_cut_windows(self, job: _Job) -> None:
         side = self.window_px
@@ -249,33 +163,13 @@ class WindowPredictor(Predictor):
                 box = np.s_[rows[i[0]] : rows[i[-1]] + side, cols[j[0]] : cols[j[-1]] + side]
                 scaled = self._scale(job.image[:, *box], job.valid[box])
                 height, width = ((size - side) // stride + 1 for size in scaled.shape[1:])
-                result = self._run(scaled[np.newaxis], height, width)
+                result = self._run(scaled[np.newaxis], (1, 1, height, width))
                 down, right = (rows[i] - rows[i[0]]) // stride, (cols[j] - cols[j[0]]) // stride
-                job.scores[np.ix_(i, j)] = result[0][np.ix_(down, right)]
+                job.scores[np.ix_(i, j)] = result[0, 0][np.ix_(down, right)]
 
     def _run_windows(self, windows_nchw: ArrayNCHW) -> Array1D:
-        return self._run(np.ascontiguousarray(windows_nchw), 1, 1)[:, 0, 0]
-
-    def _run(self, image_nchw: ArrayNCHW, height: int, width: int) -> AnyFloat32:
-        """Run the weights; (N, height, width) scores, checked."""
-        if len(image_nchw) == 0:
-            return np.empty((0, height, width), np.float32)
-        session = open_session(self.package, self.engine, self.precision, self.threads, self.calls)
-        result = session(image_nchw)
-        if result.size != len(image_nchw) * height * width:
-            raise WeightsError(
-                f"model {self.package.name}: gives an array of {result.shape}, "
-                f"({len(image_nchw)}, 1, {height}, {width}) is expected; "
-                "its weights do not fit its manifest"
-            )
-        # Written so that NaN fails too: it would pass for "not observed".
-        if not np.all((result >= -1e-6) & (result <= 1 + 1e-6)):
-            raise WeightsError(
-                f"model {self.package.name}: gives values that are not scores between 0 and 1; "
-                "its weights do not fit its manifest"
-            )
-        scores: AnyFloat32 = np.clip(result, 0, 1).reshape(-1, height, width)
-        return scores
+        windows = np.ascontiguousarray(windows_nchw)
+        return self._run(windows, (len(windows), 1, 1, 1))[:, 0, 0, 0]
 
 
 def _positions(given: Sequence[int], size: int, name: str, side: int) -> IntArray:
@@ -337,3 +231,15 @@ def _passes(
     for i in _split_span(rows[row_run], side, height_limit):
         for j in _split_span(cols[col_run], side, width_limit):
             yield row_run[i], col_run[j]
+
+
+def make_predictor(
+    package: ModelPackage, **options: Unpack[RunOptions]
+) -> WindowPredictor | PixelPredictor:
+    """The predictor that a package's manifest asks for.
+
+    Raises:
+        ConfigError: The engine cannot do what is asked.
+    """
+    kind = PixelPredictor if package.manifest.judges == "pixels" else WindowPredictor
+    return kind(package, **options)

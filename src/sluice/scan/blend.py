@@ -15,7 +15,7 @@ from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
 from sluice.base.errors import ShapeMismatch
 from sluice.base.grid import shifted
 from sluice.base.windows import ScoredWindows
-from sluice.scan.cells import CellAxis
+from sluice.scan.cells import CellAxis, cell_axes
 
 # Far below any weight that counts, its square far above zero: it decides only where nothing
 # else has a say.
@@ -60,8 +60,12 @@ def blend(
     A cell is not observed if no observed window covers it, or if its own pixels were not `seen`:
     a window that is clear for the most part says nothing about the cloud in its corner.
 
-    Memory: the cells (as many as windows, 4 bytes each) and some float64 arrays of `strip_rows`
-    rows.
+    Windows that have cells overlap too: each cell gets the mean of what the patches say that
+    contain it, weighted by how far from their rims it lies, up to the width of the overlap. Patches
+    know less about what is near their rims, and so meet without a seam.
+
+    Memory: the cells (as many as windows, 4 bytes each; 12 where windows have cells) and some
+    float64 arrays of `strip_rows` rows.
 
     Args:
         windows: Raw scores.
@@ -72,6 +76,8 @@ def blend(
     Raises:
         ShapeMismatch: `seen` is of other cells.
     """
+    if windows.lattice.cells_per_window > 1:
+        return _blend_patches(windows, seen)
     lattice = windows.lattice
     rows = _axis(lattice.rows, lattice.shape[0], lattice.window_px, lattice.stride_px)
     cols = _axis(lattice.cols, lattice.shape[1], lattice.window_px, lattice.stride_px)
@@ -85,6 +91,40 @@ def blend(
     s = lattice.stride_px
     cells = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
     return BlendedScores(out, GeoBox(shape, cells, windows.geobox.crs))
+
+
+def _blend_patches(windows: ScoredWindows, seen: BoolHW | None) -> BlendedScores:
+    lattice, n = windows.lattice, windows.lattice.cells_per_window
+    down, across = cell_axes(lattice)
+    shape = down.count, across.count
+    if seen is not None and seen.shape != shape:
+        raise ShapeMismatch(f"the patches make {shape} cells, seen or not is told of {seen.shape}")
+    total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    ramp = _ramp(n, lattice.window_px - lattice.stride_px, lattice.cell_px)
+    weight = np.outer(ramp, ramp)
+    for i, row in enumerate(lattice.rows // lattice.cell_px):
+        for j, col in enumerate(lattice.cols // lattice.cell_px):
+            place = np.s_[row : row + n, col : col + n]
+            height, width = total[place].shape
+            patch = windows.scores[i * n : (i + 1) * n, j * n : (j + 1) * n][:height, :width]
+            observed = np.isfinite(patch)
+            share = weight[:height, :width] * observed
+            weights[place] += share
+            total[place] += share * np.where(observed, patch, 0)
+    known = weights > 0 if seen is None else (weights > 0) & seen
+    scores = np.full(shape, np.nan, np.float32)
+    np.divide(total, weights, out=scores, where=known)
+    a, s = windows.geobox.affine, lattice.cell_px
+    cells = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
+    return BlendedScores(scores, GeoBox(shape, cells, windows.geobox.crs))
+
+
+def _ramp(cells: int, overlap_px: int, cell_px: int) -> ArrayHW:
+    """Weight of a patch's cells along a side: rises over the overlap, falls likewise."""
+    from_rim = np.minimum(np.arange(cells), np.arange(cells)[::-1]) + 0.5
+    width = max(overlap_px / cell_px, 0.5)
+    ramp: ArrayHW = np.minimum(from_rim / width, 1).astype(np.float32)
+    return ramp
 
 
 def _strips(

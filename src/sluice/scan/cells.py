@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.windows import WindowLattice
 
 
 @dataclass(frozen=True)
@@ -60,3 +61,46 @@ class CellAxis:
         """
         edge: FloatArray = np.floor(self.origin + self.stride_px * np.arange(start, stop + 1))
         return np.asarray(np.clip(edge, 0, self.length), dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class PatchCellAxis:
+    """Cells within windows that have several: equal squares from the image's first pixel on."""
+
+    length: int
+    """Pixels of the image."""
+    cell_px: int
+    starts: IntArray
+    """First pixels of the windows, multiples of a cell."""
+
+    @property
+    def origin(self) -> float:
+        """Near edge of the first cell."""
+        return 0.0
+
+    @property
+    def count(self) -> int:
+        """Number of cells; the last may reach beyond the image."""
+        return math.ceil(self.length / self.cell_px)
+
+    def of_windows(self, start: int, stop: int, windows: int) -> tuple[int, int]:
+        """The cells [start, stop) from the first window of a range to the next range's.
+
+        The ranges together have each cell once, and the windows of each contain its cells.
+        """
+        end = self.count if stop == windows else int(self.starts[stop]) // self.cell_px
+        return int(self.starts[start]) // self.cell_px, end
+
+    def edges(self, start: int, stop: int) -> IntArray:
+        """First pixels of the cells [start, stop), and the end of the last, within the image."""
+        return np.minimum(self.cell_px * np.arange(start, stop + 1, dtype=np.int64), self.length)
+
+
+def cell_axes(lattice: WindowLattice) -> tuple[CellAxis | PatchCellAxis, ...]:
+    """The cells of a lattice along rows and columns."""
+    if lattice.cells_per_window == 1:
+        return tuple(CellAxis(n, lattice.window_px, lattice.stride_px) for n in lattice.shape)
+    return tuple(
+        PatchCellAxis(n, lattice.cell_px, starts)
+        for n, starts in zip(lattice.shape, (lattice.rows, lattice.cols), strict=True)
+    )

@@ -85,7 +85,7 @@ class Checkpoint:
                 outcome = TileOutcome.model_validate_json(str(stored["outcome"]))
         except DAMAGED:
             return None
-        if scores.shape != task.shape or scores.dtype != np.float32:
+        if scores.shape != task.scores_shape or scores.dtype != np.float32:
             return None
         if seen.shape != task.cell_shape or seen.dtype != np.bool_:
             return None

@@ -35,7 +35,7 @@ class TileScores:
 
     task: TileTask
     scores: ArrayHW
-    """`task.shape` float32, NaN = not observed."""
+    """`task.scores_shape` float32, NaN = not observed."""
     seen: BoolHW
     """`task.cell_shape`, True where at least half of a cell's own pixels are valid."""
     outcome: TileOutcome
@@ -68,12 +68,13 @@ def score_tile(task: TileTask, raster: Raster, predictor: Predictor) -> TileScor
     valid = raster.valid
     seen = _cells_seen(valid, task)
     if not valid.any():
-        return _result(task, np.full(task.shape, np.nan, np.float32), seen, raster)
+        return _result(task, np.full(task.scores_shape, np.nan, np.float32), seen, raster)
     del valid
     scores = predictor.score_windows(raster, task.rows, task.cols)
-    if scores.shape != task.shape:
+    if scores.shape != task.scores_shape:
         raise ShapeMismatch(
-            f"tile {task.tile_id} has {task.shape} windows, the model gave {scores.shape} scores",
+            f"tile {task.tile_id} has places for {task.scores_shape} scores, the model gave "
+            f"{scores.shape}",
             tile_id=task.tile_id,
         )
     return _result(task, scores.astype(np.float32, copy=False), seen, raster)
@@ -118,7 +119,7 @@ def score_or_fail(task: TileTask, read: Callable[[], Raster], predictor: Predict
         lines = str(err).strip().splitlines()
         return TileScores(
             task,
-            np.full(task.shape, np.nan, np.float32),
+            np.full(task.scores_shape, np.nan, np.float32),
             np.zeros(task.cell_shape, dtype=bool),
             TileOutcome(
                 tile_id=task.tile_id,
@@ -140,7 +141,9 @@ def _cells_seen(valid: BoolHW, task: TileTask) -> BoolHW:
 
 
 def _result(task: TileTask, scores: ArrayHW, seen: BoolHW, raster: Raster) -> TileScores:
-    observed = int(np.isfinite(scores).sum())
+    n = task.cells_per_window
+    blocks = np.isfinite(scores).reshape(len(task.rows), n, len(task.cols), n)
+    observed = int(blocks.any(axis=(1, 3)).sum())
     return TileScores(
         task,
         scores,

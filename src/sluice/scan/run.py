@@ -16,7 +16,7 @@ from sluice.base.errors import ConfigError, GridMismatch, RunFailed
 from sluice.base.protocols import Predictor, TileLoader
 from sluice.base.records import TileOutcome, TileStatus
 from sluice.base.windows import ScoredWindows, WindowLattice
-from sluice.scan.cells import CellAxis
+from sluice.scan.cells import cell_axes
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import TileExecutor, run_serially
 from sluice.scan.predict import TileScores
@@ -83,6 +83,7 @@ def scan_windows(
 
     Memory: what the executor holds (one or two tiles of pixels for each worker, whatever the
     image's size) and five bytes for each window: at a stride of 8 px, 31 MB for 20,000 x 20,000 px.
+    Where windows have cells, as many for each of these.
 
     Args:
         geobox: Grid of the image, at the model's pixel size.
@@ -103,16 +104,18 @@ def scan_windows(
         AuthError, BandNotFound, ConfigError, ModelError: Wrong for every tile alike.
     """
     _check(geobox, predictor, failure_budget)
-    lattice = WindowLattice(geobox.shape.yx, predictor.window_px, stride_px)
+    lattice = WindowLattice(
+        geobox.shape.yx, predictor.window_px, stride_px, predictor.cells_per_window
+    )
     tasks = needed_tiles(plan_tiles(lattice, tile_px), geobox, needed)
-    scores = np.full(lattice.size, np.nan, np.float32)
-    seen = np.zeros([CellAxis(n, lattice.window_px, stride_px).count for n in lattice.shape], bool)
+    scores = np.full(lattice.scores_shape, np.nan, np.float32)
+    seen = np.zeros([axis.count for axis in cell_axes(lattice)], bool)
     outcomes: dict[str, TileOutcome] = {}
     failed: list[TileOutcome] = []
     run = functools.partial(execute, geobox=geobox, loader=loader, predictor=predictor)
     with contextlib.closing(_finish(tasks, run, checkpoint)) as finished:
         for tile, resumed in finished:
-            scores[tile.task.lattice_slices] = tile.scores
+            scores[tile.task.score_slices] = tile.scores
             seen[tile.task.cell_slices] = tile.seen
             outcomes[tile.task.tile_id] = tile.outcome
             if tile.outcome.status is TileStatus.FAILED:

@@ -11,7 +11,7 @@ import numpy as np
 from sluice.base.errors import ConfigError
 from sluice.base.grid import PixelWindow
 from sluice.base.windows import WindowLattice
-from sluice.scan.cells import CellAxis
+from sluice.scan.cells import cell_axes
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ class TileTask:
     row_edges: tuple[int, ...]
     """First rows of its cells and the end of the last, counted from the first row of `pixels`."""
     col_edges: tuple[int, ...]
+    cells_per_window: int = 1
+    """Scores along a side of a window."""
+
+    @property
+    def scores_shape(self) -> tuple[int, int]:
+        """(rows, columns) of scores."""
+        return len(self.rows) * self.cells_per_window, len(self.cols) * self.cells_per_window
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -50,9 +57,14 @@ class TileTask:
         return len(self.rows) * len(self.cols)
 
     @property
-    def lattice_slices(self) -> tuple[slice, slice]:
+    def score_slices(self) -> tuple[slice, slice]:
         """Where its scores go among those of the whole lattice."""
-        return slice(*self.lattice_rows), slice(*self.lattice_cols)
+        (top, bottom), (left, right), n = (
+            self.lattice_rows,
+            self.lattice_cols,
+            self.cells_per_window,
+        )
+        return slice(top * n, bottom * n), slice(left * n, right * n)
 
     @property
     def cell_shape(self) -> tuple[int, int]:
@@ -105,7 +117,7 @@ def _task(
     top, left = int(own_rows[0]), int(own_cols[0])
     height = int(np.ptp(own_rows)) + lattice.window_px
     width = int(np.ptp(own_cols)) + lattice.window_px
-    down, across = (CellAxis(n, lattice.window_px, lattice.stride_px) for n in lattice.shape)
+    down, across = cell_axes(lattice)
     cell_rows = down.of_windows(*row_range, lattice.size[0])
     cell_cols = across.of_windows(*col_range, lattice.size[1])
     return TileTask(
@@ -119,4 +131,5 @@ def _task(
         cell_cols=cell_cols,
         row_edges=tuple((down.edges(*cell_rows) - top).tolist()),
         col_edges=tuple((across.edges(*cell_cols) - left).tolist()),
+        cells_per_window=lattice.cells_per_window,
     )

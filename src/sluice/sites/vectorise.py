@@ -96,7 +96,11 @@ def vectorise(
     cell, group = _cells_by_group(labels)
     score = scores.ravel()[cell]
     best = _best_cells(group, score)
-    isolated = isolated_components(labels, geobox, windows, rule)
+    if windows.lattice.cells_per_window == 1:
+        isolated = isolated_components(labels, geobox, windows, rule)
+    else:
+        # The rule counts windows of hundreds of metres; a group of pixels is company to itself.
+        isolated = np.zeros(count, bool)
     kept = ~isolated | (score[best] >= rule.t_iso)
     labels *= np.concatenate([[False], kept])[labels]
     outlines = _outlines(labels, geobox)

@@ -12,12 +12,13 @@ from sluice.base.arrays import IntArray
 from sluice.base.errors import BandNotFound, ConfigError, DataError
 from sluice.base.sensors import find_sensor
 from sluice.labels.dataset import UNLABELLED, ArrayNBHW, ChipDataset
-from sluice.models.manifest import ScaledInput
+from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.digests import DataDigest
 from sluice.training.divisions import Division, divide
 from sluice.training.in_graph import check_index
+from sluice.training.levels import levels_for
 from sluice.training.options import PixelOptions
 from sluice.training.pixel_task import check_batches, choose_patch
 from sluice.training.scaling import band_statistics, scaled_inputs
@@ -39,7 +40,8 @@ class PixelData:
     """What neighbouring patches of a scan share."""
     class_pixels: tuple[int, ...]
     """Labelled and observed pixels of each class among the training chips."""
-    sensor: str
+    levels: tuple[Level, ...]
+    """Kinds of imagery that the model will take."""
     digest: str
     """Of the chips of train, val and cal, and of their labels."""
 
@@ -57,7 +59,7 @@ def look_through(
 
     Raises:
         DataError: Chips do not fit the network, or a class is missing where it is needed.
-        BandNotFound: A band is not in the data set.
+        BandNotFound: A band is not in the data set, or none of the sensor's.
         ConfigError: The sensor is unknown, or an option contradicts the data.
     """
     own = parent.manifest if parent else None
@@ -65,7 +67,7 @@ def look_through(
     indices = own.indices if own else options.indices
     for name in indices:
         check_index(name, bands)
-    sensor = choose_sensor(dataset, options.sensor)
+    levels = levels_for(choose_sensor(dataset, options.sensor), bands)
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
     division = divide(dataset.table, options.seed)
     check_batches(len(division.train), options.batch)
@@ -74,8 +76,11 @@ def look_through(
     chip = reader.read(division.train[:1])[0].shape[2:]
     patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
     overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
-    if overlap >= patch:
-        raise ConfigError(f"patch_overlap_px {overlap} is not below the patches' side, {patch}")
+    if 2 * overlap > patch or overlap % options.window_px:
+        raise ConfigError(
+            f"patch_overlap_px {overlap} is more than half of the patches' side, {patch}, or no "
+            f"multiple of window_px {options.window_px}; choose another"
+        )
     digest = DataDigest(dataset.table)
     digest.add_rows(division.train, division.val, division.cal)
     pixels = np.zeros(len(dataset.about.classes), np.int64)
@@ -101,7 +106,7 @@ def look_through(
         patch,
         overlap,
         tuple(pixels.tolist()),
-        sensor,
+        levels,
         digest.text(),
     )
 

@@ -15,11 +15,7 @@ import numpy as np
 from torch import nn
 
 from sluice.base.arrays import IntArray
-from sluice.evaluation.calibration import (
-    choose_isolated_threshold,
-    choose_threshold,
-    fit_calibration,
-)
+from sluice.evaluation.calibration import choose_threshold, fit_calibration
 from sluice.evaluation.pixel_report import PixelReport, count_pixels, evaluate_pixels
 from sluice.labels.dataset import read_dataset
 from sluice.models.manifest import Thresholds
@@ -155,7 +151,6 @@ def _judge(network: nn.Module, training: PixelTraining) -> Judgement:
     seen = sample_pixels(chips(val), per_chip, rng, by_class=False)
     scores = np.minimum(seen.scores, _HIGHEST)
     main = choose_threshold(scores, seen.sought)
-    isolated = choose_isolated_threshold(scores, seen.sought, main)
     _tell(name, f"calibrating on {len(cal)} chips")
     drawn = sample_pixels(chips(cal), _CALIBRATION_PIXELS_PER_CHIP, rng, by_class=True)
     calibration = fit_calibration(
@@ -165,7 +160,7 @@ def _judge(network: nn.Module, training: PixelTraining) -> Judgement:
         drawn.weights,
     )
     report = _test(training, chips, main) if data.division.test.size else None
-    return Judgement(Thresholds(t_main=main, t_iso=isolated), calibration, report)
+    return Judgement(Thresholds(t_main=main, t_iso=main), calibration, report)
 
 
 def _test(training: PixelTraining, chips: _Chips, threshold: float) -> PixelReport:

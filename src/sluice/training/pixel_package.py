@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from sluice.base.calibration import Calibration
 from sluice.base.errors import DataError
 from sluice.evaluation.pixel_report import PixelReport, render_pixel_report
-from sluice.models.manifest import Level, Manifest, Thresholds, Weights
+from sluice.models.manifest import Manifest, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
 from sluice.training.curves import curves_table
 from sluice.training.families import (
@@ -120,13 +120,7 @@ def _manifest(
         pretrained=started is not None,
         pretrained_source=started,
         inputs=data.inputs,
-        levels=(
-            Level(
-                sensor=data.sensor,
-                verified=judgement.report is not None,
-                note="the labels' own; see the card",
-            ),
-        ),
+        levels=data.levels,
         gsd_m=about.gsd_m,
         judges="pixels",
         window_px=options.window_px,

@@ -25,11 +25,12 @@ from sluice.evaluation.calibration import (
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.dataset import ArrayNBHW, ChipDataset, read_dataset
 from sluice.labels.splits import POOL, grouped_folds
-from sluice.models.manifest import ScaledInput, Thresholds
+from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.digests import DataDigest, code_digest
 from sluice.training.families import check_same_inputs, check_same_network
+from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import ARCHITECTURES, Architecture
@@ -66,7 +67,7 @@ class _Data:
     chosen: pd.DataFrame
     """Chips that may teach, indexed by row."""
     inputs: tuple[ScaledInput, ...]
-    sensor: str
+    levels: tuple[Level, ...]
     digest: str
 
 
@@ -129,7 +130,7 @@ def train_window_model(
         naming.name,
     )
     training = WindowTraining(
-        options, naming, about, data.inputs, data.sensor, data.digest, len(rows), parent
+        options, naming, about, data.inputs, data.levels, data.digest, len(rows), parent
     )
     package = write_window_package(out_dir, training, networks, judgement)
     with write_whole(out_dir / "out_of_fold.csv") as part:
@@ -170,7 +171,7 @@ def _look_through(
     bands = choose_bands(dataset, own.bands if own and not options.bands else options.bands)
     if own:
         check_same_inputs(own, bands, ())
-    sensor = choose_sensor(dataset, options.sensor)
+    levels = levels_for(choose_sensor(dataset, options.sensor), bands)
     chosen = trainable(dataset.table)
     rows = chosen.index.to_numpy()
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=False)
@@ -187,7 +188,7 @@ def _look_through(
     # Means over all folds: they tell nothing of a chip's label.
     statistics = band_statistics(windows(), clip_at)
     inputs = own.inputs if own else scaled_inputs(bands, statistics, scaling, clip_at)
-    return _Data(dataset, chosen, inputs, sensor, digest.text())
+    return _Data(dataset, chosen, inputs, levels, digest.text())
 
 
 def _members(rows: IntArray, fold_of: IntArray, options: CnnOptions) -> list[WindowMember]:

@@ -32,7 +32,8 @@ class WindowTraining:
     naming: Naming
     about: DatasetAbout
     inputs: tuple[ScaledInput, ...]
-    sensor: str
+    levels: tuple[Level, ...]
+    """Kinds of imagery that the model will take."""
     data_digest: str
     chips: int
     parent: ModelPackage | None
@@ -118,9 +119,7 @@ def _manifest(
         pretrained=training.parent is not None,
         pretrained_source=training.parent.name if training.parent else None,
         inputs=training.inputs,
-        levels=(
-            Level(sensor=training.sensor, verified=True, note="the labels' own; see the card"),
-        ),
+        levels=training.levels,
         gsd_m=about.gsd_m,
         window_px=architecture.window_px,
         dense_stride_px=architecture.dense_stride_px,

@@ -58,6 +58,10 @@ class MeanPredictor:
     def inputs(self) -> tuple[ModelInput, ...]:
         return (ModelInput(band="red"),)
 
+    @property
+    def cells_per_window(self) -> int:
+        return 1
+
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
         if self.mismatch:
             raise ManifestMismatch("weights and manifest disagree; import the model again")

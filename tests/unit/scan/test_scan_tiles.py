@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.windows import ScoredWindows, WindowLattice
-from sluice.scan.cells import CellAxis
+from sluice.scan.cells import cell_axes
 from sluice.scan.tiles import plan_tiles
 
 
@@ -17,8 +17,17 @@ def lattices(draw: st.DrawFn) -> WindowLattice:
     return WindowLattice(shape, window, stride)
 
 
+@st.composite
+def patch_lattices(draw: st.DrawFn) -> WindowLattice:
+    """Windows that have several cells along a side."""
+    cell, cells = draw(st.integers(1, 3)), draw(st.integers(2, 7))
+    stride = cell * draw(st.integers(1, cells))
+    shape = draw(st.tuples(st.integers(1, 60), st.integers(1, 60)))
+    return WindowLattice(shape, cell * cells, stride, cells)
+
+
 @settings(deadline=None)
-@given(lattices())
+@given(lattices() | patch_lattices())
 def test_every_pixel_lies_in_a_window(lattice: WindowLattice) -> None:
     covered = np.zeros(lattice.shape, dtype=bool)
     for row in lattice.rows:
@@ -52,20 +61,33 @@ def test_a_48_px_window_at_8_px_on_100_px() -> None:
 
 
 @settings(deadline=None)
-@given(lattices(), st.integers(0, 30))
+@given(patch_lattices())
+def test_cells_of_all_windows_are_the_same_and_the_last_is_flush_but_for_a_cell(
+    lattice: WindowLattice,
+) -> None:
+    for starts, length in zip((lattice.rows, lattice.cols), lattice.shape, strict=True):
+        assert (starts % lattice.cell_px == 0).all()
+        assert (np.diff(starts) >= 1).all()
+        assert (np.diff(starts) <= lattice.stride_px).all()
+        beyond = starts[-1] + lattice.window_px - length
+        assert beyond < (lattice.cell_px if length > lattice.window_px else lattice.window_px)
+
+
+@settings(deadline=None)
+@given(lattices() | patch_lattices(), st.integers(0, 30))
 def test_each_window_and_cell_belongs_to_one_tile_that_covers_it(
     lattice: WindowLattice, extra: int
 ) -> None:
     tile_px = lattice.window_px + extra
-    owners = np.zeros(lattice.size, dtype=int)
-    down, across = (CellAxis(n, lattice.window_px, lattice.stride_px) for n in lattice.shape)
+    owners = np.zeros(lattice.scores_shape, dtype=int)
+    down, across = cell_axes(lattice)
     cells = np.zeros((down.count, across.count), dtype=int)
     tasks = plan_tiles(lattice, tile_px)
     for task in tasks:
-        owners[task.lattice_slices] += 1
+        owners[task.score_slices] += 1
         assert task.pixels.height <= tile_px
         assert task.pixels.width <= tile_px
-        assert owners[task.lattice_slices].shape == task.shape
+        assert owners[task.score_slices].shape == task.scores_shape
         assert task.windows == np.prod(task.shape)
         cells[task.cell_slices] += 1
         assert cells[task.cell_slices].shape == task.cell_shape
@@ -76,7 +98,7 @@ def test_each_window_and_cell_belongs_to_one_tile_that_covers_it(
             assert 0 <= edges[0] <= edges[-1] <= size
             assert (np.diff(edges) >= 0).all()
         # The task's own coordinates lead to the lattice's windows, inside the task's pixels.
-        rows, cols = task.lattice_slices
+        rows, cols = slice(*task.lattice_rows), slice(*task.lattice_cols)
         assert (np.array(task.rows) + task.pixels.row == lattice.rows[rows]).all()
         assert (np.array(task.cols) + task.pixels.col == lattice.cols[cols]).all()
         assert task.rows[0] == task.cols[0] == 0
@@ -106,6 +128,14 @@ def test_an_empty_image_and_a_tile_below_the_window_are_refused() -> None:
         WindowLattice((0, 5), 8, 8)
     with pytest.raises(ConfigError, match="cannot hold"):
         plan_tiles(WindowLattice((20, 20), 8, 8), 7)
+
+
+@pytest.mark.parametrize(("window", "stride", "cells"), [(10, 5, 3), (12, 4, 2), (12, 5, 4)])
+def test_cells_that_do_not_divide_their_window_are_refused(
+    window: int, stride: int, cells: int
+) -> None:
+    with pytest.raises(ConfigError, match="multiples of a cell"):
+        WindowLattice((40, 40), window, stride, cells)
 
 
 def test_scores_of_another_shape_are_refused(scan_fakes) -> None:

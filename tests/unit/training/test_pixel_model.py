@@ -245,9 +245,10 @@ def test_a_damaged_parent_is_refused(unet, ponds, tmp_path):
         ({"bands": ("red", "swir16"), "indices": ()}, BandNotFound, "swir16 is missing"),
         ({"indices": ("mndwi",)}, BandNotFound, "swir16 is missing"),
         ({"patch_px": 24}, ConfigError, "multiple of 16"),
-        ({"patch_overlap_px": 32}, ConfigError, "not below"),
+        ({"patch_overlap_px": 32}, ConfigError, "more than half"),
         ({"batch": 64}, DataError, "fewer than a batch"),
         ({"sensor": "landsat"}, ConfigError, "not known"),
+        ({"sensor": "s1"}, BandNotFound, "needed by sensor s1"),
         ({"loss": "focal", "class_weights": (1.0,)}, ConfigError, "1 numbers"),
     ],
 )
@@ -265,7 +266,7 @@ def test_names_that_no_folder_can_have_are_refused():
 
 
 def test_a_segformer_becomes_a_package(tmp_path):
-    write_masked_chips(tmp_path / "d", side=40, chips=20, splits=True, bands=("red", "vv"))
+    write_masked_chips(tmp_path / "d", side=40, chips=20, splits=True, bands=("red", "nir"))
     options = SegFormerOptions(
         **{**TINY, "epochs": 1, "learning_rate": 1e-3},
         decoder_width=32,

@@ -27,7 +27,7 @@ def composite(
     collection: str | None = options.COLLECTION,
     sensor: str | None = options.SENSOR,
     max_cloud: float | None = options.MAX_CLOUD,
-    method: str = options.REDUCE,
+    method: str | None = options.REDUCE,
     min_looks: int = options.MIN_LOOKS,
     guard: bool = options.GUARD,
     speckle: bool = options.SPECKLE,

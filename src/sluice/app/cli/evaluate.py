@@ -6,30 +6,93 @@ from pathlib import Path
 
 import typer
 
-app = typer.Typer(help="Judge a model on labelled data.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `chips` a subcommand, as others will stand beside it."""
+app = typer.Typer(help="Judge models on labelled data, and detections by the truth.")
 
 
 @app.command("chips")
 def chips(
     folder: Path = typer.Argument(help="Holds chips.csv and grids/."),
-    model: str = typer.Option("default", "--model", help="A model's name, or its folder."),
+    model: list[str] = typer.Option(
+        ["default"],
+        "--model",
+        help="A model's name, or its folder; again for others to compare with the first.",
+    ),
     split: str | None = typer.Option(None, "--split", help="Only the chips of this split."),
     scores: Path | None = typer.Option(None, "--scores", help="Write each chip's score here, CSV."),
+    report: Path | None = typer.Option(
+        None, "--report", help="Write a page with curves, mistakes and a map here, HTML."
+    ),
     json: bool = typer.Option(False, "--json", help="For machines."),
 ) -> None:
     """Score labelled chips and print figures with intervals."""
-    from sluice.app.judging import evaluate_chips
-    from sluice.app.products.landing import telling_disk_errors
-    from sluice.evaluation.report import render_report
-    from sluice.labels.chips import write_scores
+    import json as json_module
 
-    report, table = evaluate_chips(folder, model, split)
+    from sluice.app.judging import judge_models, write_judged_scores
+    from sluice.app.products.landing import telling_disk_errors
+    from sluice.evaluation.compare import render_comparison
+    from sluice.evaluation.report import render_report
+
+    judgement = judge_models(folder, model, split)
     if scores is not None:
         with telling_disk_errors(scores.parent):
-            write_scores(table, scores)
-    typer.echo(report.model_dump_json(indent=2) if json else render_report(report))
+            write_judged_scores(judgement, scores)
+    if report is not None:
+        from sluice.app.reports.chip_report import write_chip_report
+
+        with telling_disk_errors(report.parent):
+            write_chip_report(judgement, report)
+    reports = [judged.report for judged in judgement.models]
+    if judgement.comparison is None:
+        typer.echo(reports[0].to_json() if json else render_report(reports[0]))
+    elif json:
+        told = {
+            "reports": [each.model_dump(mode="json") for each in reports],
+            "comparison": judgement.comparison.model_dump(mode="json"),
+        }
+        typer.echo(json_module.dumps(told, indent=2))
+    else:
+        typer.echo(
+            "\n\n".join([*map(render_report, reports), render_comparison(judgement.comparison)])
+        )
+    if report is not None and not json:
+        typer.echo(f"\nReport: {report}")
+
+
+@app.command("sites")
+def sites(
+    detections: Path = typer.Argument(
+        help="A file with polygons, or a result folder of `sluice scan`."
+    ),
+    truth: Path = typer.Argument(help="A file with the outlines of all mines in the area."),
+    area: str | None = typer.Option(
+        None,
+        "--area",
+        help="What was looked at: west,south,east,north in degrees, or a file. Of a scan, all "
+        "that it observed if left out.",
+    ),
+    truth_layer: str | None = typer.Option(
+        None, "--truth-layer", help="Layer of TRUTH, where it has several."
+    ),
+    found_share: float = typer.Option(
+        0.0,
+        "--found-share",
+        help="Share of a mine that detections must cover for it to be found; 0: any part.",
+    ),
+    block_km: float = typer.Option(
+        25.0, "--block-km", help="Side of the blocks that the intervals resample."
+    ),
+    json: bool = typer.Option(False, "--json", help="For machines."),
+) -> None:
+    """Compare detected polygons with the true ones: found by size, and false alarms."""
+    from sluice.app.judging import evaluate_sites_of_files
+    from sluice.evaluation.site_figures import render_sites
+
+    report = evaluate_sites_of_files(
+        detections,
+        truth,
+        area,
+        truth_layer=truth_layer,
+        found_share=found_share,
+        block_km=block_km,
+    )
+    typer.echo(report.model_dump_json(indent=2) if json else render_sites(report))

@@ -8,7 +8,16 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sluice.app.cli import composite, elevation, evaluate, models, scan, train
+from sluice.app.cli import (
+    cells,
+    composite,
+    elevation,
+    evaluate,
+    label_formats,
+    models,
+    scan,
+    train,
+)
 from sluice.app.cli.errors import Stopped, report_error
 
 _RESUMABLE = {"scan", "composite", "demo", "train"}
@@ -38,9 +47,11 @@ app.command("scan")(scan.scan)
 app.command("composite")(composite.composite)
 app.command("elevation")(elevation.elevation)
 app.command("demo")(scan.demo)
+app.command("map-features")(cells.map_features)
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
+app.add_typer(label_formats.app, name="labels")
 
 
 def _print_version(wanted: bool) -> None:

@@ -32,7 +32,8 @@ def list_models(json: bool = typer.Option(False, "--json", help="For machines.")
             continue
         manifest = package.manifest
         bands = f"{len(manifest.inputs)} bands" if len(manifest.inputs) > 1 else "1 band"
-        window = f"{manifest.window_px * manifest.gsd_m:.0f} m window"
+        judged = "window" if manifest.judges == "windows" else "cells"
+        window = f"{manifest.window_px * manifest.gsd_m:.0f} m {judged}"
         typer.echo(f"{package.name:24} {bands:9} {window:14} {manifest.title}")
     typer.echo(f"\nYour own are in {models_folder()}")
 

@@ -10,7 +10,7 @@ import typer
 from sluice.app.config import DEFAULT_CACHE_GB
 
 _OF_THE_TERMINAL = {"dry_run", "json", "quiet"}
-_LISTS = {"bands", "layers"}
+_LISTS = {"bands", "layers", "colours", "classes", "file_bands"}
 
 _AREA_HELP = "West,south,east,north in degrees, a file with polygons, or a folder of such files."
 
@@ -51,7 +51,10 @@ MAX_CLOUD: Any = typer.Option(
     None, "--max-cloud", help="Leave out scenes with more cloud than this, in percent."
 )
 REDUCE: Any = typer.Option(
-    "median", "--reduce", help="median, medoid, minimum, p10, p25, p75 or p90 of the clear looks."
+    None,
+    "--reduce",
+    help="median, medoid, minimum, p10, p25, p75 or p90 of the clear looks; the model's own if "
+    "left out, else the median.",
 )
 MIN_LOOKS: Any = typer.Option(
     1, "--min-looks", help="Clear looks that a pixel needs to count as observed."

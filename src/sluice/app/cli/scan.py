@@ -22,7 +22,7 @@ def scan(
     collection: str | None = options.COLLECTION,
     sensor: str | None = options.SENSOR,
     max_cloud: float | None = options.MAX_CLOUD,
-    method: str = options.REDUCE,
+    method: str | None = options.REDUCE,
     min_looks: int = options.MIN_LOOKS,
     guard: bool = options.GUARD,
     speckle: bool = options.SPECKLE,
@@ -40,6 +40,11 @@ def scan(
     ),
     min_footprint_ha: float = typer.Option(
         2.0, "--min-area", help="Smallest footprint to report, in hectares."
+    ),
+    outlines: str | None = typer.Option(
+        None,
+        "--outlines",
+        help="Model that outlines the workings within sites, or none; Sluice's own if left out.",
     ),
     engine: str = typer.Option("auto", "--engine", help="auto, onnxruntime or openvino."),
     precision: str = typer.Option("f32", "--precision", help="f32 or bf16; kept in the record."),

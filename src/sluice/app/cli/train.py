@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
-import types
-import typing
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import typer
-from pydantic.fields import FieldInfo
 
-from sluice.app.training_config import (
-    CnnRequest,
-    SegFormerRequest,
-    TrainingRequest,
-    UNetRequest,
-    read_request,
-)
+from sluice.app.cli import train_networks
 
 app = typer.Typer(help="Train a model from labels. Needs: pip install 'sluice[train]'")
+train_networks.register(app)
+
+_ALPHAS = "0.01,0.1,1,10"
+_ALPHAS_HELP = "Penalties of linear models to choose from; add 100,1000 for few labels."
+
+
+@app.callback()
+def _group() -> None:
+    """Keep `chip-detector` a subcommand, as other families will stand beside it."""
 
 
 @app.command("chip-detector")
@@ -38,7 +35,10 @@ def chip_detector(
     workers: int = typer.Option(1, "--workers", help="Networks fitted at a time."),
 ) -> None:
     """Train the red-green-blue chip detector; stopped, it goes on when called again."""
-    _need("torch")
+    from sluice.base.errors import ConfigError
+
+    if importlib.util.find_spec("torch") is None:
+        raise ConfigError("training needs PyTorch; install it with: pip install 'sluice[train]'")
     from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.report import render_report
     from sluice.training.chip_detector import train_chip_detector
@@ -60,152 +60,135 @@ def chip_detector(
     typer.echo(f"Model: {trained.package.folder}")
 
 
-_SHARED = {"data", "out", "name", "licence", "attribution", "start_from"}
+@app.command("random-features")
+def random_features(
+    data: Path = typer.Option(..., "--data", help="Folder with chips.csv and grids/, with splits."),
+    out: Path = typer.Option(..., "--out", help="Folder for the model package."),
+    name: str = typer.Option(..., "--name", help="What to call the model."),
+    licence: str = typer.Option(..., "--licence", help="SPDX licence of the weights: CC-BY-4.0"),
+    attribution: str = typer.Option(..., "--attribution", help="Whom to name for the data."),
+    model: str = typer.Option("ridge", "--model", help="ridge, logistic, svm or forest."),
+    patches: int = typer.Option(512, "--patches", help="Patches; each gives two features."),
+    patch_kind: str = typer.Option(
+        "empirical", "--patch-kind", help="empirical: cut from the chips and whitened; or random."
+    ),
+    folds: int = typer.Option(5, "--folds", help="Cross-validation folds."),
+    alphas: str = typer.Option(_ALPHAS, "--alphas", help=_ALPHAS_HELP),
+    seed: int = typer.Option(0, "--seed", help="Random seed."),
+) -> None:
+    """Train random convolutional features with a linear model or a forest (MOSAIKS)."""
+    from sluice.base.errors import ConfigError
 
+    _require_sklearn()
+    from pydantic import ValidationError
 
-def _train_unet(request: UNetRequest) -> None:
-    """Train a U-Net that judges pixels; stopped, it goes on when called again."""
-    from sluice.training.options import UNetOptions
-
-    _need("monai")
-    _train_pixels(request, UNetOptions(**_of(request, UNetOptions)))
-
-
-def _train_segformer(request: SegFormerRequest) -> None:
-    """Train a SegFormer that judges pixels; stopped, it goes on when called again."""
-    from sluice.training.options import SegFormerOptions
-
-    _need("transformers")
-    _train_pixels(request, SegFormerOptions(**_of(request, SegFormerOptions)))
-
-
-def _train_cnn(request: CnnRequest) -> None:
-    """Train networks that judge windows; stopped, it goes on when called again."""
     from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.report import render_report
-    from sluice.training.options import CnnOptions
-    from sluice.training.window_model import train_window_model
+    from sluice.training.feature_detector import FeatureSettings, train_on_chips
 
-    with telling_disk_errors(request.out):
-        trained = train_window_model(
-            request.data,
-            request.out,
-            CnnOptions(**_of(request, CnnOptions)),
-            _naming(request),
-            _parent(request),
+    try:
+        settings = FeatureSettings.model_validate(
+            {
+                "model": model,
+                "patches": patches,
+                "patch_kind": patch_kind,
+                "folds": folds,
+                "alphas": _numbers(alphas),
+                "seed": seed,
+            }
+        )
+    except ValidationError as err:
+        problem = err.errors(include_url=False)[0]
+        option = "--" + "-".join(map(str, problem["loc"])).replace("_", "-")
+        where = f"{option}: " if problem["loc"] else ""
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{where}{reason}; see --help") from err
+    with telling_disk_errors(out):
+        trained = train_on_chips(
+            data,
+            out,
+            name=name,
+            licence=licence,
+            attribution=attribution,
+            settings=settings,
+            tell=lambda doing: typer.echo(doing, err=True),
         )
     typer.echo(render_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")
 
 
-def _train_pixels(request: TrainingRequest, options: Any) -> None:
-    from sluice.app.products.landing import telling_disk_errors
-    from sluice.evaluation.pixel_report import render_pixel_report
-    from sluice.training.pixel_model import train_pixel_model
-
-    with telling_disk_errors(request.out):
-        trained = train_pixel_model(
-            request.data, request.out, options, _naming(request), _parent(request)
-        )
-    if trained.report is not None:
-        typer.echo(render_pixel_report(trained.report))
-    typer.echo(f"Model: {trained.package.folder}")
-
-
-def _of(request: TrainingRequest, options: Any) -> dict[str, Any]:
-    return request.model_dump(include=set(options.model_fields))
-
-
-def _naming(request: TrainingRequest) -> Any:
-    from sluice.training.naming import Naming
-
-    return Naming(request.name, request.licence, request.attribution)
-
-
-def _parent(request: TrainingRequest) -> Any:
-    from sluice.app.config import models_folder
-    from sluice.models.package import load_package
-
-    start = request.start_from
-    return None if start is None else load_package(start, models_folder())
-
-
-def _need(*packages: str) -> None:
+def _numbers(text: str) -> tuple[float, ...]:
     from sluice.base.errors import ConfigError
 
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise ConfigError(
-                f"training needs {package}; install it with: pip install 'sluice[train]'"
-            )
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as err:
+        raise ConfigError(f"--alphas {text!r} are no numbers with commas; give 0.1,1,10") from err
 
 
-def _command(kind: type[TrainingRequest], train: Callable[[Any], None]) -> Callable[..., None]:
-    """A command whose options are the keys of a request."""
+def _require_sklearn() -> None:
+    from sluice.base.errors import ConfigError
 
-    def run(config: Path | None, **options: Any) -> None:
-        _need("torch", "yaml", "matplotlib")
-        given = {
-            "from" if key == "start_from" else key: value
-            for key, value in options.items()
-            if value is not None
-        }
-        train(read_request(kind, config, given))
-
-    yaml_option = typer.Option(None, "--config", help="YAML file with options by their names.")
-    parameters = [_parameter("config", Path, yaml_option)]
-    # What every training needs comes first.
-    names = sorted(kind.model_fields, key=lambda name: name not in _SHARED)
-    for name in names:
-        field = kind.model_fields[name]
-        flag = "--" + (field.alias or name).replace("_", "-")
-        kept = f"{flag}/--no-{flag[2:]}" if field.annotation is bool else flag
-        option = typer.Option(None, kept, help=_help(field))
-        parameters.append(_parameter(name, _plain(field.annotation), option))
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {p.name: p.annotation for p in parameters}
-    run.__doc__ = train.__doc__
-    return run
+    lacking = [m for m in ("sklearn", "skl2onnx") if importlib.util.find_spec(m) is None]
+    if lacking:
+        raise ConfigError(
+            "this training needs scikit-learn and skl2onnx; "
+            "install them with: pip install 'sluice[train]'"
+        )
 
 
-def _parameter(name: str, kind: type, option: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=option,
-        annotation=typing.Optional[kind],  # noqa: UP045 - typer reads it at run time
+@app.command("feature-table")
+def feature_table(
+    labels: Path = typer.Option(..., "--labels", help="CSV with lon, lat, label and the rest."),
+    features: Path = typer.Option(..., "--features", help="Feather, Parquet or CSV, by cell."),
+    out: Path = typer.Option(..., "--out", help="Folder for model, report and map."),
+    covariates: Path | None = typer.Option(
+        None, "--covariates", help="Table of more about places: distances, geology, income."
+    ),
+    model: str = typer.Option("ridge", "--model", help="ridge, logistic, svm or forest."),
+    half_side: float = typer.Option(0.005, "--half-side", help="Half of a cell's side, degrees."),
+    block_side: float = typer.Option(
+        0.25, "--block-side", help="Side of the blocks that splits keep whole, degrees."
+    ),
+    min_inspected: float = typer.Option(
+        0.2, "--min-inspected", help="Share inspected that a place without a mine needs; 0: any."
+    ),
+    min_confidence: float = typer.Option(
+        3, "--min-confidence", help="Confidence that a label needs; 0: any."
+    ),
+    exclude_types: str = typer.Option(
+        "commercial", "--exclude-types", help="Mine types to leave out, with commas."
+    ),
+    prior: float | None = typer.Option(
+        None, "--prior", help="Share of cells with a mine where you look, for the map: 0.01."
+    ),
+    alphas: str = typer.Option(_ALPHAS, "--alphas", help=_ALPHAS_HELP),
+    seed: int = typer.Option(0, "--seed", help="Random seed."),
+) -> None:
+    """Train on ready features without images, test on unseen blocks, and map every cell."""
+    _require_sklearn()
+    from sluice.app.cell_maps import train_cells
+    from sluice.labels.mine_points import PointFilters
+
+    report, found = train_cells(
+        labels,
+        features,
+        out,
+        covariates=covariates,
+        filters=PointFilters(
+            # 0 refuses nobody, so the column need not be there.
+            min_inspected or None,
+            min_confidence or None,
+            tuple(name.strip() for name in exclude_types.split(",") if name.strip()),
+        ),
+        half_side_deg=half_side,
+        settings={
+            "model": model,
+            "block_side_deg": block_side,
+            "alphas": _numbers(alphas),
+            "seed": seed,
+        },
+        prior=prior,
     )
-
-
-def _help(field: FieldInfo) -> str:
-    text = (field.description or "").replace("`", "")
-    choices = ", ".join(
-        str(kind) for kind in _kinds(field.annotation) if isinstance(kind, str | int)
-    )
-    default = None if field.is_required() else field.get_default()
-    told = [f"one of {choices}"] if choices else []
-    told += [f"default: {default}"] if default not in (None, (), "") else []
-    return f"{text} [{'; '.join(told)}]" if told else text
-
-
-def _plain(annotation: Any) -> type:
-    """What the command line reads; lists and names come as text, which the request checks."""
-    kinds = _kinds(annotation)
-    for kind in (bool, int, float, Path):
-        if kind in kinds:
-            return kind
-    return int if kinds and all(isinstance(kind, int) for kind in kinds) else str
-
-
-def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """Members of a union, values of a literal, or the type itself."""
-    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
-        return tuple(kind for part in typing.get_args(annotation) for kind in _kinds(part))
-    if typing.get_origin(annotation) is typing.Literal:
-        return typing.get_args(annotation)
-    return (annotation,)
-
-
-app.command("unet")(_command(UNetRequest, _train_unet))
-app.command("segformer")(_command(SegFormerRequest, _train_segformer))
-app.command("cnn")(_command(CnnRequest, _train_cnn))
+    typer.echo(report)
+    typer.echo(found.in_words())

@@ -11,8 +11,7 @@ import numpy as np
 import pyproj
 import shapely
 from odc.geo.geobox import GeoBox
-from rasterio import Affine
-from rasterio.features import geometry_mask
+from rasterio import Affine, features
 from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
@@ -114,6 +113,33 @@ def measure_coverage(
     return Coverage(wanted_ha, missing_ha if missing_ha > 1e-9 * wanted_ha else 0.0)
 
 
+def observed_polygons(
+    score_path: Path, geobox: GeoBox, *, area: BaseGeometry | None = None
+) -> gpd.GeoSeries:
+    """Outline the ground that has a score.
+
+    Args:
+        score_path: As for `measure_coverage`; read as a whole.
+        geobox: Processing grid, beyond which the raster's coarser pixels may reach.
+        area: In EPSG:4326, the part that is wanted; the whole grid if None.
+
+    Returns:
+        Polygons in the grid's CRS, none where nothing was observed.
+
+    Raises:
+        AssetReadError: The raster is unreadable.
+    """
+    with open_raster(score_path) as score:
+        has_score = score.read_masks(1) > 0
+        transform = score.transform
+    wanted: BaseGeometry = shapely.box(*geobox.boundingbox.bbox)
+    if area is not None:
+        wanted = wanted.intersection(to_grid(part_near(area, geobox), geobox.crs))
+    found = features.shapes(has_score.astype(np.uint8), mask=has_score, transform=transform)
+    observed = shapely.union_all([shapely.geometry.shape(outline) for outline, _ in found])
+    return gpd.GeoSeries(polygon_parts(observed.intersection(wanted)), crs=str(geobox.crs))
+
+
 def geodesic_ha(lonlat: BaseGeometry) -> float:
     """Hectares on the ellipsoid of polygons in EPSG:4326."""
     # By quarters of the globe, and in short edges: a geodesic takes the shorter way around.
@@ -133,7 +159,7 @@ def _count(score: Any, area: BaseGeometry | None, *, all_touched: bool = False) 
         if shape is None:
             inside = np.ones_like(has_score)
         else:
-            inside = geometry_mask(
+            inside = features.geometry_mask(
                 [shape],
                 has_score.shape,
                 _moved(score, window),

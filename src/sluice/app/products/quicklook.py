@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.app.products import map_furniture as furniture
 from sluice.app.products.classes import class_of, classes_of, sure_column
 from sluice.app.products.coverage import part_near, to_grid
+from sluice.app.products.picture_tones import tones_of
 from sluice.app.products.sheet import Sheet, compose
 from sluice.app.products.summary import Summary
 from sluice.base.arrays import ArrayBHW, BoolHW, FloatArray
@@ -151,10 +152,7 @@ def pick_bands(raster: Raster) -> tuple[ArrayBHW, str]:
 
 
 def stretch(rgb: ArrayBHW) -> npt.NDArray[np.uint8]:
-    """Spread the bands over 0-255 without changing their balance.
-
-    Each band starts at its own 1st percentile, which takes out haze, and all share the span of
-    the widest one, so that bare soil stays reddish and forest green.
+    """Spread the bands over 0-255 without changing their balance; see `tones_of`.
 
     Args:
         rgb: (3, H, W), NaN = no image.
@@ -162,15 +160,7 @@ def stretch(rgb: ArrayBHW) -> npt.NDArray[np.uint8]:
     Returns:
         (H, W, 3); a pixel that lacks any band is grey.
     """
-    missing = np.isnan(rgb).any(axis=0)
-    seen = rgb[:, ~missing]
-    low, high = np.percentile(seen, (1, 99), axis=1) if seen.size else (np.zeros(3), np.ones(3))
-    span = float((high - low).max())
-    level = np.clip((rgb - low[:, None, None]) / (span if span > 0 else 1.0), 0, 1)
-    # Lifted shadows: forest is dark, and its texture helps to judge.
-    out = np.moveaxis(255 * level**0.7, 0, -1)
-    out[missing] = furniture.NO_IMAGE
-    return np.round(out).astype(np.uint8)
+    return tones_of(rgb).apply(rgb)
 
 
 def without_score(score_path: Path, grid: GeoBox) -> BoolHW:

@@ -18,16 +18,24 @@ from sluice.app.products.table import COLUMNS
 from sluice.base.errors import RunFailed
 
 LAYER = "sites"
+WORKINGS = "workings"
 _TITLE = "Likely mine sites"
 
 
-def write_gpkg(table: gpd.GeoDataFrame, path: Path, *, disclaimer: str) -> None:
+def write_gpkg(
+    table: gpd.GeoDataFrame,
+    path: Path,
+    *,
+    disclaimer: str,
+    workings: gpd.GeoDataFrame | None = None,
+) -> None:
     """Write layer `sites` with its QGIS style, which QGIS applies when the layer is opened.
 
     Args:
         table: From `sites_table`.
         path: A file that is not there yet.
         disclaimer: Kept as the layer's description.
+        workings: Goes into a second layer, `workings`.
 
     Raises:
         RunFailed: The file that was written does not hold every site.
@@ -49,6 +57,26 @@ def write_gpkg(table: gpd.GeoDataFrame, path: Path, *, disclaimer: str) -> None:
     if found != len(table):
         raise RunFailed(
             f"{path.name}: {found} of {len(table)} sites were written; "
+            "check the free space on the disk and run again"
+        )
+    if workings is not None:
+        _add_workings(workings, path, disclaimer)
+
+
+def _add_workings(workings: gpd.GeoDataFrame, path: Path, disclaimer: str) -> None:
+    pyogrio.write_dataframe(
+        workings,
+        path,
+        layer=WORKINGS,
+        driver="GPKG",
+        geometry_type="MultiPolygon",
+        promote_to_multi=True,
+        layer_options={"IDENTIFIER": "Outlined workings", "DESCRIPTION": disclaimer},
+    )
+    found = pyogrio.read_info(path, layer=WORKINGS)["features"]
+    if found != len(workings):
+        raise RunFailed(
+            f"{path.name}: {found} of {len(workings)} outlines were written; "
             "check the free space on the disk and run again"
         )
 

@@ -36,6 +36,7 @@ def write_products(
     window_m: float,
     smallest_site_ha: float,
     area: BaseGeometry | None = None,
+    workings: gpd.GeoDataFrame | None = None,
 ) -> tuple[ProductPaths, Summary]:
     """Write all files in hiding, then let them land in `out_dir`, `run.json` last.
 
@@ -50,6 +51,7 @@ def write_products(
         window_m: Side of the model's window in metres.
         smallest_site_ha: Smallest mapping unit of the run in hectares.
         area: In EPSG:4326, the part that was asked for; the whole grid if None.
+        workings: In EPSG:4326, the outlines within sites; None where none were made.
 
     Returns:
         Where the files are, and the outcome that `run.json` holds.
@@ -72,7 +74,7 @@ def write_products(
         files = {layout.SCORE: score_path}
         if probability_path is not None:
             files[layout.PROBABILITY] = probability_path
-        files |= _write_sites(table, stage, run.disclaimer)
+        files |= _write_sites(table, workings, stage, run.disclaimer)
         draw_quicklook(
             stage / layout.QUICKLOOK,
             table=table,
@@ -92,9 +94,11 @@ def write_products(
     return paths, summary
 
 
-def _write_sites(table: gpd.GeoDataFrame, stage: Path, disclaimer: str) -> dict[str, Path]:
+def _write_sites(
+    table: gpd.GeoDataFrame, workings: gpd.GeoDataFrame | None, stage: Path, disclaimer: str
+) -> dict[str, Path]:
     paths = ProductPaths.in_folder(stage, with_probability=False)
-    vectors.write_gpkg(table, paths.sites_gpkg, disclaimer=disclaimer)
+    vectors.write_gpkg(table, paths.sites_gpkg, disclaimer=disclaimer, workings=workings)
     vectors.write_geoparquet(table, paths.sites_parquet, disclaimer=disclaimer)
     vectors.write_geojson(table, paths.sites_geojson, disclaimer=disclaimer)
     vectors.write_csv(table, paths.sites_csv)

@@ -1,0 +1,1 @@
+"""Stand-alone pages for people: one HTML file that needs no other."""

@@ -1,0 +1,318 @@
+"""Points of mines: visits, sampling points and centres, and the discs that stand for them.
+
+A point says that a mine is there, not where it ends. With a radius it becomes a disc, and goes
+the way of polygons from there on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyproj
+import shapely
+from odc.geo.geobox import GeoBox
+
+from sluice.base.arrays import FloatArray
+from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound
+from sluice.base.files import read_vector
+from sluice.base.grid import utm_crs, utm_grid
+from sluice.base.longitudes import cut_at_180
+from sluice.labels.vector_table import (
+    LabelColumns,
+    LabelTable,
+    check_coordinates,
+    column,
+    normalise,
+    refuse_none_left,
+)
+
+_LON_NAMES = ("lon", "longitude", "long", "lng", "x", "x_geo", "lon_dd", "decimallongitude")
+_LAT_NAMES = ("lat", "latitude", "y", "y_geo", "lat_dd", "decimallatitude")
+_RIM = 72
+"""Corners of a disc."""
+_M2_PER_HA = 10_000
+
+
+def read_points(
+    path: Path | str,
+    columns: LabelColumns | None = None,
+    *,
+    lon: str | None = None,
+    lat: str | None = None,
+    crs: str = "EPSG:4326",
+    layer: str | None = None,
+    area_column: str | None = None,
+) -> LabelTable:
+    """Read points from a CSV table or a vector file.
+
+    Args:
+        path: `.csv`, or a vector file with points.
+        columns: Which columns say what; None as for `read_polygons`.
+        lon: Column of longitudes, or of eastings in `crs`; recognised by its name where None.
+        lat: Column of latitudes, or of northings.
+        crs: Of the two, in a CSV.
+        layer: Of a vector file with several.
+        area_column: Holds the area of each mine in hectares: its disc gets that area.
+
+    Returns:
+        Points; with `radius_m` (NaN where unknown) if `area_column` is given.
+
+    Raises:
+        ItemNotFound, AssetReadError: There is no such file, or it is not what it says.
+        ConfigError: A column is missing, or two could be meant.
+        DataError: Coordinates that cannot be true, a class that is empty, an unreadable date.
+        NoValidData: No row has a point.
+    """
+    where = str(path)
+    if Path(path).suffix.lower() == ".csv":
+        frame = _read_csv_points(Path(path), lon, lat, crs)
+    else:
+        frame = read_vector(path, layer=layer).reset_index(drop=True)
+    columns = columns or LabelColumns.usual(frame)
+    given = len(frame)
+    shapes = shapely.force_2d(np.asarray(frame.geometry))
+    there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    points = there & (shapely.get_type_id(shapes) == shapely.GeometryType.POINT)
+    reasons = {"without coordinates": ~there, "that are no single points": there & ~points}
+    left_out = {reason: int(which.sum()) for reason, which in reasons.items() if which.any()}
+    refuse_none_left(int(points.sum()), left_out, where, "point")
+    frame = frame.set_geometry(gpd.GeoSeries(shapes, crs=frame.crs))
+    check_coordinates(frame[points], where)
+    table = normalise(frame, columns, where)
+    if area_column is not None:
+        radius = _radius_of(column(frame, area_column, where), where)
+        table.insert(len(table.columns) - 1, "radius_m", radius)
+    table = table[points].to_crs("EPSG:4326").reset_index(drop=True)
+    if given != len(table) + sum(left_out.values()):
+        raise DataError(f"{where}: rows were lost while it was read; report this", href=where)
+    return LabelTable(table, 0, left_out)
+
+
+def read_sampling_locations(
+    path: Path | str, *, class_name: str = "mine", other: str = "other"
+) -> LabelTable:
+    """Read a file of sampling points of Amazon Mining Watch.
+
+    Args:
+        path: GeoJSON of `data/sampling_locations`.
+        class_name: What positives become.
+        other: What negatives become.
+
+    Returns:
+        Points with `split` and `clear_threshold` where the file has them; `source` is the file
+        that a collected point came from.
+
+    Raises:
+        ConfigError: Neither the features nor the file's name tell which label they have.
+        DataError: A label is neither 0 nor 1.
+        ItemNotFound, AssetReadError, NoValidData: As `read_points`.
+
+    Source:
+        github.com/earthrise-media/mining-detector: single sets are points without properties of
+        use, `…positives….geojson` and `…negatives….geojson` by their names (older ones
+        `MinesPos…`, `MinesNeg…`); `collected_locations….geojson` has `label` (1, 0),
+        `source_file`, `start_date`, `end_date`, `split` and `clear_threshold`.
+    """
+    where = str(path)
+    frame = read_vector(path)
+    dates = {name: name if name in frame else None for name in ("start_date", "end_date")}
+    keep = ("label", "source_file", "split", "clear_threshold")
+    columns = LabelColumns(
+        start_column=dates["start_date"],
+        end_column=dates["end_date"],
+        keep=tuple(name for name in keep if name in frame),
+    )
+    found = read_points(path, columns)
+    table = found.table
+    if "label" in table:
+        labels = pd.to_numeric(table["label"], errors="coerce")
+        if not labels.isin((0, 1)).all():
+            raise DataError(f"{where}: label holds more than 0 and 1; correct it", href=where)
+        table["class"] = np.where(labels == 1, class_name, other)
+    else:
+        table["class"] = class_name if _is_positive(Path(path).name, where) else other
+    if "source_file" in table:
+        names = table["source_file"].astype(str).str.removesuffix(".geojson")
+        table["source"] = names.where(table["source_file"].notna(), table["source"])
+    table = table.drop(columns=[name for name in ("label", "source_file") if name in table])
+    return LabelTable(table, found.mended, found.left_out)
+
+
+def read_ipis_visits(path: Path | str, *, class_name: str = "mine") -> LabelTable:
+    """Read IPIS's visits to artisanal mines in DR Congo.
+
+    Args:
+        path: `cod_mines_curated_all_opendata_p_ipis.csv`.
+        class_name: What the mines become.
+
+    Returns:
+        Points with `site` (IPIS's code: visits of one mine share it), `mineral` (the first named,
+        in French as in the file) and `placed_by` (GPS, or how else the place was found). The day
+        of the visit is start and end.
+
+    Raises:
+        See `read_points`.
+
+    Source:
+        IPIS open data, ipisresearch.be.
+    """
+    names = {"pcode": "site", "mineral1": "mineral", "location_origin": "placed_by"}
+    columns = LabelColumns(
+        class_name=class_name,
+        start_column="visit_date",
+        end_column="visit_date",
+        source="ipis-drc",
+        keep=tuple(names),
+    )
+    found = read_points(path, columns, lon="longitude", lat="latitude")
+    return LabelTable(found.table.rename(columns=names), found.mended, found.left_out)
+
+
+def read_africa_mining_watch(path: Path | str, *, class_name: str = "mine") -> LabelTable:
+    """Read Africa Mining Watch's footprints, points with hectares.
+
+    Args:
+        path: `detection_points.csv`.
+        class_name: What the mines become.
+
+    Returns:
+        Points with `radius_m` of a disc of the footprint's area.
+
+    Raises:
+        See `read_points`.
+
+    Source:
+        Code for Africa and Earth Genome, Africa Mining Watch (CC BY 4.0).
+    """
+    columns = LabelColumns(class_name=class_name, source="africa-mining-watch")
+    return read_points(path, columns, lon="lon", lat="lat", area_column="area_ha")
+
+
+def discs_around(table: gpd.GeoDataFrame, radius_m: float | None = None) -> gpd.GeoDataFrame:
+    """Discs in place of points, as large as the true ones on the ground wherever they lie.
+
+    Args:
+        table: Points in EPSG:4326.
+        radius_m: Of all; None takes each point's `radius_m`.
+
+    Returns:
+        The same table with polygons in place of points, without `radius_m`.
+
+    Raises:
+        ConfigError: No radius is known, or it is not above 0.
+    """
+    if radius_m is None:
+        if "radius_m" not in table:
+            raise ConfigError("points have no extent; give --radius in metres")
+        radii = table["radius_m"].to_numpy(np.float64)
+    else:
+        radii = np.full(len(table), float(radius_m))
+    if not (radii > 0).all() or not np.isfinite(radii).all():
+        raise ConfigError("a radius is missing or not above 0; give --radius in metres")
+    # As a polygon of equal area: its corners lie a little outside the circle.
+    turn = 2 * np.pi / _RIM
+    corner = radii * np.sqrt(turn / np.sin(turn))
+    azimuths = np.tile(np.arange(_RIM) * 360 / _RIM, len(table))
+    lon, lat, _ = pyproj.Geod(ellps="WGS84").fwd(
+        np.repeat(table.geometry.x.to_numpy(), _RIM),
+        np.repeat(table.geometry.y.to_numpy(), _RIM),
+        azimuths,
+        np.repeat(corner, _RIM),
+    )
+    # Azimuths run clockwise, shells counter-clockwise.
+    rims = np.stack([lon, lat], axis=-1).reshape(-1, _RIM, 2)[:, ::-1]
+    discs = gpd.GeoSeries(shapely.polygons(rims), index=table.index, crs="EPSG:4326")
+    facts = table.drop(columns=[name for name in ("radius_m",) if name in table])
+    return facts.set_geometry(discs.map(cut_at_180))
+
+
+def chip_grid(lon: float, lat: float, chip_px: int, gsd_m: float) -> GeoBox:
+    """The grid of a chip with a place in its middle, on multiples of the pixel size in UTM.
+
+    Args:
+        lon: Degrees.
+        lat: Degrees.
+        chip_px: Side in pixels.
+        gsd_m: Pixel side in metres.
+
+    Returns:
+        The place is at most half a pixel from the chip's centre in either direction.
+    """
+    crs = utm_crs(lon, lat)
+    to_metres = pyproj.Transformer.from_crs("EPSG:4326", str(crs), always_xy=True)
+    x, y = to_metres.transform(lon, lat)
+    left = round(x / gsd_m - chip_px / 2) * gsd_m
+    bottom = round(y / gsd_m - chip_px / 2) * gsd_m
+    side = chip_px * gsd_m
+    return utm_grid((left, bottom, left + side, bottom + side), crs, gsd_m)
+
+
+def _read_csv_points(path: Path, lon: str | None, lat: str | None, crs: str) -> gpd.GeoDataFrame:
+    where = str(path)
+    if not path.is_file():
+        raise ItemNotFound(f"{path}: no such file; check the path", href=where)
+    try:
+        frame = pd.read_csv(path, low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as err:
+        raise AssetReadError(f"{path}: not a CSV table ({err})", href=where) from err
+    x = _numbers(frame, lon or _recognise(frame, _LON_NAMES, "--lon", where), where)
+    y = _numbers(frame, lat or _recognise(frame, _LAT_NAMES, "--lat", where), where)
+    known = np.isfinite(x) & np.isfinite(y)
+    shapes = np.full(len(frame), None, dtype=object)
+    shapes[known] = shapely.points(x[known], y[known])
+    try:
+        return gpd.GeoDataFrame(frame, geometry=gpd.GeoSeries(shapes, crs=crs))
+    except pyproj.exceptions.CRSError as err:
+        raise ConfigError(f"--crs {crs}: is not known; give a code like EPSG:32630") from err
+
+
+def _recognise(frame: pd.DataFrame, names: Sequence[str], option: str, where: str) -> str:
+    """The column of one of some names; by their order, since `x` may be anything beside `lon`."""
+    by_name = {str(name).strip().lower(): str(name) for name in frame.columns}
+    for name in names:
+        if name in by_name:
+            return by_name[name]
+    there = ", ".join(map(str, frame.columns)) or "none"
+    raise ConfigError(
+        f"{where}: no column is called {names[0]}, {names[1]} or the like; found: {there}. "
+        f"Name it with {option}",
+        href=where,
+    )
+
+
+def _numbers(frame: pd.DataFrame, name: str, where: str) -> FloatArray:
+    values = column(frame, name, where)
+    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    wrong = np.asarray(numbers.isna() & values.notna())
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: {name} in line {at + 2} is {values.iloc[at]!r}, not a number; correct it",
+            href=where,
+        )
+    return np.asarray(numbers, np.float64)
+
+
+def _radius_of(area_ha: pd.Series, where: str) -> FloatArray:
+    areas = pd.to_numeric(area_ha, errors="coerce").to_numpy(np.float64)
+    if (areas <= 0).any():
+        raise DataError(f"{where}: {area_ha.name} is not above 0 somewhere; correct it", href=where)
+    radius: FloatArray = np.sqrt(areas * _M2_PER_HA / np.pi).astype(np.float64)
+    return radius
+
+
+def _is_positive(name: str, where: str) -> bool:
+    lower = name.lower()
+    positive = "positive" in lower or lower.startswith("minespos")
+    negative = "negative" in lower or lower.startswith("minesneg")
+    if positive == negative:
+        raise ConfigError(
+            f"{where}: neither its name nor a column `label` says whether its points are positives "
+            "or negatives; read it as points, with --class",
+            href=where,
+        )
+    return positive

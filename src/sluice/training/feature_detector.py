@@ -1,0 +1,450 @@
+"""Training a detector of random convolutional features: folds, threshold, calibration, package.
+
+A model fitted to all folds but one scores the fold left out; those scores choose the thresholds
+and fit the calibration. The package's own model is fitted to everything with the same settings.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field, JsonValue, model_validator
+from scipy.special import expit
+
+from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.calibration import Calibration
+from sluice.base.errors import ConfigError, DataError, ShapeMismatch
+from sluice.base.files import write_whole
+from sluice.base.records import Record
+from sluice.evaluation.calibration import (
+    choose_isolated_threshold,
+    choose_threshold,
+    fit_calibration,
+)
+from sluice.evaluation.report import ChipReport, evaluate_scores, render_report
+from sluice.labels.chips import (
+    CHIP_BANDS,
+    FULL_SCALE_REFLECTANCE,
+    chip_reflectance,
+    load_chips,
+    read_chip_table,
+)
+from sluice.labels.kinds import place_kind
+from sluice.labels.splits import check_trainable, grouped_folds, pool
+from sluice.models.manifest import Manifest, ScaledInput, Thresholds, Weights
+from sluice.models.package import ModelPackage, weights_sha256, write_package
+from sluice.training.feature_graph import forest_weights, linear_weights
+from sluice.training.levels import levels_for
+from sluice.training.random_features import (
+    PATCH_SIDES,
+    BandScaling,
+    Features,
+    ImageReader,
+    ImagesNBHW,
+    PatchKind,
+    RandomFilters,
+    draw_empirical_filters,
+    draw_random_filters,
+    featurise_all,
+    fit_scaling,
+    invalid_shares,
+)
+from sluice.training.regressors import (
+    ALPHAS,
+    FittedModel,
+    Kind,
+    LinearModel,
+    fit_model,
+    scale_decisions,
+)
+
+FOLD_SEED = 7
+MAX_INVALID_SHARE = 0.2
+_EXAMPLES = 16
+_COLUMNS = ("label", "group", "source", "split")
+_OUT_OF_FOLD = ("grid", "cell", "label", "source", "group", "fold", "score")
+
+
+class FeatureSettings(Record):
+    """What a fit depends on, beside the images."""
+
+    patches: int = Field(default=512, ge=1)
+    """K; an image is told by 2K numbers."""
+    patch_kind: PatchKind = "empirical"
+    sides: tuple[int, ...] = PATCH_SIDES
+    model: Kind = "ridge"
+    alphas: tuple[float, ...] = ALPHAS
+    folds: int = Field(default=5, ge=2)
+    stride_px: int = Field(default=8, ge=1)
+    """Between the scores of one pass over a larger image; linear models only."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _drawable(self) -> FeatureSettings:
+        if not self.sides or min(self.sides) < 1 or self.patches < len(self.sides):
+            raise ValueError(f"{self.patches} patches of sides {self.sides} cannot be drawn")
+        return self
+
+
+def _say_nothing(doing: str) -> None:
+    del doing
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images of one size with their labels, wherever they come from."""
+
+    images: ImageReader
+    """By position in `table`."""
+    table: pd.DataFrame
+    """A row for each image: `label` (1 mine, 0 none), `group` (images that share ground), `source`
+    and `split`; `kind` and `clear_threshold` where known."""
+    bands: tuple[str, ...]
+    """Keys of the inputs, `red` or `vv@-1`, in the order of the images' second axis."""
+    gsd_m: float
+    name: str
+    """Of the data, for the record."""
+    sensor: str = "s2-l1c"
+    """What the images were cut from."""
+    limits: tuple[float, float] | None = None
+    """Reflectance that the images were cut to when they were made."""
+
+
+@dataclass(frozen=True)
+class TrainedFeatures:
+    """What training leaves."""
+
+    package: ModelPackage
+    out_of_fold: pd.DataFrame
+    """The images' table with the columns `fold` and `score` (NaN: too little was observed)."""
+    report: ChipReport
+    """Figures of `out_of_fold`."""
+
+
+def train_on_chips(
+    folder: Path,
+    out_dir: Path,
+    *,
+    name: str,
+    licence: str,
+    attribution: str,
+    settings: FeatureSettings,
+    tell: Callable[[str], None] = _say_nothing,
+) -> TrainedFeatures:
+    """`train_random_features` on the split `pool` of a folder with `chips.csv` and `grids/`.
+
+    Raises:
+        SluiceError: The folder is not of that form, or as `train_random_features`.
+    """
+    table = pool(read_chip_table(folder)).reset_index(drop=True)
+    chips = load_chips(folder, table)
+
+    def images(index: IntArray) -> ImagesNBHW:
+        return chip_reflectance(chips[index]).transpose(0, 3, 1, 2)
+
+    labelled = LabelledImages(
+        images,
+        table,
+        CHIP_BANDS,
+        gsd_m=10,
+        name=folder.resolve().name,
+        limits=(0.0, FULL_SCALE_REFLECTANCE),
+    )
+    return train_random_features(
+        labelled,
+        out_dir,
+        name=name,
+        licence=licence,
+        attribution=attribution,
+        settings=settings,
+        tell=tell,
+    )
+
+
+def train_random_features(
+    labelled: LabelledImages,
+    out_dir: Path,
+    *,
+    name: str,
+    licence: str,
+    attribution: str,
+    settings: FeatureSettings,
+    tell: Callable[[str], None] = _say_nothing,
+) -> TrainedFeatures:
+    """Train a detector and write its package.
+
+    The scaling of the bands is that of all images, and so are random patches; empirical patches
+    and the model of a fold come from the other folds alone.
+
+    Args:
+        labelled: Images and labels; none of a held-out split.
+        out_dir: Gets `<name>/` (the package) and `out_of_fold.csv`.
+        name: Of the model.
+        licence: SPDX expression of the weights, following from the data's.
+        attribution: Whom to name for the data.
+        settings: See there.
+        tell: Called with what is being done.
+
+    Raises:
+        ConfigError: The stride or the patches do not fit the images.
+        DataError: Held-out images, or labels that cannot be divided into folds.
+        WeightsError: The exported model differs from the fitted one.
+    """
+    table = _checked(labelled)
+    window_px = _window_side(labelled, settings)
+    levels = levels_for(labelled.sensor, labelled.bands)
+    everything = np.arange(len(table))
+    observed = invalid_shares(labelled.images, everything) <= MAX_INVALID_SHARE
+    fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
+    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings, tell)
+    fitted, scores = _cross_fit(run)
+    out_of_fold = table.assign(fold=fold_of, score=scores)
+    judged = _judge(run, scores)
+    report = evaluate_scores(
+        out_of_fold,
+        judged.thresholds.t_main,
+        judged.calibration,
+        model=name,
+        data=f"{run.folds_in_words}, each scored by a model that never saw its places",
+    )
+    examples = fitted.scaling.apply(labelled.images(_some(everything[observed])))
+    weights, dense_stride = _export(fitted, window_px, settings.stride_px, examples)
+    manifest = Manifest(
+        name=name,
+        licence=licence,
+        attribution=attribution,
+        levels=levels,
+        window_px=window_px,
+        dense_stride_px=dense_stride,
+        weights=Weights(sha256=weights_sha256(weights)),
+        **_description(run, fitted, judged, window_px),
+    )
+    card = f"# {name}\n\n{attribution}\n\n```\n{render_report(report)}\n```\n"
+    package = write_package(out_dir / name, manifest, weights, card, replace=True)
+    _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
+    return TrainedFeatures(package, out_of_fold, report)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    scaling: BandScaling
+    filters: RandomFilters
+    model: FittedModel
+
+
+@dataclass(frozen=True)
+class _Judged:
+    thresholds: Thresholds
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the steps of one training share."""
+
+    labelled: LabelledImages
+    labels: IntArray
+    fold_of: IntArray
+    observed: npt.NDArray[np.bool_]
+    """False: too little of the image to fit or to score."""
+    settings: FeatureSettings
+    tell: Callable[[str], None]
+
+    @property
+    def folds_in_words(self) -> str:
+        return f"{self.labelled.name}, {self.settings.folds} folds by group"
+
+    def fit(self, index: IntArray, features: Features) -> FittedModel:
+        groups = pd.factorize(self.labelled.table["group"].iloc[index])[0]
+        return fit_model(
+            self.settings.model,
+            features,
+            self.labels[index],
+            groups,
+            alphas=self.settings.alphas,
+            seed=self.settings.seed,
+        )
+
+
+def _cross_fit(run: _Run) -> tuple[_Fit, FloatArray]:
+    """The model of all images, whose decisions a sigmoid makes scores, and out-of-fold scores."""
+    images, observed = run.labelled.images, np.flatnonzero(run.observed)
+    scaling = fit_scaling(images, observed, run.labelled.limits)
+    filters = _draw(run, observed, scaling)
+    run.tell(f"{filters.n_features} features of {len(observed)} images")
+    features = featurise_all(images, observed, scaling, filters)
+    fold_of = run.fold_of[observed]
+    decisions = np.full(len(observed), np.nan)
+    for fold in range(run.settings.folds):
+        run.tell(f"fold {fold + 1} of {run.settings.folds}")
+        inside, outside = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+        told = features
+        if run.settings.patch_kind == "empirical":
+            # Patches cut from the fold itself would know its ground.
+            own = _draw(run, observed[outside], scaling)
+            told = featurise_all(images, observed, scaling, own)
+        model = run.fit(observed[outside], told[outside])
+        decisions[inside] = model.decide(told[inside])
+    run.tell("the model of all images")
+    model = run.fit(observed, features)
+    if isinstance(model, LinearModel):
+        slope, offset = scale_decisions(decisions, run.labels[observed])
+        model = model.rescaled(slope, offset)
+        decisions = expit(slope * decisions + offset)
+    scores = np.full(len(run.labels), np.nan)
+    scores[observed] = decisions
+    return _Fit(scaling, filters, model), scores
+
+
+def _draw(run: _Run, index: IntArray, scaling: BandScaling) -> RandomFilters:
+    settings = run.settings
+    if settings.patch_kind == "random":
+        return draw_random_filters(
+            settings.patches, len(run.labelled.bands), sides=settings.sides, seed=settings.seed
+        )
+    return draw_empirical_filters(
+        run.labelled.images,
+        index,
+        scaling,
+        settings.patches,
+        sides=settings.sides,
+        seed=settings.seed,
+    )
+
+
+def _judge(run: _Run, scores: FloatArray) -> _Judged:
+    seen, labels = scores[run.observed], run.labels[run.observed]
+    main = choose_threshold(seen, labels)
+    isolated = choose_isolated_threshold(seen, labels, main)
+    fitted_on = f"out-of-fold scores of {seen.size} images of {run.folds_in_words}"
+    return _Judged(
+        Thresholds(t_main=main, t_iso=isolated), fit_calibration(seen, labels, fitted_on)
+    )
+
+
+def _export(
+    fitted: _Fit, window_px: int, stride_px: int, examples: ImagesNBHW
+) -> tuple[bytes, int | None]:
+    """The weights, and the stride of their dense pass; None where they take single windows."""
+    if isinstance(fitted.model, LinearModel):
+        weights = linear_weights(fitted.filters, fitted.model, window_px, stride_px, examples)
+        return weights, stride_px
+    return forest_weights(fitted.filters, fitted.model, window_px, examples), None
+
+
+def _checked(labelled: LabelledImages) -> pd.DataFrame:
+    table = labelled.table
+    missing = [column for column in _COLUMNS if column not in table]
+    if missing:
+        raise DataError(
+            f"{labelled.name}: the table of images lacks {', '.join(missing)}; add the column"
+        )
+    wrong = ~table["label"].isin((0, 1))
+    if wrong.any():
+        raise DataError(
+            f"{labelled.name}: label {table['label'][wrong].iloc[0]} is neither 1 (mine) nor 0 "
+            f"(none), {int(wrong.sum())} such; correct or leave them out"
+        )
+    check_trainable(table)
+    table = table.reset_index(drop=True).astype({"label": np.int64})
+    if "kind" not in table:
+        table["kind"] = table["source"].map(place_kind)
+    if "clear_threshold" not in table:
+        table["clear_threshold"] = np.nan
+    return table
+
+
+def _window_side(labelled: LabelledImages, settings: FeatureSettings) -> int:
+    shape = labelled.images(np.arange(1)).shape
+    if len(shape) != 4 or shape[1] != len(labelled.bands) or shape[2] != shape[3]:
+        raise ShapeMismatch(
+            f"{labelled.name}: square images of {len(labelled.bands)} bands are needed, "
+            f"(n, {len(labelled.bands)}, side, side), got {shape}; cut chips of one side"
+        )
+    side = int(shape[2])
+    if max(settings.sides) > side or settings.stride_px > side:
+        raise ConfigError(
+            f"{labelled.name}: patches of {max(settings.sides)} px and a stride of "
+            f"{settings.stride_px} px do not fit images of {side} px; use smaller ones"
+        )
+    return side
+
+
+def _some(observed: IntArray) -> IntArray:
+    """A few of the images, evenly from all of them."""
+    picked = np.linspace(0, len(observed) - 1, min(_EXAMPLES, len(observed))).astype(np.int64)
+    return observed[picked]
+
+
+def _inputs(scaling: BandScaling, bands: tuple[str, ...]) -> tuple[ScaledInput, ...]:
+    low, high = scaling.limits or (None, None)
+    return tuple(
+        ScaledInput(
+            band=band.partition("@")[0],
+            period=int(band.partition("@")[2] or 0),
+            subtract=mean,
+            divide=deviation,
+            low=None if low is None else (low - mean) / deviation,
+            high=None if high is None else (high - mean) / deviation,
+            fill=0.0,
+        )
+        for band, mean, deviation in zip(bands, scaling.mean, scaling.deviation, strict=True)
+    )
+
+
+_WORDS = {
+    "ridge": "ridge regression",
+    "logistic": "logistic regression",
+    "svm": "a linear support vector machine",
+    "forest": "a random forest",
+}
+
+
+def _description(run: _Run, fitted: _Fit, judged: _Judged, window_px: int) -> dict[str, Any]:
+    """Fields of the manifest that follow from the training."""
+    labelled, settings = run.labelled, run.settings
+    side = f"{window_px * labelled.gsd_m:g} m window"
+    sides = " and ".join(map(str, settings.sides))
+    return {
+        "title": f"Random convolutional features, {settings.model}",
+        "summary": f"Scores {side}s of {', '.join(labelled.bands)} for artisanal mines, by "
+        f"{2 * settings.patches} random convolutional features and {_WORDS[settings.model]}.",
+        "created": dt.datetime.now(dt.UTC).date(),
+        "architecture": f"MOSAIKS: {settings.patches} {settings.patch_kind} patches of {sides} px, "
+        f"{_WORDS[settings.model]}",
+        "framework": "scikit-learn",
+        "pretrained": False,
+        "inputs": _inputs(fitted.scaling, labelled.bands),
+        "gsd_m": labelled.gsd_m,
+        "stride_m": settings.stride_px * labelled.gsd_m,
+        "max_invalid_share": MAX_INVALID_SHARE,
+        "output": f"the {side} holds an artisanal or small-scale mine",
+        "thresholds": judged.thresholds,
+        "calibration": judged.calibration,
+        "training": _record(run, fitted),
+    }
+
+
+def _record(run: _Run, fitted: _Fit) -> dict[str, JsonValue]:
+    record: dict[str, JsonValue] = {
+        "data": run.labelled.name,
+        "images": int(run.observed.sum()),
+        "not_observed": int((~run.observed).sum()),
+        "settings": run.settings.model_dump(mode="json"),
+    }
+    if isinstance(fitted.model, LinearModel):
+        record["alpha"] = fitted.model.alpha
+    return record
+
+
+def _write_out_of_fold(out_of_fold: pd.DataFrame, path: Path) -> None:
+    columns = [column for column in _OUT_OF_FOLD if column in out_of_fold]
+    with write_whole(path) as part:
+        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
