@@ -47,6 +47,8 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("evaluate", "chips", "--help"),
         ("evaluate", "sites", "--help"),
         ("train", "chip-detector", "--help"),
+        ("train", "unet", "--help"),
+        ("train", "cnn", "--help"),
         ("train", "random-features", "--help"),
         ("train", "feature-table", "--help"),
         ("map-features", "--help"),

@@ -292,7 +292,8 @@ def _extras(manifest: Manifest) -> dict[str, str]:
         raise ManifestMismatch(f"{manifest.name}: training.{EXTRAS_KEY} is no table of files")
     found = {}
     for name, digest in files.items():
-        if not _EXTRA_NAME.fullmatch(name) or not isinstance(digest, str):
+        own = name in {MANIFEST_FILE, manifest.weights.file, manifest.card}
+        if own or not _EXTRA_NAME.fullmatch(name) or not isinstance(digest, str):
             raise ManifestMismatch(
                 f"{manifest.name}: {name!r} cannot be a further file of a package; correct "
                 f"training.{EXTRAS_KEY}"

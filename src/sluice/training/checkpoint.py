@@ -31,6 +31,9 @@ class Progress(BaseModel):
     step: int = 0
     best_figure: float = -math.inf
     best_epoch: int = 0
+    """Of equal figures the latest: where they cannot get better, the loss still does."""
+    improved_epoch: int = 0
+    """When the best figure was first reached; early stopping counts from it."""
     plateau: Plateau = Field(default_factory=Plateau)
     rows: list[EpochRow] = Field(default_factory=list)
     finished: bool = False

@@ -47,7 +47,7 @@ def divide(table: pd.DataFrame, seed: int) -> Division:
         The parts, rows in order.
 
     Raises:
-        DataError: A group has chips in two parts, or train, val or cal has not both labels.
+        DataError: A group has chips in two parts, or train, val or cal has nothing sought.
     """
     split = table["split"].to_numpy(dtype=str)
     named = {name: np.flatnonzero(split == name) for name in ("train", "val", "cal")}
@@ -70,7 +70,7 @@ def divide(table: pd.DataFrame, seed: int) -> Division:
             f"the data set has the splits {found} and neither train nor pool; name the chips to "
             "learn from `train` in its table, or leave all splits empty"
         )
-    _refuse_one_label(table, parts)
+    _refuse_nothing_sought(table, parts)
     return Division(**{name: parts[name] for name in ("train", "val", "cal", "test")}, how=how)
 
 
@@ -108,12 +108,12 @@ def _refuse_leaks(table: pd.DataFrame, parts: Mapping[str, IntArray]) -> None:
                 )
 
 
-def _refuse_one_label(table: pd.DataFrame, parts: Mapping[str, IntArray]) -> None:
+def _refuse_nothing_sought(table: pd.DataFrame, parts: Mapping[str, IntArray]) -> None:
     for name in ("train", "val", "cal"):
         labels = table["label"].iloc[parts[name]]
-        if labels.nunique() < 2:
+        if not labels.any():
             raise DataError(
-                f"part {name} has {int(labels.sum())} of {len(labels)} chips with something "
-                "sought; both kinds are needed there, so add chips, and give those of different "
-                "places different groups"
+                f"part {name} has {len(labels)} chips and nothing sought in any; chips with it "
+                "are needed there, so add some, and give those of different places different "
+                "groups"
             )

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from sluice.base.errors import ManifestMismatch, WeightsError
+from sluice.base.errors import ConfigError, ManifestMismatch, WeightsError
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage
 from sluice.training import segformer, unet
@@ -59,12 +59,16 @@ SEGFORMER = PixelFamily(
 
 
 def family_of(options: PixelOptions) -> PixelFamily:
-    """The family that the options belong to."""
+    """The family that the options belong to.
+
+    Raises:
+        ConfigError: There is none.
+    """
     if isinstance(options, SegFormerOptions):
         return SEGFORMER
     if isinstance(options, UNetOptions):
         return UNET
-    raise ManifestMismatch(f"{type(options).__name__} are options of no family of pixel models")
+    raise ConfigError(f"{type(options).__name__} are of no family of pixel models; use another")
 
 
 def network_record(family: PixelFamily, options: PixelOptions) -> dict[str, JsonValue]:
@@ -127,6 +131,15 @@ def start_from(network: nn.Module, package: ModelPackage, *, head: str, same_cla
     if not same_classes:
         own = network.state_dict()
         tensors |= {name: own[name] for name in own if name.startswith(head)}
+    load_weights(network, tensors, package)
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], package: ModelPackage) -> None:
+    """Fill a network.
+
+    Raises:
+        WeightsError: The tensors are of another network; names the package that they are from.
+    """
     try:
         network.load_state_dict(tensors)
     except RuntimeError as err:

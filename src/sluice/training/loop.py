@@ -109,8 +109,8 @@ def fit(
     runner = _Runner(network, optimiser, task, options, device, precision)
     started, first = time.monotonic(), progress.epoch
     while not progress.finished:
-        progress, improved = runner.run_epoch(progress)
-        if improved:
+        progress, is_best = runner.run_epoch(progress)
+        if is_best:
             best = {n: t.detach().cpu().clone() for n, t in network.state_dict().items()}
         # Curves first: what is finished is complete.
         write_curves(work_dir, name, progress.rows, task.figure)
@@ -154,7 +154,8 @@ class _Runner:
                 "check the validation chips, and use a lower learning rate"
             )
         improved = figure > progress.best_figure
-        best_epoch = epoch if improved else progress.best_epoch
+        best = figure >= progress.best_figure
+        improved_epoch = epoch if improved else progress.improved_epoch
         row = EpochRow(
             epoch=epoch,
             loss=loss,
@@ -167,13 +168,14 @@ class _Runner:
             update={
                 "epoch": epoch,
                 "step": progress.step + self.task.steps,
-                "best_epoch": best_epoch,
+                "best_epoch": epoch if best else progress.best_epoch,
+                "improved_epoch": improved_epoch,
                 "best_figure": max(figure, progress.best_figure),
                 "plateau": look_at_plateau(progress.plateau, figure, options),
                 "rows": [*progress.rows, row],
-                "finished": epoch >= options.epochs or epoch - best_epoch >= options.early_stop,
+                "finished": epoch >= options.epochs or epoch - improved_epoch >= options.early_stop,
             }
-        ), improved
+        ), best
 
     def _fit_batches(self, epoch: int, progress: Progress) -> tuple[float, float]:
         self.network.train()
@@ -209,6 +211,27 @@ class _Runner:
     def _score(self, images: Tensor) -> Tensor:
         with torch.inference_mode():
             return self._forward(images).cpu()
+
+
+def open_scorer(network: nn.Module, options: FitOptions) -> Scorer:
+    """Score with a fitted network where it was fitted, in float32.
+
+    Args:
+        network: In evaluation mode; is moved there.
+        options: Their `device`.
+
+    Raises:
+        ConfigError: The device is not there.
+    """
+    device, _ = _choose_device(options)
+    network.to(device)
+
+    def score(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = network(images.to(device))
+        return logits.float().cpu()
+
+    return score
 
 
 def derived_seed(seed: int, *numbers: int) -> int:

@@ -38,6 +38,29 @@ class ScoredChip:
         sought: npt.NDArray[np.float32] = 1 - self.probabilities[0]
         return sought
 
+    def in_squares(self, side: int) -> ScoredChip:
+        """The chip in squares of pixels, as a map gives its scores.
+
+        Args:
+            side: Of a square, pixels; rows and columns that make no whole one are left out.
+
+        Returns:
+            Mean probabilities. A square is of the commonest sought class where half of it is
+            sought, else of class 0, and unlabelled where a pixel of it is.
+        """
+        if side == 1:
+            return self
+        count, height, width = self.probabilities.shape
+        rows, cols = height // side, width // side
+        whole = np.s_[..., : rows * side, : cols * side]
+        mean = self.probabilities[whole].reshape(count, rows, side, cols, side).mean(axis=(2, 4))
+        blocks = self.classes[whole].reshape(rows, side, cols, side)
+        votes = np.stack([(blocks == k).sum(axis=(1, 3)) for k in range(count)])
+        sought = 2 * votes[1:].sum(axis=0) >= side * side
+        classes = np.where(sought, 1 + votes[1:].argmax(axis=0), 0).astype(np.uint8)
+        classes[(blocks == UNLABELLED).any(axis=(1, 3))] = UNLABELLED
+        return ScoredChip(self.row, mean, classes)
+
     def labelled(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Scores and truths (True = sought) of the labelled pixels, as two lists."""
         known = self.classes != UNLABELLED

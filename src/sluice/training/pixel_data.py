@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from sluice.base.arrays import IntArray
 from sluice.base.errors import BandNotFound, ConfigError, DataError
 from sluice.base.sensors import find_sensor
 from sluice.labels.dataset import UNLABELLED, ArrayNBHW, ChipDataset
-from sluice.models.manifest import ScaledInput
+from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.digests import DataDigest
 from sluice.training.divisions import Division, divide
 from sluice.training.in_graph import check_index
-from sluice.training.options import DataOptions, PixelOptions
+from sluice.training.levels import levels_for
+from sluice.training.options import PixelOptions
 from sluice.training.pixel_task import check_batches, choose_patch
 from sluice.training.scaling import band_statistics, scaled_inputs
 
@@ -38,9 +40,10 @@ class PixelData:
     """What neighbouring patches of a scan share."""
     class_pixels: tuple[int, ...]
     """Labelled and observed pixels of each class among the training chips."""
-    sensor: str
+    levels: tuple[Level, ...]
+    """Kinds of imagery that the model will take."""
     digest: str
-    """Of the chips of train and val, and of their labels."""
+    """Of the chips of train, val and cal, and of their labels."""
 
 
 def look_through(
@@ -56,7 +59,7 @@ def look_through(
 
     Raises:
         DataError: Chips do not fit the network, or a class is missing where it is needed.
-        BandNotFound: A band is not in the data set.
+        BandNotFound: A band is not in the data set, or none of the sensor's.
         ConfigError: The sensor is unknown, or an option contradicts the data.
     """
     own = parent.manifest if parent else None
@@ -64,10 +67,12 @@ def look_through(
     indices = own.indices if own else options.indices
     for name in indices:
         check_index(name, bands)
-    sensor = choose_sensor(dataset, options)
+    levels = levels_for(choose_sensor(dataset, options.sensor), bands)
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
     division = divide(dataset.table, options.seed)
     check_batches(len(division.train), options.batch)
+    sought = dataset.table["label"].to_numpy()[division.train] == 1
+    check_share(sought, options.positive_share)
     chip = reader.read(division.train[:1])[0].shape[2:]
     patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
     overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
@@ -77,7 +82,7 @@ def look_through(
             f"multiple of window_px {options.window_px}; choose another"
         )
     digest = DataDigest(dataset.table)
-    digest.add_rows(division.train, division.val)
+    digest.add_rows(division.train, division.val, division.cal)
     pixels = np.zeros(len(dataset.about.classes), np.int64)
     watched = _watched(reader, division.train, pixels, digest)
     if own:
@@ -88,8 +93,11 @@ def look_through(
         statistics = band_statistics(watched, options.clip_at)
         inputs = scaled_inputs(bands, statistics, options.scaling, options.clip_at)
     _refuse_missing(dataset.about.classes, pixels)
-    for images, masks in reader.batches(division.val, _AT_ONCE):
-        digest.add_chips(images, masks)
+    for name, rows in (("val", division.val), ("cal", division.cal)):
+        counts = np.zeros(len(dataset.about.classes), np.int64)
+        for _ in _watched(reader, rows, counts, digest):
+            pass
+        _refuse_one_kind(name, counts)
     return PixelData(
         reader,
         division,
@@ -98,7 +106,7 @@ def look_through(
         patch,
         overlap,
         tuple(pixels.tolist()),
-        sensor,
+        levels,
         digest.text(),
     )
 
@@ -123,13 +131,35 @@ def _refuse_missing(names: tuple[str, ...], class_pixels: IntArray) -> None:
         )
 
 
-def choose_sensor(dataset: ChipDataset, options: DataOptions) -> str:
-    """The sensor of the images.
+def _refuse_one_kind(part: str, class_pixels: IntArray) -> None:
+    sought = int(class_pixels[1:].sum())
+    if not sought or not class_pixels[0]:
+        raise DataError(
+            f"part {part} has {sought} observed pixels of what is sought and "
+            f"{int(class_pixels[0])} others; both are needed to judge a model, so add chips"
+        )
+
+
+def check_share(sought: npt.NDArray[np.bool_], positive_share: float | None) -> None:
+    """Refuse a share of chips with something sought where all chips are of one kind.
 
     Raises:
-        ConfigError: Neither the data set nor the options say it.
+        ConfigError: It is so.
     """
-    sensor = options.sensor or dataset.about.sensor
+    if positive_share is not None and (sought.all() or not sought.any()):
+        raise ConfigError(
+            f"positive_share {positive_share:g} needs training chips with something sought and "
+            f"chips without; {int(sought.sum())} of {len(sought)} have it: leave it out"
+        )
+
+
+def choose_sensor(dataset: ChipDataset, given: str | None) -> str:
+    """The sensor of the images: as given, else as the data set says.
+
+    Raises:
+        ConfigError: Neither says it, or there is no such sensor.
+    """
+    sensor = given or dataset.about.sensor
     if sensor is None:
         raise ConfigError(
             f"{dataset.folder}: does not say which sensor its images are of; name it with "

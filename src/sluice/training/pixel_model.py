@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sluice.base.arrays import IntArray
 from sluice.evaluation.calibration import choose_threshold, fit_calibration
@@ -30,7 +29,7 @@ from sluice.training.families import (
     start_from,
 )
 from sluice.training.in_graph import PixelNetwork
-from sluice.training.loop import fit
+from sluice.training.loop import fit, open_scorer
 from sluice.training.losses import choose_loss
 from sluice.training.naming import Naming
 from sluice.training.options import PixelOptions
@@ -136,14 +135,14 @@ def _identity(training: PixelTraining) -> str:
 def _judge(network: nn.Module, training: PixelTraining) -> Judgement:
     data, options, name = training.data, training.options, training.naming.name
 
-    def score(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = network(images)
-        return logits
+    score = open_scorer(network, options)
 
     def chips(rows: IntArray) -> Iterator[ScoredChip]:
         scaling = Scaling(data.inputs)
-        return score_chips(score, data.reader, rows, scaling, patch=data.patch, batch=options.batch)
+        scored = score_chips(
+            score, data.reader, rows, scaling, patch=data.patch, batch=options.batch
+        )
+        return (chip.in_squares(options.window_px) for chip in scored)
 
     rng = np.random.default_rng(options.seed)
     val, cal, about = data.division.val, data.division.cal, data.reader.dataset.about

@@ -14,6 +14,7 @@ from sluice.base.errors import DataError
 from sluice.evaluation.pixel_report import PixelReport, render_pixel_report
 from sluice.models.manifest import Manifest, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
+from sluice.training.curves import curves_table
 from sluice.training.families import (
     NETWORK_KEY,
     TORCH_FILE,
@@ -22,12 +23,12 @@ from sluice.training.families import (
     save_tensors,
 )
 from sluice.training.in_graph import PixelNetwork, Probabilities
-from sluice.training.levels import levels_for
 from sluice.training.loop import Fit
 from sluice.training.naming import Naming
 from sluice.training.onnx_export import export_checked
 from sluice.training.options import PixelOptions
 from sluice.training.pixel_data import PixelData
+from sluice.training.pixel_task import PixelTask
 
 CURVES_FILE = "curves.csv"
 
@@ -65,7 +66,7 @@ def write_pixel_package(
     """Export a fitted network and write its package.
 
     Args:
-        out_dir: Gets `<name>/`; `work/` in it holds the curves.
+        out_dir: Gets `<name>/`.
         training: See there.
         fitted: Its network is a `PixelNetwork`.
         judgement: See there.
@@ -85,7 +86,7 @@ def write_pixel_package(
     weights = export_checked(Probabilities(network), shapes, free_sides=True)
     extras = {
         TORCH_FILE: save_tensors(network.core),
-        CURVES_FILE: (out_dir / "work" / f"{name}-curves.csv").read_bytes(),
+        CURVES_FILE: curves_table(fitted.rows, PixelTask.figure).encode(),
     }
     record: dict[str, JsonValue] = {
         NETWORK_KEY: network_record(training.family, training.options),
@@ -119,7 +120,7 @@ def _manifest(
         pretrained=started is not None,
         pretrained_source=started,
         inputs=data.inputs,
-        levels=levels_for(data.sensor, [i.key for i in data.inputs]),
+        levels=data.levels,
         gsd_m=about.gsd_m,
         judges="pixels",
         window_px=options.window_px,
@@ -176,17 +177,23 @@ def _card(manifest: Manifest, data: PixelData, report: PixelReport | None) -> st
         if report
         else "The data set has no test chips: nothing is known of how well this model does."
     )
+    squares = "Of squares of 2 x 2 pixels.\n\n" if manifest.window_px == 2 else ""
     pixels = ", ".join(
         f"{name} {count}" for name, count in zip(about.classes, data.class_pixels, strict=True)
     )
-    origin = f"Fitting began from {manifest.pretrained_source}. " if manifest.pretrained else ""
+    origin = f" Fitting began from {manifest.pretrained_source}." if manifest.pretrained else ""
+    warning = (
+        "Whether the model that fitting began from had seen these test chips is not known here.\n"
+        if manifest.pretrained and report
+        else ""
+    )
     return (
-        f"# {manifest.name}\n\n{manifest.summary} {manifest.architecture}. {origin}\n\n"
+        f"# {manifest.name}\n\n{manifest.summary} {manifest.architecture}.{origin}\n\n"
         f"Licence of the weights: {manifest.licence}. {manifest.attribution}\n\n"
         f"## Data\n\n{about.name}: {about.summary or 'no summary'}\n\n"
         f"Licence of the data: {about.licence or 'not stated'}. {about.attribution}\n\n"
         f"Chips: {len(division.train)} to learn from, {len(division.val)} to stop the fit and set "
         f"the thresholds, {len(division.cal)} to calibrate, {len(division.test)} to test "
         f"({division.how}). Training pixels: {pixels}.\n\n"
-        f"## Figures\n\n{figures}\n"
+        f"## Figures\n\n{squares}{figures}\n{warning}"
     )

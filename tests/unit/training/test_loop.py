@@ -60,8 +60,8 @@ def same_weights(one, other):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, schedule, capsys):
+def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, capsys):
+    schedule = "plateau"
     whole = tiny_fit(tmp_path / "whole", schedule=schedule)
     killed = tmp_path / "killed"
     killed.mkdir()

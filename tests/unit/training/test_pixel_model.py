@@ -131,6 +131,48 @@ def test_training_again_reads_the_finished_fit(unet, ponds, capsys):
     assert again.package.manifest.thresholds == unet.package.manifest.thresholds
 
 
+def test_a_training_that_was_cut_off_ends_with_the_same_weights(
+    unet, ponds, tmp_path, monkeypatch, capsys
+):
+    from sluice.training import loop
+
+    with monkeypatch.context() as patch:
+
+        def stop(name, progress, *_):
+            if progress.epoch == 3:
+                raise KeyboardInterrupt
+
+        patch.setattr(loop, "_tell", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_pixel_model(ponds, tmp_path, UNET, NAMING)
+    again = train_pixel_model(ponds, tmp_path, UNET, NAMING)
+    assert "epoch 4/6" in capsys.readouterr().err.splitlines()[0]
+    before, after = (p.read_extra("weights.safetensors") for p in (unet.package, again.package))
+    assert before == after
+    assert again.report == unet.report
+
+
+def test_chips_labelled_in_one_class_alone_are_refused(tmp_path):
+    from sluice.labels.dataset import DatasetAbout, DatasetWriter
+
+    def write(folder, label):
+        writer = DatasetWriter(folder, DatasetAbout(name="d", bands=("red",), gsd_m=10))
+        noise = np.random.default_rng(0)
+        for k in range(20):
+            image = noise.random((1, 16, 16)).astype(np.float32)
+            writer.add(f"c{k}", image, None, np.full((16, 16), label, np.uint8))
+        return writer.finish().folder
+
+    options = UNetOptions(**TINY, width=2, sensor="s2-l2a")
+    with pytest.raises(DataError, match="nothing sought"):
+        train_pixel_model(write(tmp_path / "a", 0), tmp_path / "out", options, NAMING)
+    with pytest.raises(DataError, match="no observed training pixel is of class other"):
+        train_pixel_model(write(tmp_path / "b", 1), tmp_path / "out", options, NAMING)
+    no_sensor = options.model_copy(update={"sensor": None})
+    with pytest.raises(ConfigError, match="which sensor"):
+        train_pixel_model(write(tmp_path / "c", 1), tmp_path / "out", no_sensor, NAMING)
+
+
 def test_test_chips_change_nothing_but_the_figures(unet, tmp_path, ponds):
     import shutil
 
@@ -206,6 +248,7 @@ def test_a_damaged_parent_is_refused(unet, ponds, tmp_path):
         ({"patch_overlap_px": 32}, ConfigError, "more than half"),
         ({"batch": 64}, DataError, "fewer than a batch"),
         ({"sensor": "landsat"}, ConfigError, "not known"),
+        ({"sensor": "s1"}, BandNotFound, "needed by sensor s1"),
         ({"loss": "focal", "class_weights": (1.0,)}, ConfigError, "1 numbers"),
     ],
 )
@@ -223,9 +266,9 @@ def test_names_that_no_folder_can_have_are_refused():
 
 
 def test_a_segformer_becomes_a_package(tmp_path):
-    write_masked_chips(tmp_path / "d", side=40, splits=True, bands=("red", "vv"))
+    write_masked_chips(tmp_path / "d", side=40, chips=20, splits=True, bands=("red", "nir"))
     options = SegFormerOptions(
-        **{**TINY, "epochs": 2, "learning_rate": 1e-3},
+        **{**TINY, "epochs": 1, "learning_rate": 1e-3},
         decoder_width=32,
         patch_px=32,
         loss="tversky",
@@ -237,6 +280,8 @@ def test_a_segformer_becomes_a_package(tmp_path):
     assert set(manifest.architecture.split(", ")) == {"SegFormer", "size b0", "decoder_width 32"}
     assert (manifest.window_px, manifest.stride_m, manifest.patch_px) == (2, 20, 32)
     assert manifest.inputs[0].high == 1
+    assert trained.report.pixels < 4 * 20 * 20, "figures are of squares"
+    assert "squares of 2 x 2" in trained.package.card_path.read_text(encoding="utf-8")
     image = np.random.default_rng(0).normal(size=(1, 2, 64, 96)).astype(np.float32)
     (found,) = session(trained.package).run(None, {"image": image})
     assert found.shape == (1, 2, 64, 96)
@@ -280,7 +325,8 @@ def test_published_sizes_of_segformer():
     """MiT-B3 with the published head has 47.2 million parameters in its paper, B0 3.8."""
     millions = {}
     for size in ("b0", "b3"):
-        network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
+        with torch.device("meta"):
+            network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
         millions[size] = sum(p.numel() for p in network.parameters()) / 1e6
     assert millions == pytest.approx({"b0": 3.8, "b3": 47.3}, abs=0.1)
 
@@ -293,3 +339,24 @@ def test_a_unet_takes_any_multiple_of_sixteen(side):
         whole = score_patches(network, torch.rand(1, 5, 70, 50), 32)
     assert whole.shape == (1, 3, 70, 50)
     assert torch.allclose(whole.sum(dim=1), torch.ones(1, 70, 50), atol=1e-5)
+
+
+def test_the_last_layer_has_the_name_that_its_family_says():
+    from sluice.training.families import SEGFORMER, UNET
+
+    for family, options in ((UNET, UNetOptions(width=2)), (SEGFORMER, SegFormerOptions())):
+        with torch.device("meta"):
+            network = family.build(("red", "nir"), 5, options)
+        head = [t for name, t in network.state_dict().items() if name.startswith(family.head)]
+        assert [t.shape[0] for t in head] == [5, 5], "a weight and a bias for each class"
+
+
+def test_a_network_of_nan_is_not_exported():
+    from sluice.training.onnx_export import export_checked
+
+    network = torch.nn.Conv2d(2, 3, 1)
+    assert export_checked(network, [(1, 2, 4, 4), (2, 2, 6, 5)], free_sides=True)
+    with torch.no_grad():
+        network.bias.fill_(torch.nan)
+    with pytest.raises(WeightsError, match="differs"):
+        export_checked(network, [(1, 2, 4, 4)], free_sides=True)

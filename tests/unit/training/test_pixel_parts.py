@@ -22,6 +22,7 @@ from sluice.training.patches import (  # noqa: E402
     sample_pixels,
     score_patches,
 )
+from sluice.training.pixel_data import check_share  # noqa: E402
 from sluice.training.pixel_task import choose_patch, draw_order  # noqa: E402
 from sluice.training.scaling import Scaling, band_statistics, scaled_inputs  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
@@ -191,7 +192,7 @@ def test_given_splits_are_kept_and_calibration_comes_from_train():
     ("splits", "words"),
     [
         (["train"] * 31 + ["val"] * 29, "group g15 has chips in train and in val"),
-        (["train"] * 40 + ["valid"] * 20, "part val has 0 of 0"),
+        (["train"] * 40 + ["valid"] * 20, "part val has 0 chips"),
         (["a"] * 60, "neither train nor pool"),
     ],
 )
@@ -201,8 +202,11 @@ def test_divisions_that_cannot_be_are_refused(splits, words):
 
 
 def test_one_class_alone_is_refused():
-    with pytest.raises(DataError, match="both kinds are needed"):
-        divide(table().assign(label=1), seed=0)
+    with pytest.raises(DataError, match="nothing sought"):
+        divide(table().assign(label=0), seed=0)
+    divide(table().assign(label=1), seed=0)
+    with pytest.raises(ConfigError, match="9 of 9 have it"):
+        check_share(np.ones(9, bool), 0.5)
 
 
 @given(share=st.floats(0.05, 0.95), n=st.integers(4, 60), seed=st.integers(0, 99))
@@ -244,6 +248,22 @@ def test_patches_that_do_not_fit_are_refused():
         choose_patch((20, 20), None, 32)
     with pytest.raises(ConfigError, match="must be a multiple of 16"):
         choose_patch((64, 64), 40, 16)
+
+
+def test_squares_of_pixels_are_means_and_majorities():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet((1, 1, 1), (5, 6)).transpose(2, 0, 1).astype(np.float32)
+    classes = np.zeros((5, 6), np.uint8)
+    classes[0, 0] = classes[1, 1] = 2  # half of it is sought
+    classes[0, 2] = 1  # a quarter is not
+    classes[2, :2], classes[3, 0] = 1, 2
+    classes[3, 5] = 255
+    squares = ScoredChip(3, probabilities, classes).in_squares(2)
+    assert squares.classes.tolist() == [[2, 0, 0], [1, 0, 255]]
+    assert squares.probabilities.shape == (3, 2, 3)
+    assert squares.probabilities[1, 1, 2] == pytest.approx(probabilities[1, 2:4, 4:6].mean())
+    assert np.allclose(squares.probabilities.sum(axis=0), 1, atol=1e-6)
+    assert squares.row == 3
 
 
 def test_the_histogram_finds_the_best_f1():

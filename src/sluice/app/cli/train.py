@@ -7,7 +7,10 @@ from pathlib import Path
 
 import typer
 
+from sluice.app.cli import train_networks
+
 app = typer.Typer(help="Train a model from labels. Needs: pip install 'sluice[train]'")
+train_networks.register(app)
 
 _ALPHAS = "0.01,0.1,1,10"
 _ALPHAS_HELP = "Penalties of linear models to choose from; add 100,1000 for few labels."

@@ -1,0 +1,219 @@
+"""Training an ensemble that judges windows: folds, threshold and calibration, the package.
+
+Chips that may teach are divided into folds by place. Ensembles fitted without a fold score it;
+those scores set the thresholds and fit the calibration. The package's own ensemble is fitted to
+all of them with the same options. Held-out splits are scored by nobody here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sluice.base.arrays import IntArray
+from sluice.base.errors import DataError
+from sluice.base.files import write_whole
+from sluice.evaluation.calibration import (
+    choose_isolated_threshold,
+    choose_threshold,
+    fit_calibration,
+)
+from sluice.evaluation.report import ChipReport, evaluate_scores
+from sluice.labels.dataset import ArrayNBHW, ChipDataset, read_dataset
+from sluice.labels.splits import POOL, grouped_folds
+from sluice.models.manifest import Level, ScaledInput, Thresholds
+from sluice.models.package import ModelPackage
+from sluice.training.chip_reading import ChipReader
+from sluice.training.digests import DataDigest, code_digest
+from sluice.training.families import check_same_inputs, check_same_network
+from sluice.training.levels import levels_for
+from sluice.training.naming import Naming
+from sluice.training.options import CnnOptions
+from sluice.training.patch_cnn import ARCHITECTURES, Architecture
+from sluice.training.pixel_data import choose_bands, choose_sensor
+from sluice.training.scaling import band_statistics, scaled_inputs
+from sluice.training.window_members import Ensemble, WindowMember, fit_window_members
+from sluice.training.window_package import (
+    WindowJudgement,
+    WindowTraining,
+    network_record,
+    write_window_package,
+)
+from sluice.training.window_task import central
+
+FOLD_SEED = 7
+_AT_ONCE = 64
+_HIGHEST = 1 - 1e-6
+
+
+@dataclass(frozen=True)
+class TrainedWindowModel:
+    """What training leaves."""
+
+    package: ModelPackage
+    out_of_fold: pd.DataFrame
+    """The chips that taught, with the columns `fold` and `score`."""
+    report: ChipReport
+    """Figures of `out_of_fold`."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    dataset: ChipDataset
+    chosen: pd.DataFrame
+    """Chips that may teach, indexed by row."""
+    inputs: tuple[ScaledInput, ...]
+    levels: tuple[Level, ...]
+    digest: str
+
+
+def train_window_model(
+    folder: Path,
+    out_dir: Path,
+    options: CnnOptions,
+    naming: Naming,
+    parent: ModelPackage | None = None,
+) -> TrainedWindowModel:
+    """Train an ensemble of convolutional networks and write its package.
+
+    Args:
+        folder: A data set; labels of whole chips suffice. Splits `test…` and `excluded` never
+            teach, and where there is a split `pool`, it alone does.
+        out_dir: Gets `<name>/` (the package), `out_of_fold.csv` and `work/` (checkpoints and
+            curves: a second call goes on where one was cut off).
+        options: See there.
+        naming: Name, licence, attribution.
+        parent: A model of the same architecture to go on from; its inputs and scaling are kept.
+
+    Raises:
+        DataError: The chips do not suffice or do not fit; see the message.
+        ConfigError: The options contradict the data.
+        ManifestMismatch: The parent is of another architecture or has other inputs.
+        WeightsError: A checkpoint or the parent's weights are damaged.
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    architecture = ARCHITECTURES[options.architecture]
+    if parent is not None:
+        check_same_network(parent, network_record(architecture))
+    data = _look_through(read_dataset(folder), options, architecture, parent)
+    # With one source only, chips would be dealt out without regard to their labels.
+    dealt = data.chosen.assign(
+        source=data.chosen["source"].astype(str) + "/" + data.chosen["label"].astype(str)
+    )
+    fold_of = grouped_folds(dealt, options.folds, FOLD_SEED).to_numpy()
+    rows = data.chosen.index.to_numpy()
+    ensemble = Ensemble(
+        naming.name,
+        folder,
+        data.inputs,
+        options,
+        out_dir / "work",
+        f"{data.digest}\n{parent.sha256 if parent else ''}\n{code_digest()}",
+        parent,
+    )
+    fitted = fit_window_members(ensemble, _members(rows, fold_of, options))
+    scores = np.full(len(rows), np.nan)
+    for fold in range(options.folds):
+        given = [fitted[f"fold-{fold}-{k}"][1] for k in range(options.members)]
+        scores[fold_of == fold] = np.mean(given, axis=0)
+    out_of_fold = data.chosen.assign(fold=fold_of, score=scores)
+    networks = [fitted[f"whole-{k}"][0] for k in range(options.members)]
+    about = data.dataset.about
+    judgement = _judge(
+        out_of_fold,
+        f"{about.name}, {options.folds} folds by place, each scored by networks that never saw "
+        "its places",
+        naming.name,
+    )
+    training = WindowTraining(
+        options, naming, about, data.inputs, data.levels, data.digest, len(rows), parent
+    )
+    package = write_window_package(out_dir, training, networks, judgement)
+    with write_whole(out_dir / "out_of_fold.csv") as part:
+        columns = ["chip_id", "label", "source", "group", "fold", "score"]
+        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
+    return TrainedWindowModel(package, out_of_fold, judgement.report)
+
+
+def trainable(table: pd.DataFrame) -> pd.DataFrame:
+    """Chips that may teach.
+
+    Raises:
+        DataError: None may, or a place has chips on both sides.
+    """
+    split = table["split"].astype(str)
+    held_out = split.str.startswith("test") | (split == "excluded")
+    chosen = table[split == POOL] if (split == POOL).any() else table[~held_out]
+    shared = np.intersect1d(
+        chosen["group"].unique(), table.loc[split.str.startswith("test"), "group"].unique()
+    )
+    if shared.size:
+        raise DataError(
+            f"{shared.size} groups have chips that teach and chips that test, such as "
+            f"{shared[0]}; move each group to one side"
+        )
+    if chosen.empty:
+        raise DataError("every chip is held out (test or excluded); give some to learn from")
+    return chosen
+
+
+def _look_through(
+    dataset: ChipDataset,
+    options: CnnOptions,
+    architecture: Architecture,
+    parent: ModelPackage | None,
+) -> _Data:
+    own = parent.manifest if parent else None
+    bands = choose_bands(dataset, own.bands if own and not options.bands else options.bands)
+    if own:
+        check_same_inputs(own, bands, ())
+    levels = levels_for(choose_sensor(dataset, options.sensor), bands)
+    chosen = trainable(dataset.table)
+    rows = chosen.index.to_numpy()
+    reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=False)
+    digest = DataDigest(dataset.table)
+    digest.add_rows(rows)
+    scaling = options.scaling or architecture.scaling
+    clip_at = options.clip_at or architecture.clip_at
+
+    def windows() -> Iterator[ArrayNBHW]:
+        for images, masks in reader.batches(rows, _AT_ONCE):
+            digest.add_chips(images, masks)
+            yield central(images, architecture.window_px)
+
+    # Means over all folds: they tell nothing of a chip's label.
+    statistics = band_statistics(windows(), clip_at)
+    inputs = own.inputs if own else scaled_inputs(bands, statistics, scaling, clip_at)
+    return _Data(dataset, chosen, inputs, levels, digest.text())
+
+
+def _members(rows: IntArray, fold_of: IntArray, options: CnnOptions) -> list[WindowMember]:
+    """Folds first, so that their scores can be looked at while the rest is fitted."""
+    members = []
+    for fold in range(options.folds):
+        for k in range(options.members):
+            seed = options.seed + k + options.members * fold
+            fit_rows, score_rows = rows[fold_of != fold], rows[fold_of == fold]
+            members.append(WindowMember(f"fold-{fold}-{k}", k, seed, fit_rows, score_rows))
+    first = options.seed + options.members * options.folds
+    whole = [
+        WindowMember(f"whole-{k}", k, first + k, rows, rows[:0]) for k in range(options.members)
+    ]
+    return members + whole
+
+
+def _judge(out_of_fold: pd.DataFrame, data: str, name: str) -> WindowJudgement:
+    seen = out_of_fold[out_of_fold["score"].notna()]
+    scores = np.minimum(seen["score"].to_numpy(np.float64), _HIGHEST)
+    labels = seen["label"].to_numpy()
+    main = choose_threshold(scores, labels)
+    isolated = choose_isolated_threshold(scores, labels, main)
+    calibration = fit_calibration(
+        scores, labels, f"out-of-fold scores of {len(seen)} chips of {data}"
+    )
+    report = evaluate_scores(out_of_fold, main, calibration, model=name, data=data)
+    return WindowJudgement(Thresholds(t_main=main, t_iso=isolated), calibration, report)

@@ -1,0 +1,120 @@
+"""Fitting a network to chips labelled as wholes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.errors import DataError
+from sluice.evaluation.metrics import average_precision
+from sluice.labels.dataset import ArrayNBHW
+from sluice.training.augment_bands import augment_chips
+from sluice.training.chip_reading import ChipReader, read_ahead
+from sluice.training.loop import Scorer, derived_seed
+from sluice.training.losses import cross_entropy
+from sluice.training.options import CnnOptions
+from sluice.training.scaling import Scaling
+
+MAX_INVALID_SHARE = 0.2
+"""A window with a larger share of unobserved pixels has no score; goes into the manifest."""
+_ORDER, _LOOKS = 1, 2
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class WindowTask:
+    """Implements `sluice.training.loop.FitTask`."""
+
+    reader: ChipReader
+    train: IntArray
+    """Rows to learn from; one that was drawn twice is there twice."""
+    val: IntArray
+    labels: npt.NDArray[np.int64]
+    """For each row of the table, 1 = mine."""
+    scaling: Scaling
+    window_px: int
+    options: CnnOptions
+
+    figure = "average precision"
+
+    @property
+    def steps(self) -> int:
+        """Batches in an epoch; chips that make no whole batch wait for another."""
+        return len(self.train) // self.options.batch
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Chips in a new order, each turned and relit in a new way."""
+        seed, size = self.options.seed, self.options.batch
+        order = np.random.default_rng(derived_seed(seed, epoch, _ORDER)).permutation(self.train)
+        jobs = [
+            (order[k * size : (k + 1) * size], derived_seed(seed, epoch, _LOOKS, k))
+            for k in range(self.steps)
+        ]
+        yield from read_ahead(lambda job: self._make(*job), jobs)
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Binary cross-entropy."""
+        one_a_window = logits.flatten(1)
+        return cross_entropy(one_a_window, target, label_smoothing=self.options.label_smoothing)
+
+    def validate(self, score: Scorer) -> float:
+        """Average precision of the validation chips that were observed."""
+        scores, observed = score_windows(score, self.reader, self.val, self.scaling, self.window_px)
+        if not np.isfinite(scores[observed]).all():
+            return math.nan
+        labels = self.labels[self.val][observed]
+        return float(average_precision(labels, scores[observed])) if labels.any() else math.nan
+
+    def _make(self, rows: IntArray, seed: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        images, _ = self.reader.read(rows)
+        windows = torch.from_numpy(central(images, self.window_px))
+        options = self.options
+        changed, _ = augment_chips(
+            windows, None, self.reader.bands, generator, light=options.light, gaps=options.gaps
+        )
+        scaled, _ = self.scaling(changed)
+        return scaled, torch.from_numpy(self.labels[rows].astype(np.uint8))
+
+
+def central(images: ArrayNBHW, window_px: int) -> ArrayNBHW:
+    """The window in the middle of each chip, as `WindowPredictor.score_chips` cuts it.
+
+    Raises:
+        DataError: The chips are smaller.
+    """
+    top, left = ((size - window_px) // 2 for size in images.shape[2:])
+    if top < 0 or left < 0:
+        raise DataError(
+            f"chips of {images.shape[2]} x {images.shape[3]} px are smaller than the window of "
+            f"the architecture, {window_px} px; make larger chips, or choose another one"
+        )
+    return np.ascontiguousarray(images[:, :, top : top + window_px, left : left + window_px])
+
+
+def score_windows(
+    score: Scorer,
+    reader: ChipReader,
+    rows: IntArray,
+    scaling: Scaling,
+    window_px: int,
+) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Score chips as they are, no augmentation.
+
+    Returns:
+        (len(rows),) scores in 0-1, and whether enough of each window was observed to score it.
+    """
+    scores, observed = [], []
+    for images, _ in reader.batches(rows, _AT_ONCE):
+        scaled, valid = scaling(torch.from_numpy(central(images, window_px)))
+        scores.append(torch.sigmoid(score(scaled)).flatten().double().numpy())
+        missing = (~valid).double().mean(dim=(1, 2)).numpy()
+        observed.append(missing <= MAX_INVALID_SHARE + 1e-9)
+    return np.concatenate(scores), np.concatenate(observed)

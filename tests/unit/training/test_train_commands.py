@@ -1,0 +1,97 @@
+"""`sluice train unet|segformer|cnn`: options and YAML are one, and the command line wins."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+yaml = pytest.importorskip("yaml", reason="YAML needs pyyaml: make test EXTRAS=dev,train")
+
+from sluice.app.cli.main import app  # noqa: E402
+from sluice.app.training_config import CnnRequest, UNetRequest, read_request  # noqa: E402
+from sluice.base.errors import AssetReadError, ConfigError  # noqa: E402
+
+NEEDED = {"data": "d", "out": "o", "name": "n", "licence": "CC0-1.0", "attribution": "nobody"}
+
+
+def write(path, **values):
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_command_line_wins_over_the_file(tmp_path):
+    config = write(
+        tmp_path / "t.yaml", **NEEDED, epochs=7, bands=["red", "nir"], **{"learning-rate": 0.5}
+    )
+    request = read_request(UNetRequest, config, {"epochs": 9, "indices": "ndwi, ndvi"})
+    assert (request.epochs, request.learning_rate) == (9, 0.5)
+    assert request.bands == ("red", "nir")
+    assert request.indices == ("ndwi", "ndvi")
+    assert request.data == Path("d")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"epochs": 0}, "--epochs 0: Input should be greater"),
+        ({"epochen": 3}, "epochen: is no option"),
+        ({"loss": "hinge"}, "--loss hinge"),
+        ({"loss": "tversky", "alpha": 0.9}, "sum to 1.6"),
+        ({"name": None}, "--name"),
+        ({"learning_rate": float("nan")}, "--learning-rate nan"),
+    ],
+)
+def test_wrong_options_are_named(given, words):
+    with pytest.raises(ConfigError, match=words):
+        read_request(UNetRequest, None, {**NEEDED, **given})
+
+
+def test_a_missing_option_is_named():
+    with pytest.raises(ConfigError, match="--data: is missing"):
+        read_request(CnnRequest, None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("- a\n- b\n", ConfigError, "no table"),
+        ("epochs: [1\n", AssetReadError, "cannot be read as YAML"),
+        ("!!python/object/apply:os.getcwd []\n", AssetReadError, "cannot be read as YAML"),
+        ("1: 2\n", ConfigError, "no table"),
+    ],
+)
+def test_files_that_are_no_options_are_refused(tmp_path, text, error, words):
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(error, match=words):
+        read_request(UNetRequest, tmp_path / "t.yaml", NEEDED)
+    with pytest.raises(AssetReadError, match="cannot be read"):
+        read_request(UNetRequest, tmp_path / "none.yaml", NEEDED)
+
+
+@pytest.mark.parametrize("family", ["unet", "segformer", "cnn"])
+def test_help_tells_every_option(family):
+    told = CliRunner().invoke(app, ["train", family, "--help"]).output
+    for option in ("--data", "--from", "--config", "--epochs", "--learning-rate", "--bands"):
+        assert option in told
+    assert "Undefined" not in told
+
+
+def test_a_unet_is_trained_from_the_command_line(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    from training_cases import write_masked_chips
+
+    write_masked_chips(tmp_path / "d", splits=True, bands=("red", "nir"))
+    config = write(tmp_path / "t.yaml", epochs=50, width=2, loss="focal", batch=4, warmup_steps=2)
+    words = ["train", "unet", "--config", str(config), "--data", str(tmp_path / "d")]
+    words += ["--out", str(tmp_path / "out"), "--name", "tiny", "--licence", "CC0-1.0"]
+    words += ["--attribution", "nobody", "--epochs", "2", "--indices", "ndvi", "--window-px", "2"]
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    torch.set_num_threads(before)
+    assert result.exit_code == 0, result.output
+    assert "IoU at" in result.output
+    assert (tmp_path / "out" / "tiny" / "manifest.json").is_file()
+    lines = (tmp_path / "out" / "work" / "tiny-curves.csv").read_text().splitlines()
+    assert len(lines) == 3

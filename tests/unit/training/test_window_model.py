@@ -1,0 +1,211 @@
+"""Networks that judge windows: published shapes, draws of places, the whole way to a package."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
+pytest.importorskip("matplotlib", reason="curves need matplotlib")
+
+from sluice.base.errors import BandNotFound, DataError, ManifestMismatch  # noqa: E402
+from sluice.labels.dataset import read_dataset  # noqa: E402
+from sluice.models.package import load_package  # noqa: E402
+from sluice.models.predictor import WindowPredictor  # noqa: E402
+from sluice.training.naming import Naming  # noqa: E402
+from sluice.training.options import CnnOptions  # noqa: E402
+from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble  # noqa: E402
+from sluice.training.window_members import draw_places  # noqa: E402
+from sluice.training.window_model import train_window_model, trainable  # noqa: E402
+from training_cases import write_masked_chips  # noqa: E402
+
+TINY = CnnOptions(
+    epochs=2,
+    batch=8,
+    warmup_steps=5,
+    members=2,
+    folds=2,
+    learning_rate=5e-3,
+    architecture="amw-2021",
+    bands="rgb",
+    plateau_patience=1,
+)
+NAMING = Naming("tiny-cnn", "CC0-1.0", "nobody")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def parameters(name, bands):
+    return sum(p.numel() for p in ARCHITECTURES[name].build(bands).parameters())
+
+
+def published(path):
+    sizes = []
+    with h5py.File(path) as file:
+        file["model_weights"].visititems(
+            lambda _, item: sizes.append(item.size) if isinstance(item, h5py.Dataset) else None
+        )
+    return sum(sizes)
+
+
+def test_numbers_of_weights_are_the_published_ones(shared_data):
+    folder = shared_data / "amw-models"
+    # A softmax of two has 65 numbers more than a sigmoid.
+    rgb, all_bands = (
+        published(folder / f"44px_{version}_2021-11-11.h5") for version in ("v2.6_rgb", "v2.8")
+    )
+    assert parameters("amw-2021", 3) == rgb - 65
+    assert parameters("amw-2021", 12) == all_bands - 65
+    six = published(folder / "48px_v3.2-3.7ensemble_2024-02-13.h5")
+    assert parameters("amw-2024", 12) == six / 6
+    small = published(folder / "48px_v4.21-CNN100ka_2026-05-08ep179.h5")
+    assert parameters("amw-2026-100k", 13) == small
+
+
+def test_the_larger_network_of_2026_has_800_thousand_weights():
+    assert parameters("amw-2026", 13) == pytest.approx(800_000, rel=0.03)
+    layers = [type(m).__name__ for m in ARCHITECTURES["amw-2026"].build(13)][:10]
+    assert layers == [*(("Conv2d", "ReLU", "BatchNorm2d") * 3), "MaxPool2d"]
+
+
+@pytest.mark.parametrize("name", list(ARCHITECTURES))
+def test_every_architecture_gives_one_score_a_window(name):
+    architecture = ARCHITECTURES[name]
+    ensemble = WindowEnsemble([architecture.build(4), architecture.build(4)]).eval()
+    image = torch.rand(3, 4, architecture.window_px, architecture.window_px)
+    with torch.inference_mode():
+        scores = ensemble(image)
+        one, two = (torch.sigmoid(member(image)) for member in ensemble.members)
+    assert scores.flatten(1).shape == (3, 1)
+    assert torch.allclose(scores, (one + two) / 2)
+
+
+def test_places_are_drawn_whole_and_the_rest_is_never_seen():
+    table = pd.DataFrame({"group": np.repeat(np.arange(40), 3), "label": np.repeat([0, 1], 60)})
+    rows = np.arange(120)
+    drawn, rest = draw_places(table, rows, 0.7, seed=3)
+    assert len(drawn) == 2 * 14 * 3
+    assert not set(drawn // 3) & set(rest // 3)
+    assert set(drawn // 3) | set(rest // 3) == set(range(40))
+    assert len(set(drawn)) < len(drawn), "with repetition"
+    assert np.bincount(drawn // 3).max() % 3 == 0
+    again, _ = draw_places(table, rows, 0.7, seed=3)
+    assert np.array_equal(drawn, again)
+    with pytest.raises(DataError, match="too few to draw from"):
+        draw_places(table, rows[:63], 0.7, seed=3)
+
+
+def test_held_out_chips_never_teach():
+    splits = ["pool", "test_far", "excluded", "train"]
+    table = pd.DataFrame({"split": splits, "group": ["a", "b", "a", "c"], "label": [0, 1, 0, 1]})
+    assert trainable(table).index.tolist() == [0]
+    assert trainable(table.iloc[1:]).index.tolist() == [3]
+    with pytest.raises(DataError, match="teach and chips that test, such as b"):
+        trainable(table.assign(group="b"))
+    with pytest.raises(DataError, match="every chip is held out"):
+        trainable(table.iloc[1:3])
+
+
+@pytest.fixture(scope="module")
+def ponds(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "ponds"
+    write_masked_chips(folder, chips=48, side=50, bands=("red", "green", "blue", "nir"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(ponds, tmp_path_factory):
+    torch.set_num_threads(1)
+    return train_window_model(ponds, tmp_path_factory.mktemp("models"), TINY, NAMING)
+
+
+def test_an_ensemble_learns_and_loads_as_a_package(trained, ponds):
+    manifest = load_package(trained.package.folder, None).manifest
+    assert (manifest.window_px, manifest.dense_stride_px, manifest.stride_m) == (44, None, 220)
+    assert manifest.bands == ("red", "green", "blue")
+    assert manifest.inputs[0].subtract != 0, "the architecture's own scaling"
+    assert manifest.architecture == "amw-2021, 2 members"
+    assert trained.out_of_fold["score"].notna().all()
+    assert trained.report.overall.average_precision.value > 0.95
+    csv = pd.read_csv(trained.package.folder.parent / "out_of_fold.csv")
+    assert csv["score"].to_numpy() == pytest.approx(trained.out_of_fold["score"].to_numpy())
+
+
+def test_the_package_is_the_mean_of_its_members(trained, ponds):
+    """By the manifest and the ONNX alone, chips get the mean of what the torch weights give."""
+    from safetensors.torch import load
+
+    from sluice.training.scaling import Scaling
+
+    dataset = read_dataset(ponds)
+    images = dataset.images(np.arange(6))
+    found = WindowPredictor(trained.package).score_chips(images, dataset.about.bands)
+    ensemble = WindowEnsemble([ARCHITECTURES["amw-2021"].build(3) for _ in range(2)]).eval()
+    ensemble.load_state_dict(load(trained.package.read_extra("weights.safetensors")))
+    scaled, _ = Scaling(trained.package.manifest.inputs)(
+        torch.from_numpy(images[:, :3, 3:47, 3:47].copy())
+    )
+    with torch.inference_mode():
+        expected = ensemble(scaled)[:, 0].numpy()
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_fine_tuning_takes_the_members_up_in_turn(trained, ponds, tmp_path):
+    options = TINY.model_copy(update={"epochs": 1, "members": 3, "learning_rate": 1e-9})
+    child = train_window_model(
+        ponds, tmp_path, options, Naming("child", "CC0-1.0", "nobody"), trained.package
+    )
+    assert child.package.manifest.pretrained_source == "tiny-cnn"
+    from safetensors.torch import load
+
+    parent, own = (
+        load(p.read_extra("weights.safetensors")) for p in (trained.package, child.package)
+    )
+    name = "members.{}.0.weight"
+    for k in range(3):
+        assert torch.allclose(own[name.format(k)], parent[name.format(k % 2)], atol=1e-4)
+    other = TINY.model_copy(update={"architecture": "amw-2024"})
+    with pytest.raises(ManifestMismatch, match=r"amw-2021.*amw-2024"):
+        train_window_model(ponds, tmp_path, other, NAMING, trained.package)
+
+
+@pytest.mark.slow
+def test_two_at_a_time_are_the_same_networks(trained, ponds, tmp_path):
+    options = TINY.model_copy(update={"workers": 2})
+    beside = train_window_model(ponds, tmp_path, options, NAMING)
+    assert beside.package.manifest.weights == trained.package.manifest.weights
+    assert np.array_equal(beside.out_of_fold["score"], trained.out_of_fold["score"])
+
+
+def test_our_own_network_slides(ponds, tmp_path):
+    options = TINY.model_copy(
+        update={"architecture": "chip-network", "epochs": 1, "members": 1, "bands": ("rgb+nir",)}
+    )
+    package = train_window_model(ponds, tmp_path, options, NAMING).package
+    assert (package.manifest.dense_stride_px, package.manifest.inputs[0].divide) == (8, 0.3)
+    assert package.manifest.bands == ("red", "green", "blue", "nir")
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"bands": ("rgb", "swir16")}, BandNotFound, "rgb, swir16 is missing"),
+        ({"folds": 30}, DataError, "use fewer folds"),
+        ({"batch": 500}, DataError, "fewer than a batch"),
+    ],
+)
+def test_what_cannot_be_is_refused(ponds, tmp_path, change, error, words):
+    with pytest.raises(error, match=words):
+        train_window_model(ponds, tmp_path / "out", TINY.model_copy(update=change), NAMING)
+
+
+def test_chips_smaller_than_the_window_are_refused(tmp_path):
+    write_masked_chips(tmp_path / "d", bands=("red", "green", "blue"))
+    with pytest.raises(DataError, match="smaller than the window"):
+        train_window_model(tmp_path / "d", tmp_path / "out", TINY, NAMING)
