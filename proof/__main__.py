@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from proof.before_after import prove_before_after
 from proof.chips import prove_chips
 from proof.composite_error import prove_composite_error
+from proof.few_labels import prove_few_labels
 from proof.markdown import write_section
 from proof.masks import prove_masks
 from proof.mosaics import prove_mosaics
@@ -44,6 +46,8 @@ SECTIONS = {
     "real-input": Section(prove_real_input),
     "parity": Section(prove_parity),
     "workings": Section(prove_workings, document=MODELS),
+    "before-after": Section(prove_before_after, document=MODELS),
+    "few-labels": Section(prove_few_labels, document=MODELS),
     "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),
     "masks": Section(prove_masks, document=COMPOSITES),
     "real-series": Section(prove_real_series, document=COMPOSITES),
