@@ -74,9 +74,9 @@ def prove_few_labels(setup: Setup) -> str:
     return to_table(heads, rows) + (
         f"\n\nAverage precision on the {len(table):,} chips of the pool ({labels.mean():.1%} "
         f"mines), {_FOLDS} folds by group, each scored by models that never saw its places; each "
-        f"fold draws labels of its own, which is in the intervals only in part. {_PATCHES} patches of 4 and 6 "
-        "pixels, cut from the fold's other chips without their labels and whitened. The network is "
-        "the default model's; its row of all labels is the shipped one's out-of-fold scores. "
+        f"fold draws labels of its own, which is in the intervals only in part. {_PATCHES} patches "
+        "of 4 and 6 pixels, cut from the fold's other chips without their labels and whitened. "
+        "The network is the default model's; its row of all labels is the shipped one's out-of-fold scores. "
         "[ ] 95 % intervals over groups."
     )
 

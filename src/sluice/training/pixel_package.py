@@ -31,6 +31,7 @@ from sluice.training.pixel_data import PixelData
 from sluice.training.pixel_task import PixelTask
 
 CURVES_FILE = "curves.csv"
+_MAX_INVALID_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ def _manifest(
         classes=about.classes,
         indices=data.indices,
         stride_m=about.gsd_m * options.window_px,
+        # A patch beside a cloud is judged by what is left of it.
+        max_invalid_share=_MAX_INVALID_SHARE,
         output=f"the pixel is {sought}",
         thresholds=judgement.thresholds,
         calibration=judgement.calibration,
