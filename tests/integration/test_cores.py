@@ -42,7 +42,7 @@ def test_cores_that_tiles_leave_go_to_the_engine(settings, threads, calls, confi
         raise Stop
 
     monkeypatch.setattr(planning, "usable_cores", lambda: 8)
-    monkeypatch.setattr(planning, "WindowPredictor", notice)
+    monkeypatch.setattr(planning, "make_predictor", notice)
     with pytest.raises(Stop):
         workflows.scan(config.model_copy(update=settings))
     assert asked == [(threads, calls)]

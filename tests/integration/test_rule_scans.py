@@ -44,7 +44,7 @@ def test_the_radar_threshold_marks_ground_that_fell_between_two_periods(
     finished = scan(config)
     run = json.loads((tmp_path / "scan" / "run.json").read_text())
     assert {scene["sensor"] for scene in run["scenes"]} == {"s1"}
-    assert run["parameters"]["method"] == "minimum"
+    assert run["parameters"]["reduced_by"] == "minimum"
     dropped = composite(
         make_config(
             CompositeConfig,

@@ -285,7 +285,7 @@ def _record(
     *,
     started: dt.datetime,
 ) -> ImageryRun:
-    asked = {**config.request, "method": recipe_of(config).method}
+    asked = {**config.request, "reduced_by": recipe_of(config).method}
     return ImageryRun(
         run_id=name_run(started, asked, grid),
         sluice_version=__version__,

@@ -21,6 +21,7 @@ from sluice.app.planning import ScanPlan, check_level, model_bands
 from sluice.base.arrays import ArrayHW
 from sluice.base.errors import BandNotFound, ConfigError, ManifestMismatch
 from sluice.base.grid import PixelWindow
+from sluice.base.longitudes import cut_at_180
 from sluice.base.records import Scene
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.pixels import PixelPredictor
@@ -115,7 +116,7 @@ def outline_sites(
             threshold=package.manifest.thresholds.t_main,
             reach_m=reach_m,
         )
-        found.append(part[part["detection_id"].isin(members)].to_crs("EPSG:4326"))
+        found.append(part[part["detection_id"].isin(members)])
     if not found:
         return Outlined(
             detections, detections.iloc[:0][["detection_id", "delineated_ha", "geometry"]]
@@ -126,6 +127,8 @@ def outline_sites(
     told = figures["observed"] >= _LEAST_SEEN * figures["pixels"]
     area = figures["delineated_ha"].where(told)
     workings = parts[~parts.geometry.is_empty].dissolve("detection_id", as_index=False)
+    workings = workings.to_crs("EPSG:4326")
+    workings.geometry = workings.geometry.map(cut_at_180)
     workings["delineated_ha"] = workings["detection_id"].map(area)
     return Outlined(
         detections.assign(delineated_ha=detections["detection_id"].map(area).astype(float)),

@@ -284,7 +284,7 @@ def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetim
         prior=plan.prior,
         parameters={
             **plan.config.request,
-            "method": plan.loader.recipe.method,
+            "reduced_by": plan.loader.recipe.method,
             "stride_px": plan.stride_px,
             "tile_px": plan.tile_px,
             "workers": plan.config.workers,
