@@ -20,6 +20,7 @@ from proof.mosaics import prove_mosaics
 from proof.parity import prove_parity
 from proof.phantom import prove_phantom
 from proof.real_input import prove_real_input
+from proof.real_masks import prove_real_masks
 from proof.real_series import prove_real_series
 from proof.setup import REPOSITORY, Setup, default_data_folder
 from proof.workings import prove_workings
@@ -47,6 +48,7 @@ SECTIONS = {
     "parity": Section(prove_parity),
     "workings": Section(prove_workings, document=MODELS),
     "before-after": Section(prove_before_after, document=MODELS),
+    "real-masks": Section(prove_real_masks, document=MODELS),
     "few-labels": Section(prove_few_labels, document=MODELS),
     "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),
     "masks": Section(prove_masks, document=COMPOSITES),

@@ -24,6 +24,10 @@ from sluice.models.package import load_package
 from sluice.models.pixels import PixelPredictor
 
 OUTLINES = REPOSITORY / "proof" / "outlines"
+_SETS = {
+    "first": "first chips, seen while the model was made",
+    "second": "second chips, read and used once it was final",
+}
 _FINE = 10
 """Parts of a pixel's side in which outlines are burnt."""
 
@@ -32,29 +36,28 @@ MasksNHW = npt.NDArray[np.bool_]
 
 def prove_workings(setup: Setup) -> str:
     """Areas and overlaps of the model's outlines and the readers', with intervals over chips."""
-    dataset = read_dataset(setup.chips)
-    readers = [_read(path) for path in sorted(OUTLINES.glob("reader-*.json"))]
-    ids = sorted(readers[0])
-    rows = dataset.table.reset_index().set_index("chip_id").loc[ids, "index"].to_numpy()
-    images = dataset.images(rows)
+    dataset, table = read_dataset(setup.chips), []
     package = load_package(USUAL_MODEL, models_folder())
-    found = PixelPredictor(package).classify_chips(images, dataset.about.bands)
-    model = 1 - found[:, 0] >= package.manifest.thresholds.t_main
-    one, other = (
-        np.stack([_burn(reader[chip]["polygons"], images.shape[-1]) for chip in ids])
-        for reader in readers
-    )
-    held_out = dataset.table["split"].iloc[rows].to_numpy() == "test_caroni"
-    _write_pictures(setup.pictures / "workings.png", images, (model, one, other))
-    rows_of = [
-        ("all", np.ones(len(ids), bool)),
-        ("of test_caroni", held_out),
-        ("of the pool, groups left out", ~held_out),
-    ]
-    table = [
-        [f"{name} ({int(chosen.sum())})", *_figures(model[chosen], one[chosen], other[chosen])]
-        for name, chosen in rows_of
-    ]
+    for name, title in _SETS.items():
+        readers = [_read(path) for path in sorted(OUTLINES.glob(f"{name}-reader-*.json"))]
+        ids = sorted(readers[0])
+        rows = dataset.table.reset_index().set_index("chip_id").loc[ids, "index"].to_numpy()
+        images = dataset.images(rows)
+        found = PixelPredictor(package).classify_chips(images, dataset.about.bands)
+        model = 1 - found[:, 0] >= package.manifest.thresholds.t_main
+        read = [
+            np.stack([_burn(reader[chip]["polygons"], images.shape[-1]) for chip in ids])
+            for reader in readers
+        ]
+        held_out = dataset.table["split"].iloc[rows].to_numpy() == "test_caroni"
+        _write_pictures(setup.pictures / f"workings-{name}.png", images, (model, *read))
+        for part, chosen in {
+            title: np.ones(len(ids), bool),
+            "… of test_caroni": held_out,
+            "… of the pool": ~held_out,
+        }.items():
+            figures = _figures(model[chosen], [masks[chosen] for masks in read])
+            table.append([f"{part} ({int(chosen.sum())})", *figures])
     heads = [
         "chips",
         "readers: IoU",
@@ -90,13 +93,12 @@ def _burn(polygons: list[list[list[list[float]]]], side: int) -> npt.NDArray[np.
     return inside
 
 
-def _figures(model: MasksNHW, one: MasksNHW, other: MasksNHW) -> list[str]:
+def _figures(model: MasksNHW, readers: list[MasksNHW]) -> list[str]:
     def sums(masks: MasksNHW) -> npt.NDArray[np.float64]:
         return masks.sum(axis=(1, 2)).astype(float)
 
-    a, b, m = sums(one), sums(other), sums(model)
-    mean = (a + b) / 2
-    hectare = 0.01
+    areas, m, hectare = [sums(masks) for masks in readers], sums(model), 0.01
+    mean = np.mean(areas, axis=0)
 
     def iou(left: MasksNHW, right: MasksNHW) -> Statistic:
         both, either = sums(left & right), sums(left | right)
@@ -108,19 +110,23 @@ def _figures(model: MasksNHW, one: MasksNHW, other: MasksNHW) -> list[str]:
     def share(values: npt.NDArray[np.float64]) -> Statistic:
         return lambda w: (w @ values) / (w @ mean) - 1
 
-    with_one, with_other = iou(model, one), iou(model, other)
+    overlaps = [iou(model, masks) for masks in readers]
     whole = np.full(len(m), float(model[0].size))
     statistics: dict[str, Statistic] = {
-        "readers": iou(one, other),
-        "model": lambda w: (with_one(w) + with_other(w)) / 2,
-        "difference": average(np.abs(a - b) * hectare),
+        "model": lambda w: np.mean([overlap(w) for overlap in overlaps], axis=0),
         "error": average(np.abs(m - mean) * hectare),
         "bias": share(m),
         "window": share(whole),
     }
+    if len(readers) == 2:
+        statistics["readers"] = iou(*readers)
+        statistics["difference"] = average(np.abs(areas[0] - areas[1]) * hectare)
     found = bootstrap_estimates(statistics, np.arange(len(m)))
     units = {"difference": " ha", "error": " ha"}
-    return [estimate_text(found[name]) + units.get(name, "") for name in statistics]
+    order = ("readers", "model", "difference", "error", "bias", "window")
+    return [
+        estimate_text(found[name]) + units.get(name, "") if name in found else "-" for name in order
+    ]
 
 
 def _write_pictures(
@@ -133,7 +139,7 @@ def _write_pictures(
         bright = np.percentile((image - dark).max(axis=-1), 99.3)
         shown = (np.clip((image - dark) / bright, 0, 1) ** 0.65 * 255).astype(np.uint8)
         shown = np.kron(shown, np.ones((6, 6, 1), np.uint8))
-        for mask, colour in zip(masks, ((255, 0, 255), (255, 255, 0), (0, 255, 255)), strict=True):
+        for mask, colour in zip(masks, ((255, 0, 255), (255, 255, 0), (0, 255, 255)), strict=False):
             large = np.kron(mask[k], np.ones((6, 6), bool))
             shown[large & ~ndimage.binary_erosion(large)] = colour
         tiles.append(np.pad(shown, ((3, 3), (3, 3), (0, 0)), constant_values=255))
