@@ -37,6 +37,7 @@ class MeanModel:
     inputs = (ModelInput(band="red"),)
     gsd_m = 10.0
     window_px = 48
+    cells_per_window = 1
 
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> np.ndarray:
         image = raster.band("red").astype(np.float64)
