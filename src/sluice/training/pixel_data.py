@@ -12,6 +12,7 @@ from sluice.base.arrays import IntArray
 from sluice.base.errors import BandNotFound, ConfigError, DataError
 from sluice.base.sensors import find_sensor
 from sluice.labels.dataset import UNLABELLED, ArrayNBHW, ChipDataset
+from sluice.labels.splits import refuse_leaks
 from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
@@ -74,6 +75,8 @@ def look_through(
     sought = dataset.table["label"].to_numpy()[division.train] == 1
     check_share(sought, options.positive_share)
     chip = reader.read(division.train[:1])[0].shape[2:]
+    if (dataset.table["split"] != "").any():
+        refuse_leaks(dataset.table, max(chip) * dataset.about.gsd_m)
     patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
     overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
     if 2 * overlap > patch or overlap % options.window_px:

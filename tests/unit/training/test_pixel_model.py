@@ -12,6 +12,8 @@ pytest.importorskip("transformers", reason="SegFormers need transformers")
 pytest.importorskip("matplotlib", reason="curves need matplotlib")
 
 import onnxruntime  # noqa: E402
+from affine import Affine  # noqa: E402
+from odc.geo.geobox import GeoBox  # noqa: E402
 
 from sluice.base.errors import (  # noqa: E402
     BandNotFound,
@@ -20,6 +22,7 @@ from sluice.base.errors import (  # noqa: E402
     ManifestMismatch,
     WeightsError,
 )
+from sluice.labels.dataset import DatasetAbout, DatasetWriter  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import SegFormerOptions, UNetOptions  # noqa: E402
@@ -360,3 +363,24 @@ def test_a_network_of_nan_is_not_exported():
         network.bias.fill_(torch.nan)
     with pytest.raises(WeightsError, match="differs"):
         export_checked(network, [(1, 2, 4, 4)], free_sides=True)
+
+
+def test_chips_that_overlap_across_splits_are_refused(tmp_path):
+    about = DatasetAbout(name="near", bands=("red", "nir"), sensor="s2-l2a", gsd_m=10)
+    writer = DatasetWriter(tmp_path / "near", about)
+    rng = np.random.default_rng(0)
+    splits = ("train", "train", "val", "cal", "test") * 2
+    for k, split in enumerate(splits):
+        # Each half a chip from the last, and all of groups of their own.
+        grid = GeoBox((16, 16), Affine(10, 0, 600_000 + 80 * k, 0, -10, 9_300_000), "EPSG:32721")
+        mask = np.full((16, 16), k // 5, np.uint8)
+        image = rng.uniform(0, 0.4, (2, 16, 16)).astype(np.float32)
+        writer.add(f"c{k}", image, grid, mask, split=split)
+    writer.finish()
+    with pytest.raises(DataError, match="of two splits overlap"):
+        train_pixel_model(
+            tmp_path / "near",
+            tmp_path / "out",
+            UNetOptions(width=2, epochs=1, batch=2),
+            Naming(name="x", licence="CC0-1.0", attribution="nobody"),
+        )
