@@ -26,7 +26,7 @@ from sluice.models.pixels import PixelPredictor
 OUTLINES = REPOSITORY / "proof" / "outlines"
 _SETS = {
     "first": "first chips, seen while the model was made",
-    "second": "second chips, read and used once it was final",
+    "second": "second chips, compared once it was final",
 }
 _FINE = 10
 """Parts of a pixel's side in which outlines are burnt."""
