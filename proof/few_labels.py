@@ -28,7 +28,7 @@ from sluice.training.regressors import fit_model
 _LABELS = (50, 200, 1000, None)
 """Chips with labels in each training set; None is all of a fold's."""
 _FOLDS, _PATCHES = 5, 256
-_EPOCHS = {50: 120, 200: 100, 1000: 60}
+_EPOCHS = {50: 120, 200: 60, 1000: 30}
 """Few chips need more passes; for all of them the default model's own scores are taken."""
 _PENALTIES = (1.0, 10.0, 100.0, 1e3, 1e4)
 

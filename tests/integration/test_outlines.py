@@ -110,6 +110,13 @@ def test_sites_get_the_area_and_the_outline_of_their_workings(
     assert run_record["outlines"]["name"] == "pixels"
 
 
+def test_a_model_of_two_pixels_outlines_on_its_own_cells(toy_model, image, tmp_path):
+    coarse = write_pixel_model(tmp_path / "coarse", window_px=2, stride_m=20).folder
+    finished = run(toy_model, tmp_path / "out", image, outlines=str(coarse))
+    expected = sorted(map(area_ha, (LARGE, *TWO)))
+    assert sorted(layer(finished, "sites").delineated_ha) == pytest.approx(expected, rel=0.05)
+
+
 def test_no_outlines_are_made_where_none_are_wanted(toy_model, image, tmp_path):
     finished = run(toy_model, tmp_path / "out", image, outlines="none")
     assert pyogrio.list_layers(finished.paths.sites_gpkg)[:, 0].tolist()[:1] == ["sites"]

@@ -1,14 +1,16 @@
 """Masks from labels of whole squares: on made-up chips whose mine is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from sluice.app.patch_masks import make_patch_masks
-from sluice.base.errors import DataError, ManifestMismatch, NoValidData
+from sluice.base.errors import ConfigError, DataError, ManifestMismatch, NoValidData
 from sluice.labels.patch_masks import mask_from_cues, spread_fields
-from sluice.models.local_scores import LocalScorer
+from sluice.models.local_scores import LocalScorer, LocalScores
 from sluice.models.package import load_package
 from sluice.models.predictor import WindowPredictor
 
@@ -91,8 +93,15 @@ def test_a_model_that_does_not_pool_is_refused(toy_model):
 
 
 @pytest.fixture
-def sheets(tmp_path):
-    """Six chips, two of a group, half of them with a pit."""
+def sheets(tmp_path, monkeypatch):
+    """Six chips, two of a group, half of them with a pit that the detector sees."""
+    monkeypatch.setattr(
+        LocalScorer,
+        "score_fields",
+        lambda self, images, bands: LocalScores(
+            np.full((len(images), 7, 7), 0.9, np.float32), 12.0, 4.0
+        ),
+    )
     side = 48
     sheet = np.zeros((side, 6 * side, 3), np.uint8)
     rows = []
@@ -128,6 +137,27 @@ def test_chips_that_are_to_judge_take_their_groups_with_them(sheets):
         make_patch_masks(
             sheets / "chips", sheets / "o", leave_out=sheets / "judges.csv", split="pool"
         )
+
+
+def test_a_mine_that_cannot_be_told_is_left_out_and_not_called_none(sheets, monkeypatch):
+    blind = LocalScores(np.full((1, 7, 7), 0.01, np.float32), 12.0, 4.0)
+    monkeypatch.setattr(
+        LocalScorer,
+        "score_fields",
+        lambda self, images, bands: replace(
+            blind, scores_nhw=blind.scores_nhw.repeat(len(images), 0)
+        ),
+    )
+    dataset = make_patch_masks(sheets / "chips", sheets / "out", split="pool")
+    assert dataset.table["chip_id"].tolist() == ["a-0", "a-2"]
+
+
+def test_chips_without_mines_can_be_few(sheets):
+    dataset = make_patch_masks(sheets / "chips", sheets / "out", split="pool", negatives=0.5)
+    assert dataset.table["label"].tolist().count(0) == 1
+    for wrong in (-1, 0, float("inf")):
+        with pytest.raises(ConfigError, match="--negatives"):
+            make_patch_masks(sheets / "chips", sheets / "o", split="pool", negatives=wrong)
 
 
 def test_held_out_chips_are_never_masked(sheets):

@@ -240,3 +240,11 @@ def test_invalid_polygons_are_mended_and_counted_where_that_is_wanted() -> None:
     flat = frame(shapely.Polygon([(x, y), (x + 9, y + 9), (x, y)]))
     with pytest.raises(DataError, match="row 1 is invalid"):
         judge(frame(), flat, mend=True)
+
+
+def test_an_area_smaller_than_a_block_is_one() -> None:
+    small = shapely.box(600_000, 600_000, 602_000, 602_500)
+    report = evaluate_sites(
+        frame(), frame(), gpd.GeoSeries([small], crs=UTM), block_km=25, resamples=10
+    )
+    assert report.blocks == 1

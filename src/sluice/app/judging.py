@@ -20,7 +20,7 @@ from sluice.app.config import models_folder
 from sluice.app.products.coverage import observed_polygons
 from sluice.app.products.landing import holds_finished
 from sluice.app.products.layout import RUN, SCORE, SITES_PARQUET
-from sluice.base.errors import AssetReadError, ConfigError
+from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
 from sluice.base.files import read_vector, vector_layers, write_whole
 from sluice.evaluation.compare import Comparison, ScoredModel, compare_models
 from sluice.evaluation.report import ChipReport, evaluate_scores
@@ -138,6 +138,8 @@ def evaluate_sites_of_files(
         DataError: What `evaluate_sites` refuses.
     """
     is_scan = detections.is_dir()
+    if not detections.exists():
+        raise ItemNotFound(f"{detections}: no such file or folder; check the path")
     if area is None and not is_scan:
         raise ConfigError("--area is missing: a file with detections does not tell what was seen")
     polygons = None if area is None else read_area(area)

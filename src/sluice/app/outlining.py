@@ -15,17 +15,17 @@ import pandas as pd
 import shapely
 from odc.geo.geobox import GeoBox
 
+from sluice import __version__
 from sluice.app.config import ScanConfig, models_folder
 from sluice.app.loading import refuse_missing_bands
 from sluice.app.planning import ScanPlan, check_level, model_bands
-from sluice.base.arrays import ArrayHW
 from sluice.base.errors import BandNotFound, ConfigError, ManifestMismatch
 from sluice.base.grid import PixelWindow
 from sluice.base.longitudes import cut_at_180
 from sluice.base.records import Scene
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.pixels import PixelPredictor
-from sluice.scan.blend import blend
+from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_threads
 from sluice.scan.run import scan_windows
@@ -109,9 +109,10 @@ def outline_sites(
     found = []
     for grid, members in _grids_around(plan.geobox, detections, reach_m, package.manifest.gsd_m):
         # Sites of other parts count here too, as theirs are not this one's workings.
+        blended = _score(plan, package, grid, work)
         part = outline_workings(
-            _score(plan, package, grid, work),
-            grid,
+            blended.scores,
+            blended.geobox,
             detections[["detection_id", "geometry"]],
             threshold=package.manifest.thresholds.t_main,
             reach_m=reach_m,
@@ -160,7 +161,7 @@ def _grids_around(
                     yield part, members
 
 
-def _score(plan: ScanPlan, package: ModelPackage, grid: GeoBox, work: Path) -> ArrayHW:
+def _score(plan: ScanPlan, package: ModelPackage, grid: GeoBox, work: Path) -> BlendedScores:
     """Scores of a part's pixels."""
     manifest = package.manifest
     predictor = PixelPredictor(
@@ -173,6 +174,8 @@ def _score(plan: ScanPlan, package: ModelPackage, grid: GeoBox, work: Path) -> A
     adapt = {level.sensor: manifest.adaptation_for(level.sensor) for level in manifest.levels}
     loader = replace(plan.loader, inputs=predictor.inputs, adapt=adapt)
     fingerprint = {
+        "version": __version__,
+        "read_as": plan.config.model_dump(include={"bands", "sensor", "nodata"}),
         "outlines": package.sha256,
         "grid": [str(grid.crs), *grid.affine[:6], *grid.shape.yx],
         "scenes": [scene.model_dump(mode="json") for scene in plan.gathered.scenes],
@@ -189,4 +192,4 @@ def _score(plan: ScanPlan, package: ModelPackage, grid: GeoBox, work: Path) -> A
         checkpoint=Checkpoint(work / "outlines", json.dumps(fingerprint, sort_keys=True)),
         failure_budget=plan.config.failure_budget,
     )
-    return blend(result.windows, result.seen).scores
+    return blend(result.windows, result.seen)

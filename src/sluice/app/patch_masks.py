@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from sluice.app.config import models_folder
-from sluice.base.errors import AssetReadError, DataError, NoValidData
+from sluice.base.errors import AssetReadError, ConfigError, DataError, NoValidData
 from sluice.labels.dataset import UNLABELLED, ChipDataset, DatasetWriter, read_dataset
 from sluice.labels.patch_masks import mask_from_cues, spread_fields
 from sluice.labels.splits import check_trainable
@@ -30,6 +31,8 @@ def make_patch_masks(
     negatives: float | None = None,
 ) -> ChipDataset:
     """Mask the mines of chips that are labelled as wholes; the others hold none anywhere.
+
+    A chip with a mine of which the cues tell nothing is left out.
 
     Args:
         folder: A data set or a folder of chip sheets, with red and green.
@@ -55,6 +58,11 @@ def make_patch_masks(
     if chosen["label"].nunique() < 2:
         raise DataError(f"{folder}: masks need chips with mines and without; got one kind only")
     if negatives is not None:
+        if not 0 < negatives < math.inf:
+            raise ConfigError(
+                f"--negatives {negatives:g}: give how many chips without a mine there shall be "
+                "for each with one, above 0"
+            )
         chosen = _with_fewer_negatives(chosen, negatives)
     scorer = LocalScorer(load_package(model, models_folder()))
     about = dataset.about.model_copy(update={"name": out.name, "classes": ("other", "mine")})
@@ -71,6 +79,9 @@ def make_patch_masks(
             if row["label"]:
                 spread = spread_fields(scores, fields.first_px, fields.step_px, image.shape[-1])
                 mask = mask_from_cues(image[red], image[green], spread)
+                if not (mask == 1).any():
+                    # There is a mine, and nothing tells where: it would pass for none.
+                    continue
             else:
                 absent = ~np.isfinite(image).all(axis=0)
                 mask = np.where(absent, UNLABELLED, 0).astype(np.uint8)

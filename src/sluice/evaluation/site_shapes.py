@@ -117,6 +117,8 @@ class Blocks:
     """Squares of a grid that an area meets."""
 
     side_m: float
+    corner: FloatArray
+    """(2,) lower left corner of block (0, 0)."""
     cells: IntArray
     """(B, 2) column and row of each, in order."""
     km2: FloatArray
@@ -127,6 +129,7 @@ class Blocks:
         points = shapely.get_coordinates(shapely.point_on_surface(shapes))
         if not len(points):
             return np.empty(0, np.int64)
+        points = points - self.corner
         middles: Shapes = np.asarray(shapely.points((self.cells + 0.5) * self.side_m))
         # A point on the area's own edge may lie a hair beyond its last block.
         nearest = shapely.STRtree(middles).nearest(
@@ -140,28 +143,29 @@ class Blocks:
 
 
 def lay_blocks(area: shapely.Geometry, side_m: float) -> Blocks:
-    """Lay a grid over an area.
+    """Lay a grid over an area, from its lower left corner: a small area is one block.
 
     Raises:
         ConfigError: The blocks are too small for such an area.
     """
-    west, south, east, north = np.array(shapely.bounds(area)) / side_m
-    cols = np.arange(np.floor(west), np.ceil(east))
-    rows = np.arange(np.floor(south), np.ceil(north))
+    bounds = np.array(shapely.bounds(area))
+    corner: FloatArray = bounds[:2]
+    columns, lines = np.ceil((bounds[2:] - corner) / side_m)
+    cols, rows = np.arange(max(columns, 1)), np.arange(max(lines, 1))
     if cols.size * rows.size > _MOST_BLOCKS:
         raise ConfigError(
             f"blocks of {side_m / 1000:g} km would be {cols.size * rows.size:,} in this area; "
             "choose larger ones"
         )
     cells = np.stack(np.meshgrid(cols, rows, indexing="ij"), axis=-1).reshape(-1, 2)
-    low, high = cells * side_m, (cells + 1) * side_m
+    low, high = corner + cells * side_m, corner + (cells + 1) * side_m
     boxes = shapely.box(low[:, 0], low[:, 1], high[:, 0], high[:, 1])
     shapely.prepare(area)
     km2 = np.where(shapely.contains(area, boxes), side_m**2 / 1e6, 0.0)
     rest = np.flatnonzero((km2 == 0) & shapely.intersects(area, boxes))
     km2[rest] = shapely.area(shapely.intersection(area, boxes[rest])) / 1e6
     met = km2 > 0
-    return Blocks(side_m, cells[met].astype(np.int64), km2[met])
+    return Blocks(side_m, corner, cells[met].astype(np.int64), km2[met])
 
 
 def _polygons(layer: gpd.GeoSeries, name: str, *, mend: bool) -> Shapes:

@@ -7,7 +7,8 @@ A data set is a folder:
     images/*.tif    its bands, 16-bit counts with a scale
     masks/*.tif     its classes, 8 bits; 255 where nobody labelled
 
-Every file opens in QGIS at its place. A folder of chip sheets (`labels.chips`) is read as one too.
+Where its place is known, every file opens there in QGIS. A folder of chip sheets (`labels.chips`)
+is read as one too.
 """
 
 from __future__ import annotations

@@ -324,7 +324,7 @@ def leaking_pairs(table: pd.DataFrame, side_m: float) -> pd.DataFrame:
 
 
 def refuse_leaks(table: pd.DataFrame, chip_m: float = 0.0) -> None:
-    """Refuse splits that share a place: training and judging call this before anything else.
+    """Refuse splits that share a place.
 
     Args:
         table: Of a data set: `chip_id`, `group`, `split`, `lon`, `lat`.

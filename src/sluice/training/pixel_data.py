@@ -66,6 +66,8 @@ def look_through(
     own = parent.manifest if parent else None
     bands = own.bands if own else options.bands or dataset.about.bands
     indices = own.indices if own else options.indices
+    refuse_repeats(bands, "--bands")
+    refuse_repeats(indices, "--indices")
     for name in indices:
         check_index(name, bands)
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
@@ -171,6 +173,17 @@ def choose_sensor(dataset: ChipDataset, given: str | None) -> str:
     return find_sensor(sensor).id
 
 
+def refuse_repeats(names: tuple[str, ...], option: str) -> None:
+    """Refuse what is named twice.
+
+    Raises:
+        ConfigError: It is.
+    """
+    repeated = [name for k, name in enumerate(names) if name in names[:k]]
+    if repeated:
+        raise ConfigError(f"{option}: {repeated[0]} is named twice; name each once")
+
+
 def choose_bands(dataset: ChipDataset, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """Bands by name, or by `rgb`, `rgb+nir`, `all`.
 
@@ -184,6 +197,7 @@ def choose_bands(dataset: ChipDataset, wanted: tuple[str, ...]) -> tuple[str, ..
         (): dataset.about.bands,
     }
     bands = sets.get(wanted, wanted)
+    refuse_repeats(bands, "--bands")
     missing = [band for band in bands if band not in dataset.about.bands]
     if missing:
         raise BandNotFound.from_missing_and_available(
