@@ -18,8 +18,9 @@ from scipy.ndimage import distance_transform_edt
 
 from sluice.base.arrays import BoolHW, FloatArray
 from sluice.base.errors import DataError, NoValidData, ShapeMismatch
-from sluice.base.records import Record
+from sluice.base.records import DISCLAIMER, Record
 from sluice.evaluation.bootstrap import RESAMPLES, Estimate, Statistic, bootstrap_estimates
+from sluice.evaluation.compare import estimate_text
 from sluice.evaluation.metrics import Numbers, ratio
 
 UNLABELLED = 255
@@ -176,6 +177,42 @@ def evaluate_masks(
         tolerance_px=tolerance_px,
         resamples=resamples,
         seed=seed,
+    )
+
+
+def render_masks(report: MaskReport, *, model: str, data: str) -> str:
+    """The report as plain text, for a terminal.
+
+    Args:
+        report: From `evaluate_masks`.
+        model: Its name.
+        data: Which chips, in words.
+    """
+    heads = ("", *_FIGURES)
+    rows = [
+        (name, *(estimate_text(getattr(figures, figure)) for figure in _FIGURES))
+        for name, figures in (
+            *((f"{c.name} ({c.pixels:,} px)", c.figures) for c in report.classes),
+            ("mean", report.mean),
+        )
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    ]
+    return "\n".join(
+        (
+            f"{model} on {data}",
+            f"{report.chips} chips of {report.blocks} groups",
+            "",
+            *lines,
+            "",
+            f"boundary_f1: outlines up to {report.tolerance_px:g} px apart are the same.",
+            f"[ ] 95 % intervals: {report.resamples} bootstrap resamples of groups of chips "
+            f"(seed {report.seed}).",
+            DISCLAIMER,
+        )
     )
 
 

@@ -96,3 +96,20 @@ def sites(
         block_km=block_km,
     )
     typer.echo(report.model_dump_json(indent=2) if json else render_sites(report))
+
+
+@app.command("masks")
+def masks(
+    folder: Path = typer.Argument(help="A data set with masks: dataset.json and index.csv."),
+    model: str = typer.Option(..., "--model", help="A model that judges pixels, or its folder."),
+    split: str | None = typer.Option(None, "--split", help="Only the chips of this split."),
+    json: bool = typer.Option(False, "--json", help="For machines."),
+) -> None:
+    """Compare a model's classes with masks, pixel by pixel: area and outline, by class."""
+    from sluice.app.judging_masks import evaluate_chip_masks
+    from sluice.evaluation.masks import render_masks
+
+    report = evaluate_chip_masks(folder, model, split)
+    data = f"{folder.resolve().name}, {f'split {split}' if split else 'all chips'}"
+    text = render_masks(report, model=model, data=data)
+    typer.echo(report.model_dump_json(indent=2) if json else text)

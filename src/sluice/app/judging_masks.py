@@ -1,0 +1,81 @@
+"""Judging a model of pixels on chips with masks, for `sluice evaluate masks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sluice.app.config import models_folder
+from sluice.base.errors import ManifestMismatch
+from sluice.evaluation.masks import MaskReport, count_masks, evaluate_masks
+from sluice.labels.dataset import UNLABELLED, ChipDataset, read_dataset
+from sluice.labels.splits import select_split
+from sluice.models.package import load_package
+from sluice.models.pixels import PixelPredictor
+
+_AT_ONCE = 32
+
+Masks = npt.NDArray[np.uint8]
+
+
+def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> MaskReport:
+    """Compare a model's classes with the masks of a data set, at the model's own threshold.
+
+    A pixel is of what is sought where its score reaches the threshold, and then of the most
+    probable of these classes. Pixels that were not observed count for nothing.
+
+    Args:
+        folder: A data set with masks.
+        model: Name or folder of a model that judges pixels.
+        split: Only this split.
+
+    Raises:
+        ConfigError: The model judges windows, or no chip is in the split.
+        ManifestMismatch: The data set names other classes than the model.
+        DataError: The chips have no masks, or differ in size.
+        SluiceError: Either cannot be read.
+    """
+    package = load_package(model, models_folder())
+    predictor = PixelPredictor(package)
+    dataset = read_dataset(folder)
+    classes = package.manifest.classes
+    if len(dataset.about.classes) != len(classes):
+        raise ManifestMismatch(
+            f"{folder}: has the classes {', '.join(dataset.about.classes)}, model {package.name} "
+            f"tells {', '.join(classes)}; judge it on labels of its own classes"
+        )
+    table = dataset.table if split is None else select_split(dataset.table, split)
+    threshold = package.manifest.thresholds.t_main
+    counts: list[pd.DataFrame] = []
+    for index in _batches(table):
+        drawn, truth = _compare(dataset, predictor, index, threshold)
+        part = count_masks(drawn, truth, len(classes))
+        counts.append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts)))
+    return evaluate_masks(
+        pd.concat(counts, ignore_index=True), table["group"].to_numpy(), dataset.about.classes
+    )
+
+
+def _batches(table: pd.DataFrame) -> Iterator[npt.NDArray[np.int64]]:
+    rows = table.index.to_numpy()
+    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+
+
+def _compare(
+    dataset: ChipDataset,
+    predictor: PixelPredictor,
+    index: npt.NDArray[np.int64],
+    threshold: float,
+) -> tuple[Masks, Masks]:
+    """What the model says of some chips, and the truth, 255 where nothing was observed."""
+    truth = dataset.masks(index)
+    found = predictor.classify_chips(dataset.images(index), dataset.about.bands)
+    observed = np.isfinite(found[:, 0])
+    sought = 1 - np.nan_to_num(found[:, 0], nan=1.0) >= threshold
+    best = np.nan_to_num(found[:, 1:]).argmax(axis=1) + 1
+    drawn = np.where(sought, best, 0).astype(np.uint8)
+    return drawn, np.where(observed, truth, UNLABELLED).astype(np.uint8)

@@ -1,0 +1,107 @@
+"""`sluice evaluate masks`: figures of a model whose answers are known, on masks that are known."""
+
+import json
+
+import numpy as np
+import onnx.parser
+import pytest
+from typer.testing import CliRunner
+
+from sluice.app.cli.main import app
+from sluice.app.judging_masks import evaluate_chip_masks
+from sluice.base.errors import ConfigError, DataError, ManifestMismatch
+from sluice.labels.dataset import DatasetAbout, DatasetWriter
+from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
+from sluice.models.package import weights_sha256, write_package
+
+CLASSES = ("other", "active", "left")
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Two bands are the probabilities of two classes; the rest is the first class's."""
+    graph = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[n, 2, y, x] image) => (float[n, 3, y, x] p)
+    <float[1] one = {1}>
+    { both = ReduceSum <keepdims = 1> (image, axes) other = Sub (one, both)
+      p = Concat <axis = 1> (other, image) }"""
+    graph = graph.replace("<float[1] one = {1}>", "<float[1] one = {1}, int64[1] axes = {1}>")
+    weights = onnx.parser.parse_model(graph).SerializeToString()
+    manifest = Manifest(
+        name="known",
+        title="",
+        summary="",
+        licence="Apache-2.0",
+        attribution="",
+        architecture="",
+        framework="",
+        pretrained=False,
+        inputs=(ScaledInput(band="red"), ScaledInput(band="nir")),
+        levels=(Level(sensor="s2-l2a", verified=False),),
+        gsd_m=10,
+        judges="pixels",
+        window_px=1,
+        patch_px=16,
+        classes=CLASSES,
+        max_invalid_share=0.9,
+        stride_m=10,
+        output="",
+        thresholds=Thresholds(t_main=0.4, t_iso=0.4),
+        weights=Weights(sha256=weights_sha256(weights)),
+    )
+    return str(write_package(tmp_path / "known", manifest, weights, "").folder)
+
+
+def write(folder, classes=CLASSES, chips=40):
+    """Left half active, of which the model sees three quarters; right half left, called active."""
+    writer = DatasetWriter(folder, DatasetAbout(name="d", bands=("red", "nir"), gsd_m=10))
+    writer.about = writer.about.model_copy(update={"classes": classes})
+    for k in range(chips):
+        image = np.zeros((2, 16, 16), np.float32)
+        image[0, :12, :8] = 0.7
+        image[0, :8, 8:], image[1, 8:, 8:] = 0.5, 0.45
+        image[:, 15, 15] = np.nan
+        mask = np.ones((16, 16), np.uint8)
+        mask[:, 8:] = len(classes) - 1
+        mask[0, 0] = 255
+        writer.add(f"c{k}", image, None, mask, split="test" if k % 2 else "train")
+    return writer.finish().folder
+
+
+def test_each_class_has_its_own_figures(tmp_path, model):
+    report = evaluate_chip_masks(write(tmp_path / "set"), model)
+    figures = {c.name: c.figures for c in report.classes}
+    active_seen, active_true, active_drawn = 12 * 8 - 1, 128 - 1, 12 * 8 - 1 + 64
+    assert figures["active"].iou.value == pytest.approx(
+        active_seen / (active_true + active_drawn - active_seen)
+    )
+    assert figures["active"].recall.value == pytest.approx(active_seen / active_true)
+    # One pixel of this class was not observed, and counts for nothing.
+    assert figures["left"].recall.value == pytest.approx(63 / 127)
+    assert figures["left"].precision.value == 1
+    assert figures["active"].iou.low == pytest.approx(figures["active"].iou.high)
+    assert report.chips == 40
+
+
+def test_the_command_prints_figures_of_a_split(tmp_path, model):
+    folder = write(tmp_path / "set")
+    ran = CliRunner().invoke(
+        app, ["evaluate", "masks", str(folder), "--model", model, "--split", "test"]
+    )
+    assert ran.exit_code == 0, ran.output
+    assert "20 chips of 20 groups" in ran.output
+    assert "active (2,540 px)" in ran.output
+    told = CliRunner().invoke(app, ["evaluate", "masks", str(folder), "--model", model, "--json"])
+    assert json.loads(told.output)["chips"] == 40
+
+
+def test_what_does_not_fit_is_refused(tmp_path, model, shared_data):
+    folder = write(tmp_path / "two", classes=("other", "mine"))
+    with pytest.raises(ManifestMismatch, match="other, mine"):
+        evaluate_chip_masks(folder, model)
+    with pytest.raises(ConfigError, match="judges windows"):
+        evaluate_chip_masks(folder, "default")
+    with pytest.raises(ConfigError, match="no chip is in split"):
+        evaluate_chip_masks(write(tmp_path / "set"), model, "nowhere")
+    with pytest.raises(DataError, match="wholes"):
+        evaluate_chip_masks(shared_data / "amw-chips", "workings", "test_caroni")
