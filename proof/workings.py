@@ -20,6 +20,8 @@ from sluice.app.outlining import USUAL_MODEL
 from sluice.evaluation.bootstrap import Statistic, bootstrap_estimates
 from sluice.evaluation.compare import estimate_text
 from sluice.labels.dataset import read_dataset
+from sluice.labels.patch_masks import mask_from_cues, spread_fields
+from sluice.models.local_scores import LocalScorer
 from sluice.models.package import load_package
 from sluice.models.pixels import PixelPredictor
 
@@ -58,6 +60,8 @@ def prove_workings(setup: Setup) -> str:
         }.items():
             figures = _figures(model[chosen], [masks[chosen] for masks in read])
             table.append([f"{part} ({int(chosen.sum())})", *figures])
+        cues = _mark_by_cues(images, dataset.about.bands, setup)
+        table.append(["… the cues in the model's place", *_figures(cues, read)])
     heads = [
         "chips",
         "readers: IoU",
@@ -72,6 +76,25 @@ def prove_workings(setup: Setup) -> str:
         "are mean absolute ones of a chip, of 23 ha; the model's is from the readers' mean. Bias "
         "is the sum over chips less the readers', as a share of it: what a total of many sites "
         "would be off. [ ] 95 % intervals over chips."
+    )
+
+
+def _mark_by_cues(
+    images: npt.NDArray[np.float32], bands: tuple[str, ...], setup: Setup
+) -> MasksNHW:
+    """What the model learnt from, without the model."""
+    fields = LocalScorer(setup.package).score_fields(images, bands)
+    red, green, side = bands.index("red"), bands.index("green"), images.shape[-1]
+    return np.stack(
+        [
+            mask_from_cues(
+                image[red],
+                image[green],
+                spread_fields(scores, fields.first_px, fields.step_px, side),
+            )
+            == 1
+            for image, scores in zip(images, fields.scores_nhw, strict=True)
+        ]
     )
 
 
