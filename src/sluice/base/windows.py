@@ -113,3 +113,18 @@ class ScoredWindows:
         """Centres of the window rows, in the grid's CRS (the grid is north up)."""
         centre = self.lattice.rows + self.lattice.window_px / 2
         return np.asarray(self.geobox.affine.f + self.geobox.affine.e * centre)
+
+
+def rim_weights(cells: int, overlap: float) -> ArrayHW:
+    """Weight of a patch's cells along a side: rises over the overlap with the next, falls likewise.
+
+    Args:
+        cells: Along the side.
+        overlap: With a neighbour, in cells.
+
+    Returns:
+        (cells,) float32, above 0, at most 1.
+    """
+    from_rim = np.minimum(np.arange(cells), np.arange(cells)[::-1]) + 0.5
+    weights: ArrayHW = np.minimum(from_rim / max(overlap, 0.5), 1).astype(np.float32)
+    return weights

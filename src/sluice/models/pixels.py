@@ -12,6 +12,7 @@ from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
+from sluice.base.windows import rim_weights
 from sluice.models.package import ModelPackage
 from sluice.models.packaged import PASS_PIXELS, PackageRunner, RunOptions
 from sluice.models.runtime import ArrayNCHW
@@ -116,8 +117,7 @@ class PixelPredictor(PackageRunner, Predictor):
         room = np.full((len(image), max(height, side), max(width, side)), np.nan, np.float32)
         room[:, :height, :width] = image
         total = np.zeros((len(self.package.manifest.classes), *room.shape[1:]), np.float32)
-        rim = np.minimum(np.arange(side), np.arange(side)[::-1]) + 0.5
-        ramp = np.minimum(rim / max(overlap, 0.5), 1).astype(np.float32)
+        ramp = rim_weights(side, overlap)
         weights = np.zeros(room.shape[1:], np.float32)
         for row in rows:
             for col in cols:

@@ -14,7 +14,7 @@ from scipy import sparse
 from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
 from sluice.base.errors import ShapeMismatch
 from sluice.base.grid import shifted
-from sluice.base.windows import ScoredWindows
+from sluice.base.windows import ScoredWindows, rim_weights
 from sluice.scan.cells import CellAxis, cell_axes
 
 # Far below any weight that counts, its square far above zero: it decides only where nothing
@@ -100,7 +100,7 @@ def _blend_patches(windows: ScoredWindows, seen: BoolHW | None) -> BlendedScores
     if seen is not None and seen.shape != shape:
         raise ShapeMismatch(f"the patches make {shape} cells, seen or not is told of {seen.shape}")
     total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    ramp = _ramp(n, lattice.window_px - lattice.stride_px, lattice.cell_px)
+    ramp = rim_weights(n, (lattice.window_px - lattice.stride_px) / lattice.cell_px)
     weight = np.outer(ramp, ramp)
     for i, row in enumerate(lattice.rows // lattice.cell_px):
         for j, col in enumerate(lattice.cols // lattice.cell_px):
@@ -117,14 +117,6 @@ def _blend_patches(windows: ScoredWindows, seen: BoolHW | None) -> BlendedScores
     a, s = windows.geobox.affine, lattice.cell_px
     cells = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
     return BlendedScores(scores, GeoBox(shape, cells, windows.geobox.crs))
-
-
-def _ramp(cells: int, overlap_px: int, cell_px: int) -> ArrayHW:
-    """Weight of a patch's cells along a side: rises over the overlap, falls likewise."""
-    from_rim = np.minimum(np.arange(cells), np.arange(cells)[::-1]) + 0.5
-    width = max(overlap_px / cell_px, 0.5)
-    ramp: ArrayHW = np.minimum(from_rim / width, 1).astype(np.float32)
-    return ramp
 
 
 def _strips(
