@@ -138,12 +138,12 @@ def prepare_scan(
     tile_px = max(tile_px, manifest.sight_px)
     lattice = WindowLattice(
         geobox.shape.yx,
-        manifest.sight_px,
+        manifest.patch_px or manifest.window_px,
         stride_px,
-        manifest.sight_px // manifest.window_px,
+        manifest.cells_per_window,
     )
     needed = needed_by(job.area, geobox, _reach_m(manifest))
-    tiles = needed_tiles(plan_tiles(lattice, tile_px), geobox, needed)
+    tiles = needed_tiles(plan_tiles(lattice, tile_px, manifest.context_px), geobox, needed)
     workers = max(1, min(workers, len(tiles)))
     predictor = make_predictor(
         package,

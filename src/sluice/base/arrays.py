@@ -1,4 +1,4 @@
-"""Array types; the suffix names the axes: b band, h row, w column, t time."""
+"""Array types; the suffix names the axes: b band, h row, w column, t time, n images."""
 
 from typing import TypeAlias
 
@@ -9,6 +9,7 @@ ArrayHW: TypeAlias = npt.NDArray[np.float32]
 ArrayBHW: TypeAlias = npt.NDArray[np.float32]
 ArrayTHW: TypeAlias = npt.NDArray[np.float32]
 ArrayTBHW: TypeAlias = npt.NDArray[np.float32]
+ArrayNBHW: TypeAlias = npt.NDArray[np.float32]
 BoolHW: TypeAlias = npt.NDArray[np.bool_]
 BoolTHW: TypeAlias = npt.NDArray[np.bool_]
 FloatArray: TypeAlias = npt.NDArray[np.float64]

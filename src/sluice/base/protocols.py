@@ -77,6 +77,11 @@ class Predictor(Protocol):
         ...
 
     @property
+    def context_px(self) -> int:
+        """Pixels beyond each side of a window that it looks at too."""
+        ...
+
+    @property
     def cells_per_window(self) -> int:
         """Scores along a side of a window, each of an equal square of it."""
         ...
@@ -86,7 +91,8 @@ class Predictor(Protocol):
 
         Args:
             raster: The inputs, NaN where not observed.
-            rows: First rows, increasing; every window lies inside the raster.
+            rows: First rows, increasing; every window lies inside the raster. What of its context
+                does not counts as not observed.
             cols: First columns, likewise.
 
         Returns:

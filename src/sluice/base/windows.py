@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from sluice.base.arrays import ArrayHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayHW, ArrayNBHW, FloatArray, IntArray
 from sluice.base.errors import ConfigError, ShapeMismatch
 
 
@@ -128,3 +128,22 @@ def rim_weights(cells: int, overlap: float) -> ArrayHW:
     from_rim = np.minimum(np.arange(cells), np.arange(cells)[::-1]) + 0.5
     weights: ArrayHW = np.minimum(from_rim / max(overlap, 0.5), 1).astype(np.float32)
     return weights
+
+
+def central_windows(images: ArrayNBHW, window_px: int, context_px: int = 0) -> ArrayNBHW:
+    """The square in the middle of each image, with its context.
+
+    Args:
+        images: (N, B, H, W), at least `window_px` high and wide.
+        window_px: Side of the square.
+        context_px: Pixels beyond each of its sides; mirrored at the rim where an image ends.
+
+    Returns:
+        (N, B, side, side) of `window_px + 2 * context_px`; a view where no pixel is mirrored.
+    """
+    side = window_px + 2 * context_px
+    missing = [max(0, -(-(side - size) // 2)) for size in images.shape[2:]]
+    if any(missing):
+        images = np.pad(images, ((0, 0), (0, 0), *((n, n) for n in missing)), mode="reflect")
+    top, left = ((size - side) // 2 for size in images.shape[2:])
+    return images[:, :, top : top + side, left : left + side]

@@ -30,7 +30,7 @@ from odc.geo.geobox import GeoBox
 from pydantic import Field, ValidationError, field_validator
 from rasterio.errors import RasterioError
 
-from sluice.base.arrays import ArrayBHW, IntArray
+from sluice.base.arrays import ArrayBHW, ArrayNBHW, IntArray
 from sluice.base.errors import (
     AssetReadError,
     ConfigError,
@@ -58,7 +58,6 @@ _CHIP_ID = re.compile(r"\w[\w.-]*")
 _STEPS = {"vv": 0.01, "vh": 0.01, "elevation": 0.25}
 """Of dB and of metres; all else is reflectance, in steps of 0.0001."""
 
-ArrayNBHW = npt.NDArray[np.float32]
 MasksNHW = npt.NDArray[np.uint8]
 
 _COLUMNS = {

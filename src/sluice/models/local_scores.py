@@ -1,8 +1,8 @@
 """Where in a window a model of local features sees what it looks for.
 
-Such a model pools scores of small fields over the window. Without the pooling it tells each field's
-own score: a class activation map (Zhou et al. 2016, doi:10.1109/CVPR.2016.319), exact here because
-nothing but a linear layer and the logistic function follows the pooling.
+The logit of such a model is the mean of those of fields in the window. Without the mean it tells
+each field's own score: a class activation map (Zhou et al. 2016, doi:10.1109/CVPR.2016.319), exact
+here because nothing but the logistic function follows the mean.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from onnx import numpy_helper
 
 from sluice.base.errors import ManifestMismatch
+from sluice.base.windows import central_windows
 from sluice.models.package import INPUT_NAME, ModelPackage
 from sluice.models.packaged import PackageRunner
 from sluice.models.runtime import ArrayNCHW
 
-_AFTER_POOLING = {"Conv", "Sigmoid", "ReduceMean", "Constant", "Unsqueeze", "Concat"}
+# What follows the mean: the logistic function, and the mean of members.
+_AFTER_MEAN = {"Sigmoid", "ReduceMean", "Unsqueeze", "Concat", "Identity"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class LocalScorer(PackageRunner):
     """Scores the fields of chips with a model of local features.
 
     Args:
-        package: Its weights end in one average pooling without padding, a 1 x 1 convolution and the
-            logistic function, as those of `training.network.ChipNetwork`.
+        package: The weights of each of its members end in a convolution that is a mean of fields,
+            without padding, and the logistic function, as those of `training.network.ChipNetwork`.
 
     Raises:
         ManifestMismatch: They do not.
@@ -48,18 +51,17 @@ class LocalScorer(PackageRunner):
     def __init__(self, package: ModelPackage) -> None:
         super().__init__(package)
         model = onnx.load_model_from_string(package.read_weights())
-        pools = [k for k, node in enumerate(model.graph.node) if node.op_type == "AveragePool"]
-        after = {node.op_type for node in model.graph.node[pools[0] + 1 :]} if pools else set()
-        if len(pools) != 1 or not after <= _AFTER_POOLING:
+        means = _last_means(model.graph)
+        spans = {_span(node) for node in means}
+        if len(spans) != 1:
             raise ManifestMismatch(
-                f"model {package.name} does not pool scores of local features, so it cannot tell "
-                "where in a window it sees something; use one like `default`"
+                f"model {package.name} does not score by the mean of local scores, so it cannot "
+                "tell where in a window it sees something; use one like `default`"
             )
-        pool = model.graph.node[pools[0]]
-        sizes = {attribute.name: list(attribute.ints) for attribute in pool.attribute}
-        self._fields, self._pool_step = sizes["kernel_shape"][0], sizes["strides"][0]
-        pool.op_type = "Identity"
-        del pool.attribute[:]
+        self._fields = spans.pop()
+        for node in means:
+            node.op_type = "Identity"
+            del node.input[1:], node.attribute[:]
         self._session = ort.InferenceSession(
             model.SerializeToString(), providers=["CPUExecutionProvider"]
         )
@@ -68,18 +70,52 @@ class LocalScorer(PackageRunner):
         """Score the fields of chips.
 
         Args:
-            chips_nbhw: (N, bands, H, W) reflectance, NaN where not observed; at least a window.
+            chips_nbhw: (N, bands, H, W) reflectance, NaN where not observed; H = W, at least a
+                window.
             bands: Names of the second axis.
 
         Raises:
             BandNotFound: An input is not among `bands`.
         """
         manifest = self.package.manifest
-        image = self._select(chips_nbhw.swapaxes(0, 1), bands)
+        context = manifest.context_px
+        surrounded = central_windows(chips_nbhw, chips_nbhw.shape[2], context)
+        image = self._select(surrounded.swapaxes(0, 1), bands)
         valid = np.asarray(np.isfinite(image).all(axis=0))
         scaled = np.ascontiguousarray(self._scale(image, valid).swapaxes(0, 1))
         (scores,) = self._session.run(None, {INPUT_NAME: scaled})
-        # Windows a dense stride apart begin as many fields apart as the pooling steps.
-        step = (manifest.dense_stride_px or manifest.window_px) / self._pool_step
-        field_px = manifest.window_px - (self._fields - 1) * step
-        return LocalScores(scores[:, 0], field_px / 2, step)
+        # Windows a dense stride apart begin a field apart.
+        step = manifest.dense_stride_px or manifest.window_px
+        field_px = manifest.sight_px - (self._fields - 1) * step
+        return LocalScores(scores[:, 0], field_px / 2 - context, step)
+
+
+def _last_means(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The convolutions that everything but `_AFTER_MEAN` ends in; empty where one is no mean."""
+    maker = {name: node for node in graph.node for name in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            constants[node.output[0]] = node.attribute[0].t
+    found: dict[str, onnx.NodeProto] = {}
+    ends = [output.name for output in graph.output]
+    while ends:
+        node = maker.get(ends.pop())
+        if node is None or node.op_type == "Constant":
+            continue
+        if node.op_type in _AFTER_MEAN:
+            ends.extend(node.input)
+            continue
+        kernel = constants.get(node.input[1]) if node.op_type == "Conv" else None
+        weights = numpy_helper.to_array(kernel) if kernel is not None else np.zeros(0)
+        if weights.ndim != 4 or weights.shape[:2] != (1, 1) or np.ptp(weights) > 0:
+            return []
+        found[node.output[0]] = node
+    return list(found.values())
+
+
+def _span(mean: onnx.NodeProto) -> int:
+    """Fields from the first to the last along a side of the mean."""
+    attributes = {attribute.name: list(attribute.ints) for attribute in mean.attribute}
+    side, dilation = attributes["kernel_shape"][0], attributes.get("dilations", [1])[0]
+    return int((side - 1) * dilation + 1)

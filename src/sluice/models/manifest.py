@@ -11,7 +11,7 @@ anywhere else. Where the STAC Machine Learning Model extension (MLM 1.4) has a w
     pretrained_source       mlm:pretrained_source
     inputs                  mlm:input[].bands, in order, with one period each
     inputs[].subtract, …    mlm:input[].value_scaling: type `z-score` (mean, stddev), then `clip`
-    window_px, patch_px     mlm:input[].input.shape = [-1, len(inputs), side, side]
+    sight_px                mlm:input[].input.shape = [-1, len(inputs), side, side]
     classes                 mlm:output[].classification:classes
     output                  mlm:output[].description
     licence                 license of the STAC item
@@ -168,6 +168,9 @@ class Manifest(Record):
     window_px: int = Field(ge=1)
     """Side of the square that one score judges; where pixels are judged, of the square that a
     score of the map is the mean of."""
+    context_px: int = Field(default=0, ge=0)
+    """Pixels beyond each side of a window that the weights look at too: mirrored where a chip
+    ends, filled where nothing was observed."""
     patch_px: int | None = Field(default=None, ge=1)
     """Side of the square that weights which judge pixels are given at once; None for windows."""
     patch_overlap_px: int = Field(default=0, ge=0)
@@ -238,8 +241,8 @@ class Manifest(Record):
                 f"patches of {self.patch_px} px must hold several squares of {self.window_px} px "
                 f"and overlap by half at most, not {self.patch_overlap_px} px"
             )
-        if self.dense_stride_px is not None:
-            raise ValueError("dense_stride_px belongs to a model that judges windows")
+        if self.dense_stride_px is not None or self.context_px:
+            raise ValueError("dense_stride_px and context_px belong to a model of windows")
         if self.thresholds.t_iso != self.thresholds.t_main:
             raise ValueError("t_iso is t_main where pixels are judged: they are never isolated")
 
@@ -258,7 +261,12 @@ class Manifest(Record):
     @property
     def sight_px(self) -> int:
         """Side of the square that the weights see at once."""
-        return self.patch_px or self.window_px
+        return self.patch_px or self.window_px + 2 * self.context_px
+
+    @property
+    def cells_per_window(self) -> int:
+        """Scores along a side of what is judged at once: of a patch, or 1 for a window."""
+        return 1 if self.patch_px is None else self.patch_px // self.window_px
 
     def find_level(self, sensor: str) -> Level | None:
         """What the manifest says of a sensor, None where it does not name it."""

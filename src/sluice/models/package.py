@@ -259,7 +259,7 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
             href=href,
         )
     pixels = manifest.judges == "pixels"
-    side = None if manifest.dense_stride_px or pixels else manifest.window_px
+    side = None if manifest.dense_stride_px or pixels else manifest.sight_px
     expected = (None, len(manifest.inputs), side, side)
     found = _shape(model.graph.input[0])
     if model.graph.input[0].name != INPUT_NAME or found != expected:

@@ -78,14 +78,18 @@ class PackageRunner:
 
     @property
     def window_px(self) -> int:
-        """Side of the square that the weights see at once."""
-        return self.package.manifest.sight_px
+        """Side of the square that is judged at once: a window, or a patch of pixels."""
+        return self.package.manifest.patch_px or self.package.manifest.window_px
+
+    @property
+    def context_px(self) -> int:
+        """Pixels beyond each side of it that the weights look at too."""
+        return self.package.manifest.context_px
 
     @property
     def cells_per_window(self) -> int:
         """Scores along a side of that square."""
-        manifest = self.package.manifest
-        return manifest.sight_px // manifest.window_px
+        return self.package.manifest.cells_per_window
 
     @property
     def engine_version(self) -> str:

@@ -15,6 +15,7 @@ from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, IntArray
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
+from sluice.base.windows import central_windows
 from sluice.models.package import ModelPackage
 from sluice.models.packaged import PASS_PIXELS, PackageRunner, RunOptions
 from sluice.models.pixels import PixelPredictor
@@ -34,6 +35,7 @@ class _Job:
     """Bands in the model's order, not scaled yet."""
     valid: BoolHW
     rows: IntArray
+    """First rows of what the weights look at: windows with their context."""
     cols: IntArray
     observed: BoolHW
     """(rows, cols), True where the window is to be scored."""
@@ -71,7 +73,8 @@ class WindowPredictor(PackageRunner, Predictor):
         Args:
             raster: Holds the inputs by name, in any order, at the model's resolution; NaN where
                 not observed.
-            rows: First rows, increasing; every window lies inside the raster.
+            rows: First rows, increasing; every window lies inside the raster. What of its context
+                does not counts as not observed.
             cols: First columns, likewise.
 
         Returns:
@@ -89,6 +92,7 @@ class WindowPredictor(PackageRunner, Predictor):
         image = self._select(raster.data_bhw, raster.bands)
         row = _positions(rows, image.shape[1], "rows", manifest.window_px)
         col = _positions(cols, image.shape[2], "cols", manifest.window_px)
+        image, row, col = _surround(image, row, col, manifest.window_px, manifest.context_px)
         scores = np.full((len(row), len(col)), np.nan, np.float32)
         if scores.size == 0:
             return scores
@@ -97,7 +101,9 @@ class WindowPredictor(PackageRunner, Predictor):
         observed = invalid <= self._allowed_invalid(manifest.window_px**2)
         if not observed.any():
             return scores
-        job = _Job(image, valid, row, col, observed, scores)
+        # From here on a window is all that the weights look at.
+        context = manifest.context_px
+        job = _Job(image, valid, row - context, col - context, observed, scores)
         if manifest.dense_stride_px is None or self.cut_windows:
             self._score_cut_windows(job)
         else:
@@ -106,7 +112,7 @@ class WindowPredictor(PackageRunner, Predictor):
         return scores
 
     def score_chips(self, chips_nbhw: ArrayNCHW, bands: Sequence[str]) -> Array1D:
-        """Score chips, each by its central window.
+        """Score chips, each by its central window; what a chip lacks of its context is mirrored.
 
         Args:
             chips_nbhw: (N, bands, H, W) reflectance or dB at the model's resolution, NaN where
@@ -121,25 +127,25 @@ class WindowPredictor(PackageRunner, Predictor):
             ShapeMismatch: The chips are smaller than the window.
             WeightsError: The weights give something that is not a score.
         """
-        side = self.window_px
-        top, left = ((size - side) // 2 for size in chips_nbhw.shape[2:])
-        if top < 0 or left < 0:
+        side, context = self.window_px, self.context_px
+        if min(chips_nbhw.shape[2:]) < side:
             raise ShapeMismatch(
                 f"chips of {chips_nbhw.shape[2]} x {chips_nbhw.shape[3]} px are smaller than the "
                 f"window of model {self.package.name}, {side} px"
             )
         scores = np.full(len(chips_nbhw), np.nan, np.float32)
         for start in range(0, len(chips_nbhw), BATCH):
-            part = chips_nbhw[start : start + BATCH, :, top : top + side, left : left + side]
+            part = central_windows(chips_nbhw[start : start + BATCH], side, context)
             image = self._select(part.swapaxes(0, 1), bands)
             valid = np.asarray(np.isfinite(image).all(axis=0))
-            observed = (~valid).sum(axis=(1, 2)) <= self._allowed_invalid(side**2)
+            inside = valid[:, context : context + side, context : context + side]
+            observed = (~inside).sum(axis=(1, 2)) <= self._allowed_invalid(side**2)
             scaled = self._scale(image[:, observed], valid[observed])
             scores[start : start + BATCH][observed] = self._run_windows(scaled.swapaxes(0, 1))
         return scores
 
     def _score_cut_windows(self, job: _Job) -> None:
-        side = self.window_px
+        side = self.package.manifest.sight_px
         limit = max(side, PASS_PIXELS // job.image.shape[2])
         for part in _split_span(job.rows, side, limit):
             top, bottom = int(job.rows[part[0]]), int(job.rows[part[-1]]) + side
@@ -153,7 +159,7 @@ class WindowPredictor(PackageRunner, Predictor):
                 job.scores[i, j] = self._run_windows(batch)
 
     def _score_densely(self, job: _Job, stride: int) -> None:
-        side, rows, cols = self.window_px, job.rows, job.cols
+        side, rows, cols = self.package.manifest.sight_px, job.rows, job.cols
         for row_run, col_run in itertools.product(
             _lattice_runs(rows, stride, side), _lattice_runs(cols, stride, side)
         ):
@@ -170,6 +176,22 @@ class WindowPredictor(PackageRunner, Predictor):
     def _run_windows(self, windows_nchw: ArrayNCHW) -> Array1D:
         windows = np.ascontiguousarray(windows_nchw)
         return self._run(windows, (len(windows), 1, 1, 1))[:, 0, 0, 0]
+
+
+def _surround(
+    image: ArrayBHW, rows: IntArray, cols: IntArray, side: int, context: int
+) -> tuple[ArrayBHW, IntArray, IntArray]:
+    """An image that holds the context of all windows, and where they begin in it."""
+    if not (context and len(rows) and len(cols)):
+        return image, rows, cols
+    missing = [
+        (max(0, context - int(at[0])), max(0, int(at[-1]) + side + context - size))
+        for at, size in zip((rows, cols), image.shape[1:], strict=True)
+    ]
+    if not np.any(missing):
+        return image, rows, cols
+    widened = np.pad(image, ((0, 0), *missing), constant_values=np.nan)
+    return widened, rows + missing[0][0], cols + missing[1][0]
 
 
 def _positions(given: Sequence[int], size: int, name: str, side: int) -> IntArray:

@@ -107,7 +107,7 @@ def scan_windows(
     lattice = WindowLattice(
         geobox.shape.yx, predictor.window_px, stride_px, predictor.cells_per_window
     )
-    tasks = needed_tiles(plan_tiles(lattice, tile_px), geobox, needed)
+    tasks = needed_tiles(plan_tiles(lattice, tile_px, predictor.context_px), geobox, needed)
     scores = np.full(lattice.scores_shape, np.nan, np.float32)
     seen = np.zeros([axis.count for axis in cell_axes(lattice)], bool)
     outcomes: dict[str, TileOutcome] = {}

@@ -23,12 +23,14 @@ class TileTask:
     """
 
     tile_id: str
-    """From its first pixel, `r0000000-c0000976`: sorts, and is a legal file name everywhere."""
+    """From the first pixel of its windows, `r0000000-c0000976`: sorts, and is a legal file name
+    everywhere."""
     lattice_rows: tuple[int, int]
     """[start, stop) among the lattice's rows."""
     lattice_cols: tuple[int, int]
     pixels: PixelWindow
-    """All pixels of its windows; beyond the image only where a window is larger than that."""
+    """All pixels of its windows and their context; that, and a window larger than the image,
+    reach beyond it."""
     rows: tuple[int, ...]
     """First rows of its windows, counted from the first row of `pixels`."""
     cols: tuple[int, ...]
@@ -77,24 +79,26 @@ class TileTask:
         return slice(*self.cell_rows), slice(*self.cell_cols)
 
 
-def plan_tiles(lattice: WindowLattice, tile_px: int) -> list[TileTask]:
+def plan_tiles(lattice: WindowLattice, tile_px: int, context_px: int = 0) -> list[TileTask]:
     """Deal the windows of an image out to tiles, row by row.
 
     Args:
         lattice: All windows.
         tile_px: Largest side of a tile in pixels, halo included; memory grows with its square.
+        context_px: Pixels beyond each side of a window that the model looks at too.
 
     Raises:
         ConfigError: A tile would not hold one window.
     """
-    if tile_px < lattice.window_px:
+    sight_px = lattice.window_px + 2 * context_px
+    if tile_px < sight_px:
         raise ConfigError(
-            f"tiles of {tile_px} px cannot hold the model's window of {lattice.window_px} px; "
+            f"tiles of {tile_px} px cannot hold the {sight_px} px that the model looks at; "
             "use larger tiles"
         )
-    per_side = (tile_px - lattice.window_px) // lattice.stride_px + 1
+    per_side = (tile_px - sight_px) // lattice.stride_px + 1
     return [
-        _task(lattice, row_range, col_range)
+        _task(lattice, row_range, col_range, context_px)
         for row_range in _even_ranges(lattice.size[0], per_side)
         for col_range in _even_ranges(lattice.size[1], per_side)
     ]
@@ -111,17 +115,21 @@ def _even_ranges(count: int, largest: int) -> list[tuple[int, int]]:
 
 
 def _task(
-    lattice: WindowLattice, row_range: tuple[int, int], col_range: tuple[int, int]
+    lattice: WindowLattice,
+    row_range: tuple[int, int],
+    col_range: tuple[int, int],
+    context_px: int,
 ) -> TileTask:
     own_rows, own_cols = lattice.rows[slice(*row_range)], lattice.cols[slice(*col_range)]
-    top, left = int(own_rows[0]), int(own_cols[0])
-    height = int(np.ptp(own_rows)) + lattice.window_px
-    width = int(np.ptp(own_cols)) + lattice.window_px
+    first_row, first_col = int(own_rows[0]), int(own_cols[0])
+    top, left = first_row - context_px, first_col - context_px
+    height = int(np.ptp(own_rows)) + lattice.window_px + 2 * context_px
+    width = int(np.ptp(own_cols)) + lattice.window_px + 2 * context_px
     down, across = cell_axes(lattice)
     cell_rows = down.of_windows(*row_range, lattice.size[0])
     cell_cols = across.of_windows(*col_range, lattice.size[1])
     return TileTask(
-        tile_id=f"r{top:07d}-c{left:07d}",
+        tile_id=f"r{first_row:07d}-c{first_col:07d}",
         lattice_rows=row_range,
         lattice_cols=col_range,
         pixels=PixelWindow(top, left, height, width),

@@ -56,6 +56,50 @@ def augment(
     return _hide(images, fill, strength.gaps, generator) if strength.gaps else images
 
 
+def surround(images: Tensor, px: int) -> Tensor:
+    """Give images the surroundings that they came without: mirrored ones.
+
+    Args:
+        images: (N, B, H, W), H and W above `px`.
+        px: Rows and columns to add at each side.
+
+    Returns:
+        (N, B, H + 2 px, W + 2 px).
+    """
+    return F.pad(images, (px, px, px, px), mode="reflect")
+
+
+def hide_surroundings(
+    images: Tensor,
+    fill: Tensor,
+    px: int,
+    share: float,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Blank a part of the surroundings of some images, as at the edge of what was observed.
+
+    Args:
+        images: (N, B, H, W) with `px` rows and columns of surroundings at each side.
+        fill: (B,) value that stands for pixels that were not observed.
+        px: The most that is blanked of a side.
+        share: Of the images that lose anything; each side of theirs is as likely again.
+        generator: Of random numbers; None takes torch's own.
+
+    Returns:
+        Same shape.
+    """
+    n, _, height, width = images.shape
+    chosen = torch.rand(n, 4, generator=generator) < share
+    chosen &= torch.rand(n, 1, generator=generator) < share
+    top, bottom, left, right = (
+        (torch.rand(n, 4, generator=generator) * px).ceil() * chosen
+    ).T.reshape(4, n, 1, 1, 1)
+    rows = torch.arange(height).view(1, 1, -1, 1)
+    cols = torch.arange(width).view(1, 1, 1, -1)
+    hidden = (rows < top) | (rows >= height - bottom) | (cols < left) | (cols >= width - right)
+    return torch.where(hidden, fill.view(1, -1, 1, 1), images)
+
+
 def _uniform(n: int, low: float, high: float, generator: torch.Generator | None) -> Tensor:
     return low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,8 @@ def train_chip_detector(
     attribution: str,
     settings: FitSettings,
     folds: int = 5,
-    seeds: int = 1,
+    seeds: int = 2,
+    views: Literal[1, 2, 4] = 2,
     workers: int = 1,
 ) -> TrainedDetector:
     """Train a detector on a folder of chips and write its package.
@@ -104,6 +106,7 @@ def train_chip_detector(
         settings: Of each fit; a member's number is added to the seed.
         folds: At least 2.
         seeds: Networks in each ensemble, in the package and for each fold alike.
+        views: Turned copies of each network in its ensemble.
         workers: Fits side by side.
 
     Raises:
@@ -116,7 +119,7 @@ def train_chip_detector(
     index = chosen.index.to_numpy()
     labels = table["label"].to_numpy()
     chips = chip_set(load_chips(folder, table), labels, index)
-    members = _members(index, fold_of.to_numpy(), settings, folds, seeds)
+    members = _members(index, fold_of.to_numpy(), settings, folds=folds, seeds=seeds, views=views)
     fitted = fit_members(chips, members, out_dir / "members", workers)
     out_of_fold = chosen.assign(
         fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
@@ -142,7 +145,7 @@ def train_chip_detector(
         thresholds=thresholds,
         calibration=calibration,
         report=report,
-        record=_record(folder, settings, folds, seeds),
+        record=_record(folder, settings, folds, seeds, views),
     )
     whole = _package(contract, name, _networks(fitted, "pool", seeds), "the whole pool")
     fold_packages = _package_folds(contract, name, fitted, folds, seeds)
@@ -150,7 +153,7 @@ def train_chip_detector(
     return TrainedDetector(whole, fold_packages, out_of_fold, report)
 
 
-_Fitted = dict[str, tuple[ChipNetwork, FloatArray]]
+_Fitted = dict[str, tuple[list[ChipNetwork], FloatArray]]
 
 
 def _write_out_of_fold(out_of_fold: pd.DataFrame, path: Path) -> None:
@@ -207,6 +210,7 @@ def _package(
         levels=_LEVELS,
         gsd_m=10,
         window_px=NetworkShape.window_px,
+        context_px=NetworkShape.context_px,
         dense_stride_px=NetworkShape.stride_px,
         stride_m=80,
         output="the 480 m window holds an artisanal or small-scale mine",
@@ -221,7 +225,7 @@ def _package(
 
 
 def _networks(fitted: _Fitted, group: str, seeds: int) -> list[ChipNetwork]:
-    return [fitted[f"{group}-{seed}"][0] for seed in range(seeds)]
+    return [view for seed in range(seeds) for view in fitted[f"{group}-{seed}"][0]]
 
 
 def _out_of_fold_scores(
@@ -235,23 +239,32 @@ def _out_of_fold_scores(
 
 
 def _members(
-    index: IntArray, fold_of: IntArray, settings: FitSettings, folds: int, seeds: int
+    index: IntArray,
+    fold_of: IntArray,
+    settings: FitSettings,
+    *,
+    folds: int,
+    seeds: int,
+    views: int,
 ) -> list[Member]:
     """Folds first, so that their scores can be looked at while the rest is fitted."""
     members = []
     for seed in range(seeds):
+        # Neighbouring seeds look from different sides.
+        turns = tuple((seed + 4 // views * view) % 4 for view in range(views))
         for fold in range(folds):
             number = settings.seed + fold + folds * seed
             members.append(
                 Member(
                     f"fold-{fold}-{seed}",
                     settings.model_copy(update={"seed": number}),
+                    turns,
                     index[fold_of != fold],
                     index[fold_of == fold],
                 )
             )
         whole = settings.model_copy(update={"seed": settings.seed + 100 + seed})
-        members.append(Member(f"pool-{seed}", whole, index, index[:1]))
+        members.append(Member(f"pool-{seed}", whole, turns, index, index[:1]))
     return members
 
 
@@ -268,11 +281,14 @@ def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:
     )
 
 
-def _record(folder: Path, settings: FitSettings, folds: int, seeds: int) -> dict[str, JsonValue]:
+def _record(
+    folder: Path, settings: FitSettings, folds: int, seeds: int, views: int
+) -> dict[str, JsonValue]:
     return {
         "data": folder.name,
         "split": "pool",
         "folds": folds,
         "seeds": seeds,
+        "views": views,
         "settings": settings.model_dump(mode="json"),
     }

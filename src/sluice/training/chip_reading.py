@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from sluice.base.arrays import ArrayBHW, IntArray
+from sluice.base.arrays import ArrayBHW, ArrayNBHW, IntArray
 from sluice.base.errors import BandNotFound
-from sluice.labels.dataset import ArrayNBHW, ChipDataset, MasksNHW
+from sluice.labels.dataset import ChipDataset, MasksNHW
 
 _READERS = 2
 _AHEAD = 4

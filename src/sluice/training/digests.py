@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from sluice import __version__
-from sluice.base.arrays import IntArray
-from sluice.labels.dataset import ArrayNBHW, MasksNHW
+from sluice.base.arrays import ArrayNBHW, IntArray
+from sluice.labels.dataset import MasksNHW
 
 
 def code_digest() -> str:

@@ -31,8 +31,8 @@ def export_onnx(members: list[ChipNetwork], bands: int) -> bytes:
         WeightsError: The exported model's scores differ from the networks' by over 1e-5.
     """
     ensemble = Ensemble([member.float() for member in members]).eval()
-    window = NetworkShape.window_px
-    example = torch.rand(1, bands, window + 40, window + 24)
+    sight = NetworkShape.sight_px
+    example = torch.rand(1, bands, sight + 40, sight + 24)
     axes = {0: "batch", 2: "height", 3: "width"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         file = Path(folder) / "weights.onnx"
@@ -55,11 +55,11 @@ def export_onnx(members: list[ChipNetwork], bands: int) -> bytes:
 
 def _check_equal(ensemble: Ensemble, weights: bytes, bands: int) -> None:
     session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
-    window, stride = NetworkShape.window_px, NetworkShape.stride_px
+    sight, stride = NetworkShape.sight_px, NetworkShape.stride_px
     generator = torch.Generator().manual_seed(0)
     for batch, height, width in (
-        (3, window, window),
-        (1, window + 5 * stride, window + stride + 3),
+        (3, sight, sight),
+        (1, sight + 5 * stride, sight + stride + 3),
     ):
         image = torch.rand(batch, bands, height, width, generator=generator)
         with torch.inference_mode():

@@ -24,8 +24,11 @@ from sluice.base.errors import DataError
 from sluice.base.files import write_whole
 from sluice.training import augment as augment_code
 from sluice.training import network as network_code
-from sluice.training.augment import Augmentation, augment
+from sluice.training.augment import Augmentation, augment, hide_surroundings, surround
 from sluice.training.network import ChipNetwork, NetworkShape
+
+_EDGE_SHARE = 0.25
+"""Of the chips that are shown as if they lay at the edge of what was observed."""
 
 
 class FitSettings(BaseModel):
@@ -33,7 +36,7 @@ class FitSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(default=30, ge=1)
+    epochs: int = Field(default=24, ge=1)
     batch: int = Field(default=64, ge=2)
     learning_rate: float = Field(default=4e-3, gt=0)
     warmup_steps: int = Field(default=200, ge=1)
@@ -138,7 +141,9 @@ def _batches(index: IntArray, size: int, rng: np.random.Generator) -> Iterator[I
 
 
 def _loss(network: ChipNetwork, chips: ChipSet, batch: IntArray, settings: FitSettings) -> Tensor:
-    images = augment(chips.images(batch), torch.tensor(chips.fill), settings.augmentation)
+    context, fill = network.shape.context_px, torch.tensor(chips.fill)
+    images = augment(chips.images(batch), fill, settings.augmentation)
+    images = hide_surroundings(surround(images, context), fill, context, _EDGE_SHARE)
     logits = network(images.contiguous(memory_format=torch.channels_last)).flatten()
     labels = torch.from_numpy(chips.labels[batch]).float()
     smooth = settings.label_smoothing
@@ -175,12 +180,13 @@ def _ema(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
     return decay * averaged + (1 - decay) * current
 
 
-def score_chips(network: torch.nn.Module, chips: ChipSet, index: IntArray) -> FloatArray:
+def score_chips(network: ChipNetwork, chips: ChipSet, index: IntArray) -> FloatArray:
     """Scores of chips as they are, no augmentation; (len(index),) in 0-1."""
     scores = []
     with torch.inference_mode():
         for start in range(0, len(index), 256):
             images = chips.images(index[start : start + 256])
+            images = surround(images, network.shape.context_px)
             logits = network(images.contiguous(memory_format=torch.channels_last))
             scores.append(torch.sigmoid(logits).flatten().numpy())
     return np.concatenate(scores).astype(np.float64)

@@ -23,6 +23,8 @@ class Member:
 
     name: str
     settings: FitSettings
+    turns: tuple[int, ...]
+    """Quarter turns of the copies that are used together; see `ChipNetwork.turned`."""
     fit_index: IntArray
     score_index: IntArray
 
@@ -47,7 +49,7 @@ def chip_set(chips: ChipBytes, labels: IntArray, reference: IntArray) -> ChipSet
 
 def fit_members(
     chips: ChipSet, members: list[Member], work_dir: Path, workers: int
-) -> dict[str, tuple[ChipNetwork, FloatArray]]:
+) -> dict[str, tuple[list[ChipNetwork], FloatArray]]:
     """Fit members, `workers` at a time with one thread each, telling progress on stderr.
 
     One thread a process is faster than threads within: the network is small.
@@ -59,7 +61,8 @@ def fit_members(
         workers: Processes.
 
     Returns:
-        By name: the network, and its scores of the member's `score_index`.
+        By name: the network's turned copies, and their mean scores of the member's
+        `score_index`.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
@@ -68,18 +71,22 @@ def fit_members(
         scores = [future.result() for future in done]
     # Networks come from their files: tensors do not travel well between processes.
     return {
-        member.name: (_fit_or_load(chips, member, work_dir), score)
+        member.name: (_views(chips, member, work_dir), score)
         for member, score in zip(members, scores, strict=True)
     }
 
 
 def _fit_member(chips: ChipSet, member: Member, work_dir: Path) -> FloatArray:
     torch.set_num_threads(1)
-    network = _fit_or_load(chips, member, work_dir)
-    return score_chips(network, chips, member.score_index)
+    scores = [
+        score_chips(network, chips, member.score_index)
+        for network in _views(chips, member, work_dir)
+    ]
+    mean: FloatArray = np.mean(scores, axis=0)
+    return mean
 
 
-def _fit_or_load(chips: ChipSet, member: Member, work_dir: Path) -> ChipNetwork:
+def _views(chips: ChipSet, member: Member, work_dir: Path) -> list[ChipNetwork]:
     def tell(report: EpochReport) -> None:
         left = report.seconds / report.epoch * (report.epochs - report.epoch) / 60
         sys.stderr.write(
@@ -87,4 +94,6 @@ def _fit_or_load(chips: ChipSet, member: Member, work_dir: Path) -> ChipNetwork:
             f"{left:.0f} min left\n"
         )
 
-    return fit_or_load(work_dir / member.name, chips, member.fit_index, member.settings, tell)
+    path = work_dir / member.name
+    network = fit_or_load(path, chips, member.fit_index, member.settings, tell)
+    return [network.turned(turn) for turn in member.turns]

@@ -26,6 +26,8 @@ class Architecture:
 
     name: str
     window_px: int
+    context_px: int
+    """Pixels beyond each side of the window that it looks at too."""
     scaling: Literal["standard", "clip"]
     clip_at: float
     """Reflectance that becomes 1, where scaling is `clip`."""
@@ -33,6 +35,11 @@ class Architecture:
     """Where the network slides over larger images: pixels between scores."""
     build: Callable[[int], nn.Module]
     """From the number of bands to a network of one logit a window."""
+
+    @property
+    def sight_px(self) -> int:
+        """Side of the square that it looks at for one score."""
+        return self.window_px + 2 * self.context_px
 
 
 def _amw_2021(bands: int) -> nn.Module:
@@ -78,13 +85,14 @@ def _chip_network(bands: int) -> nn.Module:
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
-        Architecture("amw-2021", 44, "standard", 1.0, None, _amw_2021),
-        Architecture("amw-2024", 48, "clip", 1.0, None, _amw_2024),
-        Architecture("amw-2026", 48, "clip", 1.0, None, _amw_2026),
-        Architecture("amw-2026-100k", 48, "clip", 1.0, None, _amw_2024),
+        Architecture("amw-2021", 44, 0, "standard", 1.0, None, _amw_2021),
+        Architecture("amw-2024", 48, 0, "clip", 1.0, None, _amw_2024),
+        Architecture("amw-2026", 48, 0, "clip", 1.0, None, _amw_2026),
+        Architecture("amw-2026-100k", 48, 0, "clip", 1.0, None, _amw_2024),
         Architecture(
             "chip-network",
             NetworkShape.window_px,
+            NetworkShape.context_px,
             "clip",
             0.3,
             NetworkShape.stride_px,

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sluice.base.arrays import ArrayBHW, FloatArray, IntArray
-from sluice.labels.dataset import UNLABELLED, ArrayNBHW, MasksNHW
+from sluice.base.arrays import ArrayBHW, ArrayNBHW, FloatArray, IntArray
+from sluice.labels.dataset import UNLABELLED, MasksNHW
 from sluice.training.chip_reading import ChipReader
 from sluice.training.loop import Scorer
 from sluice.training.scaling import Scaling

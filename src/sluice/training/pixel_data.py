@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sluice.base.arrays import IntArray
+from sluice.base.arrays import ArrayNBHW, IntArray
 from sluice.base.errors import BandNotFound, ConfigError, DataError
 from sluice.base.sensors import find_sensor
-from sluice.labels.dataset import UNLABELLED, ArrayNBHW, ChipDataset
+from sluice.labels.dataset import UNLABELLED, ChipDataset
 from sluice.labels.splits import refuse_leaks
 from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sluice.base.arrays import FloatArray
+from sluice.base.arrays import ArrayNBHW, FloatArray
 from sluice.base.errors import DataError, NoValidData
 from sluice.base.records import ModelInput
 from sluice.base.sensors import SENSORS
-from sluice.labels.dataset import ArrayNBHW
 from sluice.models.manifest import ScaledInput
 
 WAVELENGTH_UM: dict[str, float] = {

@@ -148,9 +148,8 @@ def _fit_and_score(
     architecture = ARCHITECTURES[options.architecture]
     train, val = draw_places(table, member.rows, options.bootstrap_share, member.seed)
     check_batches(len(train), options.batch)
-    task = WindowTask(
-        reader, train, val, table["label"].to_numpy(), scaling, architecture.window_px, options
-    )
+    labels = table["label"].to_numpy()
+    task = WindowTask(reader, train, val, labels, scaling, architecture, options)
 
     def build() -> nn.Module:
         network = architecture.build(len(ensemble.inputs))
@@ -175,7 +174,7 @@ def _fit_and_score(
         reader,
         member.score_rows,
         scaling,
-        architecture.window_px,
+        architecture,
     )
     return network.cpu(), np.where(observed, scores, np.nan)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sluice.base.arrays import IntArray
+from sluice.base.arrays import ArrayNBHW, IntArray
 from sluice.base.errors import DataError
 from sluice.base.files import write_whole
 from sluice.evaluation.calibration import (
@@ -23,7 +23,7 @@ from sluice.evaluation.calibration import (
     fit_calibration,
 )
 from sluice.evaluation.report import ChipReport, evaluate_scores
-from sluice.labels.dataset import ArrayNBHW, ChipDataset, read_dataset
+from sluice.labels.dataset import ChipDataset, read_dataset
 from sluice.labels.splits import POOL, grouped_folds
 from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
@@ -183,7 +183,7 @@ def _look_through(
     def windows() -> Iterator[ArrayNBHW]:
         for images, masks in reader.batches(rows, _AT_ONCE):
             digest.add_chips(images, masks)
-            yield central(images, architecture.window_px)
+            yield central(images, architecture.window_px, 0)
 
     # Means over all folds: they tell nothing of a chip's label.
     statistics = band_statistics(windows(), clip_at)

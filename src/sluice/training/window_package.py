@@ -79,7 +79,7 @@ def write_window_package(
     """
     architecture, bands = training.architecture, len(training.inputs)
     ensemble = WindowEnsemble(networks)
-    side, stride = architecture.window_px, architecture.dense_stride_px
+    side, stride = architecture.sight_px, architecture.dense_stride_px
     shapes = [(1, bands, side, side), (3, bands, side, side)]
     if stride is not None:
         shapes = [(1, bands, side + 5 * stride, side + 3 * stride), *shapes]
@@ -122,6 +122,7 @@ def _manifest(
         levels=training.levels,
         gsd_m=about.gsd_m,
         window_px=architecture.window_px,
+        context_px=architecture.context_px,
         dense_stride_px=architecture.dense_stride_px,
         stride_m=training.options.stride_m or window_m / 2,
         max_invalid_share=MAX_INVALID_SHARE,

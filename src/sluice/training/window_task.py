@@ -11,15 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import ArrayNBHW, FloatArray, IntArray
 from sluice.base.errors import DataError
+from sluice.base.windows import central_windows
 from sluice.evaluation.metrics import average_precision
-from sluice.labels.dataset import ArrayNBHW
 from sluice.training.augment_bands import augment_chips
 from sluice.training.chip_reading import ChipReader, read_ahead
 from sluice.training.loop import Scorer, derived_seed
 from sluice.training.losses import cross_entropy
 from sluice.training.options import CnnOptions
+from sluice.training.patch_cnn import Architecture
 from sluice.training.scaling import Scaling
 
 MAX_INVALID_SHARE = 0.2
@@ -39,7 +40,7 @@ class WindowTask:
     labels: npt.NDArray[np.int64]
     """For each row of the table, 1 = mine."""
     scaling: Scaling
-    window_px: int
+    architecture: Architecture
     options: CnnOptions
 
     figure = "average precision"
@@ -66,7 +67,9 @@ class WindowTask:
 
     def validate(self, score: Scorer) -> float:
         """Average precision of the validation chips that were observed."""
-        scores, observed = score_windows(score, self.reader, self.val, self.scaling, self.window_px)
+        scores, observed = score_windows(
+            score, self.reader, self.val, self.scaling, self.architecture
+        )
         if not np.isfinite(scores[observed]).all():
             return math.nan
         labels = self.labels[self.val][observed]
@@ -75,7 +78,8 @@ class WindowTask:
     def _make(self, rows: IntArray, seed: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         images, _ = self.reader.read(rows)
-        windows = torch.from_numpy(central(images, self.window_px))
+        side, context = self.architecture.window_px, self.architecture.context_px
+        windows = torch.from_numpy(central(images, side, context))
         options = self.options
         changed, _ = augment_chips(
             windows, None, self.reader.bands, generator, light=options.light, gaps=options.gaps
@@ -84,19 +88,18 @@ class WindowTask:
         return scaled, torch.from_numpy(self.labels[rows].astype(np.uint8))
 
 
-def central(images: ArrayNBHW, window_px: int) -> ArrayNBHW:
+def central(images: ArrayNBHW, window_px: int, context_px: int) -> ArrayNBHW:
     """The window in the middle of each chip, as `WindowPredictor.score_chips` cuts it.
 
     Raises:
         DataError: The chips are smaller.
     """
-    top, left = ((size - window_px) // 2 for size in images.shape[2:])
-    if top < 0 or left < 0:
+    if min(images.shape[2:]) < window_px:
         raise DataError(
             f"chips of {images.shape[2]} x {images.shape[3]} px are smaller than the window of "
             f"the architecture, {window_px} px; make larger chips, or choose another one"
         )
-    return np.ascontiguousarray(images[:, :, top : top + window_px, left : left + window_px])
+    return np.ascontiguousarray(central_windows(images, window_px, context_px))
 
 
 def score_windows(
@@ -104,17 +107,19 @@ def score_windows(
     reader: ChipReader,
     rows: IntArray,
     scaling: Scaling,
-    window_px: int,
+    architecture: Architecture,
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Score chips as they are, no augmentation.
 
     Returns:
         (len(rows),) scores in 0-1, and whether enough of each window was observed to score it.
     """
+    side, context = architecture.window_px, architecture.context_px
     scores, observed = [], []
     for images, _ in reader.batches(rows, _AT_ONCE):
-        scaled, valid = scaling(torch.from_numpy(central(images, window_px)))
+        scaled, valid = scaling(torch.from_numpy(central(images, side, context)))
         scores.append(torch.sigmoid(score(scaled)).flatten().double().numpy())
-        missing = (~valid).double().mean(dim=(1, 2)).numpy()
+        inside = valid[:, context : context + side, context : context + side]
+        missing = (~inside).double().mean(dim=(1, 2)).numpy()
         observed.append(missing <= MAX_INVALID_SHARE + 1e-9)
     return np.concatenate(scores), np.concatenate(observed)
