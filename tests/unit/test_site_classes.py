@@ -6,7 +6,6 @@ import pytest
 from scenes import utm_geobox
 from sluice.base.classes import NOT_OBSERVED, name_classes
 from sluice.base.errors import ShapeMismatch
-from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.models.manifest import Thresholds
 from sluice.sites.classes import add_classes, class_columns
 from sluice.sites.vectorise import vectorise
@@ -21,9 +20,7 @@ CELL_HA = 0.01 / 0.9996**2
 def sites_of(classes):
     scores = np.where(classes > 0, 0.9, 0.1).astype(np.float32)
     scores[classes == NOT_OBSERVED] = np.nan
-    lattice = WindowLattice(SHAPE, 30, 30, 30)
-    windows = ScoredWindows(lattice, np.zeros(lattice.scores_shape, np.float32), GRID)
-    return vectorise(scores, GRID, windows, Thresholds(t_main=0.5, t_iso=0.5))
+    return vectorise(scores, GRID, None, Thresholds(t_main=0.5, t_iso=0.5))
 
 
 def two_sites():

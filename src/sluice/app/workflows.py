@@ -172,18 +172,20 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
         needed=plan.needed,
     )
     _refuse_nothing_seen(plan, result)
-    blended = blend(result.windows, result.seen)
+    blended, outcomes = blend(result.windows, result.seen), result.outcomes
+    windows = result.windows if plan.manifest.judges == "windows" else None
+    del result  # Scores of patches are large, and of no more use.
     classes = None
     if blended.likeliest is not None:
         classes = name_classes(blended.scores, blended.likeliest, plan.manifest.thresholds.t_main)
-    detections, workings = _find_sites(plan, result.windows, blended, classes), None
+    detections, workings = _find_sites(plan, windows, blended, classes), None
     if plan.outline_model is not None:
         outlined = outline_sites(plan, plan.outline_model, detections, work)
         detections, workings = outlined.detections, outlined.workings
     elif plan.manifest.judges == "pixels":
         # What is marked is what was judged, pixel by pixel.
         detections["delineated_ha"] = detections["footprint_ha"]
-    run = _record(plan, result.outcomes, started)
+    run = _record(plan, outcomes, started)
     paths, summary = write_products(
         plan.job.out,
         detections,
@@ -257,7 +259,10 @@ def _refuse_nothing_seen(plan: ScanPlan, result: ScanResult) -> None:
 
 
 def _find_sites(
-    plan: ScanPlan, windows: ScoredWindows, blended: BlendedScores, classes: ClassesHW | None
+    plan: ScanPlan,
+    windows: ScoredWindows | None,
+    blended: BlendedScores,
+    classes: ClassesHW | None,
 ) -> gpd.GeoDataFrame:
     calibration = plan.manifest.calibration
     detections = vectorise(

@@ -46,7 +46,7 @@ _GEOHASH = "0123456789bcdefghjkmnpqrstuvwxyz"
 def vectorise(
     scores: ArrayHW,
     geobox: GeoBox,
-    windows: ScoredWindows,
+    windows: ScoredWindows | None,
     rule: DualThreshold,
     *,
     to_probability: Callable[[ArrayHW], ArrayHW] | None = None,
@@ -66,7 +66,7 @@ def vectorise(
     Args:
         scores: (rows, columns) of cells, blended, NaN = not observed.
         geobox: Grid of the cells, in UTM.
-        windows: Raw scores.
+        windows: Raw scores, by which isolated detections are told; None where pixels were judged.
         rule: Thresholds.
         to_probability: From scores to probabilities, element by element, where the model is
             calibrated.
@@ -96,11 +96,10 @@ def vectorise(
     cell, group = _cells_by_group(labels)
     score = scores.ravel()[cell]
     best = _best_cells(group, score)
-    if windows.lattice.cells_per_window == 1:
+    # The rule counts windows of hundreds of metres; a group of pixels is company to itself.
+    isolated = np.zeros(count, bool)
+    if windows is not None:
         isolated = isolated_components(labels, geobox, windows, rule)
-    else:
-        # The rule counts windows of hundreds of metres; a group of pixels is company to itself.
-        isolated = np.zeros(count, bool)
     kept = ~isolated | (score[best] >= rule.t_iso)
     labels *= np.concatenate([[False], kept])[labels]
     outlines = outline_numbers(labels, geobox)
