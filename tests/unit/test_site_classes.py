@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scenes import utm_geobox
+from sluice.app.products.class_map import describe_classes
 from sluice.base.classes import NOT_OBSERVED, name_classes
 from sluice.base.errors import ShapeMismatch
 from sluice.models.manifest import Thresholds
@@ -17,10 +18,10 @@ GRID = utm_geobox(SHAPE, left=500_000)
 CELL_HA = 0.01 / 0.9996**2
 
 
-def sites_of(classes):
+def sites_of(classes, grid=GRID):
     scores = np.where(classes > 0, 0.9, 0.1).astype(np.float32)
     scores[classes == NOT_OBSERVED] = np.nan
-    return vectorise(scores, GRID, None, Thresholds(t_main=0.5, t_iso=0.5))
+    return vectorise(scores, grid, None, Thresholds(t_main=0.5, t_iso=0.5))
 
 
 def two_sites():
@@ -44,6 +45,16 @@ def test_hectares_of_classes_are_those_of_their_cells():
         assert large[column] == pytest.approx(cells * CELL_HA, rel=1e-5)
     assert small["class_active_ha"] == pytest.approx(10 * CELL_HA, rel=1e-5)
     assert small["class_left_behind_ha"] == pytest.approx(200 * CELL_HA, rel=1e-5)
+    whole = found["class_active_ha"] + found["class_left_behind_ha"]
+    np.testing.assert_allclose(whole, found["footprint_ha"], rtol=1e-9)
+
+
+def test_a_site_across_180_degrees_is_counted_on_both_sides():
+    grid = utm_geobox(SHAPE, left=833_700, top=100_000, crs="EPSG:32660")
+    classes = two_sites()
+    found = add_classes(sites_of(classes, grid), classes, grid, NAMES)
+    assert found.total_bounds[0] < -179.9
+    assert found.total_bounds[2] > 179.9
     whole = found["class_active_ha"] + found["class_left_behind_ha"]
     np.testing.assert_allclose(whole, found["footprint_ha"], rtol=1e-9)
 
@@ -80,3 +91,18 @@ def test_a_class_begins_where_a_site_does():
     found = name_classes(scores, likeliest, 0.7)
     assert found.dtype == np.uint8
     assert found.tolist() == [0, 2, NOT_OBSERVED, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("other", "Polluted river"), ["other", "polluted-river", "not-observed"]),
+        (("other", "река"), ["class-0", "class-1", "not-observed"]),
+        (("other", "a b", "A-B"), ["class-0", "class-1", "class-2", "not-observed"]),
+        (("other", "not observed"), ["class-0", "class-1", "not-observed"]),
+    ],
+)
+def test_names_in_the_catalogue_are_told_apart(names, words):
+    told = describe_classes(names)
+    assert [c.name for c in told] == words
+    assert [c.title for c in told[:-1]] == list(names)

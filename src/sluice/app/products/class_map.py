@@ -12,6 +12,7 @@ from sluice.app.products.classes import RGB
 from sluice.app.products.qgis_style import qml_text
 from sluice.base.classes import NOT_OBSERVED
 
+_MISSING = "not-observed"
 _NOT_SOUGHT: RGB = (235, 235, 235)
 # Okabe & Ito 2008, Color Universal Design: told apart by colour-blind eyes too; those that show on
 # forest first. After the last it begins again.
@@ -55,11 +56,17 @@ def classes_qml(names: Sequence[str]) -> str:
 
 
 def describe_classes(names: Sequence[str]) -> list[Classification]:
-    """The classes in STAC's words; names there are of ASCII letters and digits, titles are not."""
+    """The classes in STAC's words; names there are of ASCII letters and digits, titles are not.
+
+    Where that makes names alike, or leaves nothing of one, they are numbered.
+    """
+    words = [re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-").lower() for name in names]
+    if len({*words, "", _MISSING}) < len(words) + 2:
+        words = [f"class-{number}" for number in range(len(names))]
     found = [
         Classification.create(
             value=number,
-            name=re.sub(r"[^0-9A-Za-z]+", "-", name).strip("-").lower() or f"class-{number}",
+            name=words[number],
             title=name,
             description=name if number else f"{name}: not what the model seeks",
             color_hint=_hexadecimal(colour),
@@ -67,7 +74,7 @@ def describe_classes(names: Sequence[str]) -> list[Classification]:
         for number, (name, colour) in enumerate(zip(names, class_colours(names), strict=True))
     ]
     missing = Classification.create(
-        value=NOT_OBSERVED, name="not-observed", description="Nothing can be said", nodata=True
+        value=NOT_OBSERVED, name=_MISSING, description="Nothing can be said", nodata=True
     )
     return [*found, missing]
 
