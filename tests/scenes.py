@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx.parser
 import pyproj
 import rasterio
 from affine import Affine
@@ -120,6 +121,48 @@ def _toy_weights(ballast: int) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     return bytes(model.SerializeToString())
+
+
+CLASSES = ("other", "active", "left behind")
+_CLASS_GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[n, 2, y, x] image) => (float[n, 3, y, x] p)
+<float[1] rise = {200}, float[1] one = {1}, int64[2] both = {1, 1},
+ float[1, 2, 1, 1] limits = {0.15, 0.35}>
+{ above = Sub (image, limits) logit = Mul (above, rise) beyond = Sigmoid (logit)
+  bare, bright = Split <axis = 1> (beyond, both) active = Mul (bare, bright)
+  left = Sub (bare, active) other = Sub (one, bare) p = Concat <axis = 1> (other, active, left) }"""
+
+
+def write_class_model(folder: Path, **fields: object) -> ModelPackage:
+    """Write a model of three classes of pixels, in patches of 64 px.
+
+    Bare is where red exceeds 0.15: active where near infrared exceeds 0.35, else left behind.
+    """
+    weights = onnx.parser.parse_model(_CLASS_GRAPH).SerializeToString()
+    values = {
+        "name": "classes",
+        "title": "",
+        "summary": "",
+        "licence": "Apache-2.0",
+        "attribution": "",
+        "architecture": "",
+        "framework": "",
+        "pretrained": False,
+        "inputs": (ScaledInput(band="red"), ScaledInput(band="nir")),
+        "levels": (Level(sensor="s2-l2a", verified=False),),
+        "gsd_m": 10,
+        "judges": "pixels",
+        "window_px": 1,
+        "patch_px": 64,
+        "patch_overlap_px": 16,
+        "classes": CLASSES,
+        "max_invalid_share": 0.9,
+        "stride_m": 10,
+        "output": "",
+        "thresholds": Thresholds(t_main=0.5, t_iso=0.5),
+        "weights": Weights(sha256=hashlib.sha256(weights).hexdigest()),
+    }
+    return write_package(folder / "classes", Manifest(**(values | fields)), weights, "")
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ class MeanModel:
     gsd_m = 10.0
     window_px = 48
     cells_per_window = 1
+    scores_per_cell = 1
 
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> np.ndarray:
         image = raster.band("red").astype(np.float64)

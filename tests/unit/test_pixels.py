@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
 
+from sluice.base.classes import name_classes
 from sluice.base.errors import (
     BandNotFound,
     ConfigError,
@@ -28,6 +29,7 @@ from sluice.scan.blend import blend
 from sluice.scan.run import scan_windows
 
 SIDE, OVERLAP, CELL = 12, 4, 2
+FILL = (0.25, 0.1)
 FIELDS = {
     "name": "pixels",
     "title": "",
@@ -90,13 +92,13 @@ def raster(data):
     return Raster(data[::-1], ("nir", "red"), grid)
 
 
-def judge(patch):
+def judge(patch, fill=FILL):
     """A patch's probability of a mine at each pixel, in plain loops; NaN where invalid."""
     gone = ~np.isfinite(patch).all(axis=0)
     if gone.sum() > 0.75 * SIDE**2:
         return np.full(patch.shape[1:], np.nan)
     scaled = np.stack([patch[0] / 0.5, patch[1]])
-    scaled[0][gone], scaled[1][gone] = 0.25, 0.1
+    scaled[0][gone], scaled[1][gone] = fill
     out = np.zeros(patch.shape[1:])
     padded = np.pad(scaled, ((0, 0), (1, 1), (1, 1)))
     for row in range(SIDE):
@@ -106,40 +108,39 @@ def judge(patch):
     return out
 
 
-def reference(data):
+def reference(data, size=CELL, fill=FILL):
     """Scores of cells: patches by twelves every eight, blended by distance from their rims."""
     height, width = data.shape[1:]
-    rows, cols = (starts(n) for n in (height, width))
+    rows, cols = (starts(n, size) for n in (height, width))
     room = np.full((2, rows[-1] + SIDE, cols[-1] + SIDE), np.nan)
     room[:, :height, :width] = data
     total, weights = np.zeros(room.shape[1:]), np.zeros(room.shape[1:])
     for row in rows:
         for col in cols:
-            found = judge(room[:, row : row + SIDE, col : col + SIDE])
-            for i in range(0, SIDE, CELL):
-                for j in range(0, SIDE, CELL):
-                    cell = found[i : i + CELL, j : j + CELL]
+            found = judge(room[:, row : row + SIDE, col : col + SIDE], fill)
+            for i in range(0, SIDE, size):
+                for j in range(0, SIDE, size):
+                    cell = found[i : i + size, j : j + size]
                     if np.isfinite(cell).any():
                         down, across = (
-                            min((min(k, SIDE - CELL - k) / CELL + 0.5) / (OVERLAP / CELL), 1)
+                            min((min(k, SIDE - size - k) / size + 0.5) / (OVERLAP / size), 1)
                             for k in (i, j)
                         )
                         total[row + i, col + j] += down * across * np.nanmean(cell)
                         weights[row + i, col + j] += down * across
     with np.errstate(invalid="ignore"):
-        cells = (total / weights)[:height:CELL, :width:CELL]
+        cells = (total / weights)[:height:size, :width:size]
     seen = np.isfinite(data).all(axis=0)
     for i in range(cells.shape[0]):
         for j in range(cells.shape[1]):
-            if 2 * seen[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].sum() < len(
-                seen[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].ravel()
-            ):
+            own = seen[size * i : size * i + size, size * j : size * j + size]
+            if 2 * own.sum() < own.size:
                 cells[i, j] = np.nan
     return cells
 
 
-def starts(length):
-    last = max(0, -(-(length - SIDE) // CELL) * CELL)
+def starts(length, size):
+    last = max(0, -(-(length - SIDE) // size) * size)
     return sorted({*range(0, last + 1, SIDE - OVERLAP), last})
 
 
@@ -173,6 +174,77 @@ def test_a_scan_equals_the_plain_reference_however_it_is_tiled(package, height, 
         raster(data).geobox, Memory(data), predictor, stride_px=SIDE - OVERLAP, tile_px=1024
     )
     np.testing.assert_array_equal(blend(again.windows, again.seen).scores, blended.scores)
+
+
+CLASSES = ("other", "active", "inactive")
+
+
+def class_graph():
+    """Two such sums, of one input each, are the probabilities of two classes."""
+    kernels = ", ".join(["0.05"] * 9 + ["0"] * 18 + ["0.05"] * 9)
+    return f"""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[n, 2, y, x] image) => (float[n, 3, y, x] p)
+    <float[2, 2, 3, 3] k = {{{kernels}}}, float[1] one = {{1}}, int64[1] axes = {{1}}>
+    {{
+       sought = Conv <pads = [1, 1, 1, 1]> (image, k)
+       both = ReduceSum <keepdims = 1> (sought, axes)
+       other = Sub (one, both)
+       p = Concat <axis = 1> (other, sought)
+    }}"""
+
+
+def class_image(height, width):
+    """Red, as the model scales it, is as often above as below near infrared."""
+    data = image(height, width)
+    data[1] *= 2
+    return data
+
+
+def only(data, band):
+    """As `data`, but the other input is 0 to the model, where it was observed."""
+    alone = data.copy()
+    alone[1 - band][np.isfinite(data[1 - band])] = 0
+    return alone
+
+
+@pytest.mark.parametrize("cell", [1, CELL])
+@pytest.mark.parametrize("shape", [(45, 38), (29, 61), (7, 12)])
+def test_classes_equal_the_plain_reference_however_it_is_tiled(tmp_path, cell, shape):
+    inputs = tuple(i.model_copy(update={"fill": 0.0}) for i in FIELDS["inputs"])
+    package = write(tmp_path, class_graph(), classes=CLASSES, window_px=cell, inputs=inputs)
+    data = class_image(*shape)
+    # Sums are linear, so the probability of a class is the reference's score of its input alone.
+    sought = np.stack([reference(only(data, band), cell, (0, 0)) for band in (0, 1)])
+    score = sought.sum(axis=0)
+    expected = np.where(score >= 0.4, sought.argmax(axis=0) + 1, 0)
+    expected[np.isnan(score)] = 255
+    assert shape[0] < 10 or set(np.unique(expected)) == {0, 1, 2, 255}
+    for tile in (12, 20, 37, 1024):
+        result = scan_windows(
+            raster(data).geobox,
+            Memory(data),
+            PixelPredictor(package, threads=1),
+            stride_px=SIDE - OVERLAP,
+            tile_px=tile,
+        )
+        for strip_rows in (1, 7, 256):
+            blended = blend(result.windows, result.seen, strip_rows=strip_rows)
+            np.testing.assert_allclose(blended.scores, score, atol=1e-6)
+            np.testing.assert_array_equal(
+                name_classes(blended.scores, blended.likeliest, 0.4), expected
+            )
+        if tile == 12:
+            first = blended.scores
+        np.testing.assert_array_equal(blended.scores, first)
+
+
+def test_two_classes_have_no_more_than_their_score(package):
+    data = image(20, 20)
+    result = scan_windows(
+        raster(data).geobox, Memory(data), PixelPredictor(package), stride_px=8, tile_px=60
+    )
+    assert result.windows.scores.ndim == 2
+    assert blend(result.windows, result.seen).likeliest is None
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
@@ -242,6 +314,7 @@ def test_values_that_are_no_probabilities_are_refused(tmp_path):
         ({"patch_px": None}, "patch_px and two classes"),
         ({"classes": ("mine",)}, "two classes"),
         ({"classes": ("mine", "mine")}, "two classes"),
+        ({"classes": tuple(map(str, range(256)))}, "256 classes"),
         ({"patch_px": 13}, "multiples of window_px"),
         ({"patch_overlap_px": 3}, "multiples of window_px"),
         ({"patch_overlap_px": 8}, "overlap by half at most"),

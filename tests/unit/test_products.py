@@ -42,7 +42,7 @@ GRID = GeoBox((200, 304), rasterio.Affine(10, 0, 250_000, 0, -10, 720_000), "EPS
 LATTICE = rasterio.Affine(80, 0, 250_000, 0, -80, 720_000)
 SCORES = np.full((25, 38), 0.25, dtype=np.float32)
 SCORES[:, -1] = np.nan
-ALL_NAMES = set(layout.ORDER)
+ALL_NAMES = set(layout.ORDER) - {layout.CLASSES, layout.CLASSES_STYLE}
 
 
 def parse_xml(text: str) -> ET.Element:

@@ -40,6 +40,7 @@ class MeanModel:
     gsd_m = 10.0
     window_px = WINDOW_PX
     cells_per_window = 1
+    scores_per_cell = 1
 
     def score_windows(self, raster, rows, cols) -> np.ndarray:
         views = np.lib.stride_tricks.sliding_window_view(raster.band("red"), (48, 48))

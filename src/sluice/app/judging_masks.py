@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sluice.app.config import models_folder
+from sluice.base.classes import NOT_OBSERVED, name_classes
 from sluice.base.errors import ManifestMismatch
 from sluice.evaluation.masks import MaskReport, count_masks, evaluate_masks
 from sluice.labels.dataset import UNLABELLED, ChipDataset, read_dataset
@@ -74,8 +75,8 @@ def _compare(
     """What the model says of some chips, and the truth, 255 where nothing was observed."""
     truth = dataset.masks(index)
     found = predictor.classify_chips(dataset.images(index), dataset.about.bands)
-    observed = np.isfinite(found[:, 0])
-    sought = 1 - np.nan_to_num(found[:, 0], nan=1.0) >= threshold
-    best = np.nan_to_num(found[:, 1:]).argmax(axis=1) + 1
-    drawn = np.where(sought, best, 0).astype(np.uint8)
-    return drawn, np.where(observed, truth, UNLABELLED).astype(np.uint8)
+    likeliest = (found[:, 1:].argmax(axis=1) + 1).astype(np.uint8)
+    drawn = name_classes(1 - found[:, 0], likeliest, threshold)
+    truth[drawn == NOT_OBSERVED] = UNLABELLED
+    drawn[drawn == NOT_OBSERVED] = 0
+    return drawn, truth

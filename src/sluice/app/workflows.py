@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import geopandas as gpd
 
@@ -28,6 +28,8 @@ from sluice.app.planning import (
     prepare_scan,
     scan_geobox,
 )
+from sluice.app.products import layout
+from sluice.app.products.class_map import class_colours
 from sluice.app.products.coverage import part_near
 from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.layout import ProductPaths
@@ -37,6 +39,7 @@ from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
 from sluice.app.recipe import Recipe
 from sluice.app.skies import without_networks
+from sluice.base.classes import ClassesHW, name_classes
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
 from sluice.base.windows import ScoredWindows
@@ -44,8 +47,9 @@ from sluice.models.package import ModelPackage
 from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
 from sluice.scan.executors import run_in_processes, run_in_threads
-from sluice.scan.mosaic import write_probability_map, write_score_map
+from sluice.scan.mosaic import write_class_map, write_probability_map, write_score_map
 from sluice.scan.run import Progress, ScanResult, noting, scan_windows
+from sluice.sites.classes import add_classes
 from sluice.sites.vectorise import vectorise
 
 
@@ -168,30 +172,25 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
         needed=plan.needed,
     )
     _refuse_nothing_seen(plan, result)
-    blended = blend(result.windows, result.seen)
-    detections, workings = _find_sites(plan, result.windows, blended), None
+    blended, outcomes = blend(result.windows, result.seen), result.outcomes
+    windows = result.windows if plan.manifest.judges == "windows" else None
+    del result  # Scores of patches are large, and of no more use.
+    classes = None
+    if blended.likeliest is not None:
+        classes = name_classes(blended.scores, blended.likeliest, plan.manifest.thresholds.t_main)
+    detections, workings = _find_sites(plan, windows, blended, classes), None
     if plan.outline_model is not None:
         outlined = outline_sites(plan, plan.outline_model, detections, work)
         detections, workings = outlined.detections, outlined.workings
     elif plan.manifest.judges == "pixels":
         # What is marked is what was judged, pixel by pixel.
         detections["delineated_ha"] = detections["footprint_ha"]
-    run = _record(plan, result.outcomes, started)
-    score_path, probability_path = work / "score.tif", None
-    with telling_disk_errors(plan.job.out):
-        tags = {"model": plan.package.name, "run": run.run_id, "note": DISCLAIMER}
-        write_score_map(score_path, blended, tags)
-        if plan.manifest.calibration is not None:
-            probability_path = work / "probability.tif"
-            write_probability_map(
-                probability_path, blended, plan.manifest.calibration, config.prior, tags
-            )
+    run = _record(plan, outcomes, started)
     paths, summary = write_products(
         plan.job.out,
         detections,
         run,
-        score_path=score_path,
-        probability_path=probability_path,
+        **_write_maps(plan, blended, classes, work, run.run_id),
         preview=_preview(plan),
         geobox=plan.geobox,
         window_m=plan.manifest.window_px * plan.manifest.gsd_m,
@@ -200,6 +199,29 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
         workings=workings,
     )
     return FinishedScan(paths, summary)
+
+
+class _Maps(TypedDict):
+    score_path: Path
+    probability_path: Path | None
+    classes_path: Path | None
+
+
+def _write_maps(
+    plan: ScanPlan, blended: BlendedScores, classes: ClassesHW | None, work: Path, run_id: str
+) -> _Maps:
+    manifest, tags = plan.manifest, {"model": plan.package.name, "run": run_id, "note": DISCLAIMER}
+    maps = _Maps(score_path=work / layout.SCORE, probability_path=None, classes_path=None)
+    with telling_disk_errors(plan.job.out):
+        write_score_map(maps["score_path"], blended, tags)
+        if manifest.calibration is not None:
+            path = maps["probability_path"] = work / layout.PROBABILITY
+            write_probability_map(path, blended, manifest.calibration, plan.config.prior, tags)
+        if classes is not None:
+            path = maps["classes_path"] = work / layout.CLASSES
+            legend = list(zip(manifest.classes, class_colours(manifest.classes), strict=True))
+            write_class_map(path, classes, blended.geobox, legend, tags)
+    return maps
 
 
 def _fingerprint(plan: ScanPlan) -> str:
@@ -236,9 +258,14 @@ def _refuse_nothing_seen(plan: ScanPlan, result: ScanResult) -> None:
     )
 
 
-def _find_sites(plan: ScanPlan, windows: ScoredWindows, blended: BlendedScores) -> gpd.GeoDataFrame:
+def _find_sites(
+    plan: ScanPlan,
+    windows: ScoredWindows | None,
+    blended: BlendedScores,
+    classes: ClassesHW | None,
+) -> gpd.GeoDataFrame:
     calibration = plan.manifest.calibration
-    return vectorise(
+    detections = vectorise(
         blended.scores,
         blended.geobox,
         windows,
@@ -251,6 +278,9 @@ def _find_sites(plan: ScanPlan, windows: ScoredWindows, blended: BlendedScores) 
         area=part_near(plan.area, plan.geobox) if plan.area is not None else None,
         min_footprint_ha=plan.config.min_footprint_ha,
     )
+    if classes is None:
+        return detections
+    return add_classes(detections, classes, blended.geobox, plan.manifest.classes)
 
 
 def _preview(plan: ScanPlan) -> CompositeLoader:
@@ -304,6 +334,7 @@ def _model_record(package: ModelPackage) -> dict[str, Any]:
         "sha256": package.sha256,
         "weights_sha256": manifest.weights.sha256,
         "judges": manifest.judges,
+        "classes": list(manifest.classes),
         "window_px": manifest.window_px,
         "levels": [level.model_dump(mode="json") for level in manifest.levels],
         "inputs": [i.model_dump(mode="json") for i in manifest.inputs],

@@ -86,6 +86,11 @@ class Predictor(Protocol):
         """Scores along a side of a window, each of an equal square of it."""
         ...
 
+    @property
+    def scores_per_cell(self) -> int:
+        """1, or the number of its classes where it tells several sought ones apart."""
+        ...
+
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
         """Score the windows whose first pixel is at each of `rows` x `cols`.
 
@@ -97,6 +102,7 @@ class Predictor(Protocol):
 
         Returns:
             (len(rows), len(cols)) times `cells_per_window` float32, those of a window together;
-            NaN where a window has more invalid pixels than the model allows.
+            NaN where a window has more invalid pixels than the model allows. With several scores
+            for a cell (`WindowLattice.scores_per_cell`), these are one more axis, the first.
         """
         ...

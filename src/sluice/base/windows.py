@@ -2,7 +2,8 @@
 
 A model that judges windows gives one score for each. A model that judges pixels gives a block of
 them: its windows are patches, large enough to see what surrounds a pixel, and each has as many
-scores along a side as `cells_per_window`.
+scores along a side as `cells_per_window`. Where it tells several sought classes apart, a cell has
+more than its score: the probability of each of these classes too.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ class WindowLattice:
     stride_px: int
     cells_per_window: int = 1
     """Scores along a side of a window, each of an equal square of it."""
+    scores_per_cell: int = 1
+    """1; or, where cells have classes, as many as these: the score, which is that of all sought
+    classes together, then the probability of each of them."""
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1:
@@ -49,6 +53,8 @@ class WindowLattice:
                 f"windows of {self.window_px} px, {self.stride_px} px apart, cannot be divided "
                 f"into {self.cells_per_window} cells along a side; use multiples of a cell"
             )
+        if self.scores_per_cell > 1 and self.cells_per_window == 1:
+            raise ConfigError("windows without cells have one score each, not several")
 
     @property
     def cell_px(self) -> int:
@@ -71,10 +77,14 @@ class WindowLattice:
         return len(self.rows), len(self.cols)
 
     @property
-    def scores_shape(self) -> tuple[int, int]:
-        """(rows, columns) of scores: those of a window stand together, neighbours side by side."""
+    def scores_shape(self) -> tuple[int, ...]:
+        """(rows, columns) of scores: those of a window stand together, neighbours side by side.
+
+        (scores_per_cell, rows, columns) where a cell has several.
+        """
         rows, cols = self.size
-        return rows * self.cells_per_window, cols * self.cells_per_window
+        n = self.cells_per_window
+        return with_scores_per_cell(self.scores_per_cell, rows * n, cols * n)
 
     def _starts(self, length: int) -> IntArray:
         last = max(0, length - self.window_px)
@@ -113,6 +123,17 @@ class ScoredWindows:
         """Centres of the window rows, in the grid's CRS (the grid is north up)."""
         centre = self.lattice.rows + self.lattice.window_px / 2
         return np.asarray(self.geobox.affine.f + self.geobox.affine.e * centre)
+
+
+def with_scores_per_cell(scores_per_cell: int, rows: int, cols: int) -> tuple[int, ...]:
+    """Shape of an array of scores: the scores of a cell are its first axis, where it has several.
+
+    Args:
+        scores_per_cell: See `WindowLattice`.
+        rows: Of cells.
+        cols: Of cells.
+    """
+    return (rows, cols) if scores_per_cell == 1 else (scores_per_cell, rows, cols)
 
 
 def rim_weights(cells: int, overlap: float) -> ArrayHW:

@@ -29,6 +29,7 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 
 from sluice.base.calibration import Calibration
+from sluice.base.classes import MOST_CLASSES
 from sluice.base.errors import ManifestMismatch
 from sluice.base.methods import Method
 from sluice.base.records import ModelInput, Record
@@ -231,6 +232,8 @@ class Manifest(Record):
     def _check_patches(self) -> None:
         if self.patch_px is None or not 2 <= len(set(self.classes)) == len(self.classes):
             raise ValueError("a model that judges pixels has patch_px and two classes or more")
+        if len(self.classes) > MOST_CLASSES:
+            raise ValueError(f"{len(self.classes)} classes; a map has {MOST_CLASSES} at most")
         if self.patch_px % self.window_px or self.patch_overlap_px % self.window_px:
             raise ValueError(
                 f"patch_px {self.patch_px} and patch_overlap_px {self.patch_overlap_px} must be "

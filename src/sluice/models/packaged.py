@@ -92,6 +92,12 @@ class PackageRunner:
         return self.package.manifest.cells_per_window
 
     @property
+    def scores_per_cell(self) -> int:
+        """1, or the number of classes where several are sought."""
+        classes = len(self.package.manifest.classes)
+        return classes if classes > 2 else 1
+
+    @property
     def engine_version(self) -> str:
         """Version of the engine in use, for the record of a run."""
         return engine_version(self.engine)

@@ -8,11 +8,11 @@ from typing import Unpack
 import numpy as np
 import numpy.typing as npt
 
-from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW
+from sluice.base.arrays import ArrayBHW, ArrayHW
 from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.protocols import Predictor
 from sluice.base.raster import Raster
-from sluice.base.windows import rim_weights
+from sluice.base.windows import rim_weights, with_scores_per_cell
 from sluice.models.package import ModelPackage
 from sluice.models.packaged import PASS_PIXELS, PackageRunner, RunOptions
 from sluice.models.runtime import ArrayNCHW
@@ -25,6 +25,7 @@ class PixelPredictor(PackageRunner, Predictor):
 
     Weights are always given patches of one size, as what some of them say of a pixel depends on
     that. A patch has `cells_per_window` scores along a side, each the mean of its valid pixels'.
+    With three classes or more, a cell has the probabilities of those that are sought as well.
 
     Args:
         package: A model that judges pixels.
@@ -54,7 +55,8 @@ class PixelPredictor(PackageRunner, Predictor):
         Returns:
             (len(rows), len(cols)) times `cells_per_window` float32 in 0-1, those of a patch
             together; NaN for cells without a valid pixel, and for patches of which a larger share
-            is invalid than the manifest allows. A pixel is invalid where any input is.
+            is invalid than the manifest allows. A pixel is invalid where any input is. With three
+            classes or more, as many layers: the score, then each sought class's probability.
 
         Raises:
             BandNotFound: The raster lacks an input.
@@ -75,7 +77,8 @@ class PixelPredictor(PackageRunner, Predictor):
                 f"patches of {side} px from rows {rows[0]} to {rows[-1]} and columns {cols[0]} to "
                 f"{cols[-1]} do not lie within {image.shape[1]} x {image.shape[2]} px"
             )
-        scores = np.full((len(rows) * n, len(cols) * n), np.nan, np.float32)
+        shape = with_scores_per_cell(self.scores_per_cell, len(rows) * n, len(cols) * n)
+        scores = np.full(shape, np.nan, np.float32)
         at_once = max(1, PASS_PIXELS // side**2)
         for start in range(0, len(places), at_once):
             batch = places[start : start + at_once]
@@ -83,7 +86,7 @@ class PixelPredictor(PackageRunner, Predictor):
                 [image[:, rows[i] : rows[i] + side, cols[j] : cols[j] + side] for i, j in batch]
             )
             for (i, j), patch in zip(batch, self._score_patches(patches), strict=True):
-                scores[i * n : (i + 1) * n, j * n : (j + 1) * n] = patch
+                scores[..., i * n : (i + 1) * n, j * n : (j + 1) * n] = patch
         return scores
 
     def classify_chips(self, chips_nbhw: ArrayNCHW, bands: Sequence[str]) -> ClassesNKHW:
@@ -135,14 +138,15 @@ class PixelPredictor(PackageRunner, Predictor):
         return found[:, :height, :width]
 
     def _score_patches(self, patches_nbhw: ArrayNCHW) -> npt.NDArray[np.float32]:
-        """(N, cells, cells) scores."""
+        """(N, scores of a cell, cells, cells)."""
         side, n = self.window_px, self.cells_per_window
-        scores = np.full((len(patches_nbhw), n, n), np.nan, np.float32)
+        scores = np.full((len(patches_nbhw), self.scores_per_cell, n, n), np.nan, np.float32)
         valid = np.asarray(np.isfinite(patches_nbhw).all(axis=1))
         invalid = (~valid).sum(axis=(1, 2))
         kept = np.flatnonzero((invalid <= self._allowed_invalid(side**2)) & (invalid < side**2))
-        sought = 1 - self._run_patches(patches_nbhw[kept], valid[kept])[:, 0]
-        scores[kept] = _cell_means(sought, valid[kept], side // n)
+        found = self._run_patches(patches_nbhw[kept], valid[kept])[:, : self.scores_per_cell]
+        found[:, 0] = 1 - found[:, 0]
+        scores[kept] = _cell_means(found, valid[kept, np.newaxis], side // n)
         return scores
 
     def _run_patches(
@@ -155,14 +159,17 @@ class PixelPredictor(PackageRunner, Predictor):
         return self._run(np.ascontiguousarray(scaled), shape)
 
 
-def _cell_means(scores_nhw: ArrayHW, valid_nhw: BoolHW, cell: int) -> npt.NDArray[np.float32]:
+def _cell_means(
+    scores_nkhw: ClassesNKHW, valid_n1hw: npt.NDArray[np.bool_], cell: int
+) -> npt.NDArray[np.float32]:
     """Mean of the valid pixels of each cell, NaN where there is none."""
     if cell == 1:
-        return np.where(valid_nhw, scores_nhw, np.float32(np.nan))
-    count, side = len(scores_nhw), scores_nhw.shape[1] // cell
-    cells = (count, side, cell, side, cell)
-    total = np.where(valid_nhw, scores_nhw, 0).reshape(cells).sum(axis=(2, 4), dtype=np.float32)
-    pixels = valid_nhw.reshape(cells).sum(axis=(2, 4))
+        return np.where(valid_n1hw, scores_nkhw, np.float32(np.nan))
+    count, layers, size, _ = scores_nkhw.shape
+    cells = (size // cell, cell, size // cell, cell)
+    total = np.where(valid_n1hw, scores_nkhw, 0).reshape(count, layers, *cells)
+    total = total.sum(axis=(3, 5), dtype=np.float32)
+    pixels = np.broadcast_to(valid_n1hw.reshape(count, 1, *cells).sum(axis=(3, 5)), total.shape)
     means: npt.NDArray[np.float32] = np.full(total.shape, np.nan, np.float32)
     np.divide(total, pixels, out=means, where=pixels > 0)
     return means

@@ -11,7 +11,8 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from scipy import sparse
 
-from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayBHW, ArrayHW, BoolHW, FloatArray, IntArray
+from sluice.base.classes import ClassesHW
 from sluice.base.errors import ShapeMismatch
 from sluice.base.grid import shifted
 from sluice.base.windows import ScoredWindows, rim_weights
@@ -32,6 +33,9 @@ class BlendedScores:
     """Grid of the cells: a stride wide, centred on the windows of the regular lattice, and
     continued outwards until every pixel of the image is in a cell; so the outermost cells may
     reach up to a stride beyond the image."""
+    likeliest: ClassesHW | None = None
+    """(rows, columns): of the sought classes the most probable, by number from 1, where a model
+    tells several apart; None where it does not. Says nothing where the score is NaN."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +66,11 @@ def blend(
 
     Windows that have cells overlap too: each cell gets the mean of what the patches say that
     contain it, weighted by how far from their rims it lies, up to the width of the overlap. Patches
-    know less about what is near their rims, and so meet without a seam.
+    know less about what is near their rims, and so meet without a seam. Probabilities of classes
+    are blended like scores, and then compared.
 
-    Memory: the cells (as many as windows, 4 bytes each; 12 where windows have cells) and some
-    float64 arrays of `strip_rows` rows.
+    Memory: the cells (as many as windows, 4 bytes each, 5 with classes) and some float64 arrays of
+    `strip_rows` rows.
 
     Args:
         windows: Raw scores.
@@ -77,7 +82,7 @@ def blend(
         ShapeMismatch: `seen` is of other cells.
     """
     if windows.lattice.cells_per_window > 1:
-        return _blend_patches(windows, seen)
+        return _blend_patches(windows, seen, strip_rows)
     lattice = windows.lattice
     rows = _axis(lattice.rows, lattice.shape[0], lattice.window_px, lattice.stride_px)
     cols = _axis(lattice.cols, lattice.shape[1], lattice.window_px, lattice.stride_px)
@@ -93,30 +98,56 @@ def blend(
     return BlendedScores(out, GeoBox(shape, cells, windows.geobox.crs))
 
 
-def _blend_patches(windows: ScoredWindows, seen: BoolHW | None) -> BlendedScores:
-    lattice, n = windows.lattice, windows.lattice.cells_per_window
+def _blend_patches(windows: ScoredWindows, seen: BoolHW | None, strip_rows: int) -> BlendedScores:
+    lattice = windows.lattice
     down, across = cell_axes(lattice)
     shape = down.count, across.count
     if seen is not None and seen.shape != shape:
         raise ShapeMismatch(f"the patches make {shape} cells, seen or not is told of {seen.shape}")
-    total, weights = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    ramp = rim_weights(n, (lattice.window_px - lattice.stride_px) / lattice.cell_px)
-    weight = np.outer(ramp, ramp)
-    for i, row in enumerate(lattice.rows // lattice.cell_px):
-        for j, col in enumerate(lattice.cols // lattice.cell_px):
-            place = np.s_[row : row + n, col : col + n]
-            height, width = total[place].shape
-            patch = windows.scores[i * n : (i + 1) * n, j * n : (j + 1) * n][:height, :width]
-            observed = np.isfinite(patch)
-            share = weight[:height, :width] * observed
-            weights[place] += share
-            total[place] += share * np.where(observed, patch, 0)
-    known = weights > 0 if seen is None else (weights > 0) & seen
     scores = np.full(shape, np.nan, np.float32)
-    np.divide(total, weights, out=scores, where=known)
+    likeliest = np.zeros(shape, np.uint8) if lattice.scores_per_cell > 1 else None
+    for start in range(0, shape[0], strip_rows):
+        strip = slice(start, min(start + strip_rows, shape[0]))
+        total, weights = _sum_patches(windows, strip, shape[1])
+        known = weights > 0 if seen is None else (weights > 0) & seen[strip]
+        np.divide(total[0], weights, out=scores[strip], where=known)
+        if likeliest is not None:
+            # The weights are those of the score, so what they divide by changes no order.
+            likeliest[strip] = total[1:].argmax(axis=0) + 1
     a, s = windows.geobox.affine, lattice.cell_px
     cells = Affine(a.a * s, a.b * s, a.c, a.d * s, a.e * s, a.f)
-    return BlendedScores(scores, GeoBox(shape, cells, windows.geobox.crs))
+    return BlendedScores(scores, GeoBox(shape, cells, windows.geobox.crs), likeliest)
+
+
+def _sum_patches(windows: ScoredWindows, strip: slice, width: int) -> tuple[ArrayBHW, ArrayHW]:
+    """Weighted sums of what the patches say of some rows of cells, and the sums of weights.
+
+    Patches are summed in one order, so that a strip's height does not change the last digit.
+
+    Returns:
+        (scores of a cell, rows, columns) and (rows, columns) float32.
+    """
+    lattice, n = windows.lattice, windows.lattice.cells_per_window
+    ramp = rim_weights(n, (lattice.window_px - lattice.stride_px) / lattice.cell_px)
+    total = np.zeros((lattice.scores_per_cell, strip.stop - strip.start, width), np.float32)
+    weights = np.zeros(total.shape[1:], np.float32)
+    for i, row in enumerate((lattice.rows // lattice.cell_px).tolist()):
+        # The patch's own rows that lie in the strip.
+        top, bottom = max(strip.start - row, 0), min(strip.stop - row, n)
+        if top >= bottom:
+            continue
+        rows = slice(row + top - strip.start, row + bottom - strip.start)
+        for j, col in enumerate((lattice.cols // lattice.cell_px).tolist()):
+            right = min(width - col, n)
+            part = np.s_[..., i * n + top : i * n + bottom, j * n : j * n + right]
+            # The scores of a cell are there or not there together.
+            patch = windows.scores[part].reshape(-1, bottom - top, right)
+            observed = np.isfinite(patch[0])
+            share = np.outer(ramp[top:bottom], ramp[:right]) * observed
+            place = np.s_[rows, col : col + right]
+            weights[place] += share
+            total[:, *place] += share * np.where(observed, patch, 0)
+    return total, weights
 
 
 def _strips(

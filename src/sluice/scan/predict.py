@@ -142,7 +142,9 @@ def _cells_seen(valid: BoolHW, task: TileTask) -> BoolHW:
 
 def _result(task: TileTask, scores: ArrayHW, seen: BoolHW, raster: Raster) -> TileScores:
     n = task.cells_per_window
-    blocks = np.isfinite(scores).reshape(len(task.rows), n, len(task.cols), n)
+    # The scores of a cell are there or not there together.
+    first = scores if task.scores_per_cell == 1 else scores[0]
+    blocks = np.isfinite(first).reshape(len(task.rows), n, len(task.cols), n)
     observed = int(blocks.any(axis=(1, 3)).sum())
     return TileScores(
         task,

@@ -83,7 +83,7 @@ def scan_windows(
 
     Memory: what the executor holds (one or two tiles of pixels for each worker, whatever the
     image's size) and five bytes for each window: at a stride of 8 px, 31 MB for 20,000 x 20,000 px.
-    Where windows have cells, as many for each of these.
+    Where windows have cells, as many for each of these, and four for each class more than two.
 
     Args:
         geobox: Grid of the image, at the model's pixel size.
@@ -105,7 +105,11 @@ def scan_windows(
     """
     _check(geobox, predictor, failure_budget)
     lattice = WindowLattice(
-        geobox.shape.yx, predictor.window_px, stride_px, predictor.cells_per_window
+        geobox.shape.yx,
+        predictor.window_px,
+        stride_px,
+        predictor.cells_per_window,
+        predictor.scores_per_cell,
     )
     tasks = needed_tiles(plan_tiles(lattice, tile_px, predictor.context_px), geobox, needed)
     scores = np.full(lattice.scores_shape, np.nan, np.float32)
@@ -115,7 +119,7 @@ def scan_windows(
     run = functools.partial(execute, geobox=geobox, loader=loader, predictor=predictor)
     with contextlib.closing(_finish(tasks, run, checkpoint)) as finished:
         for tile, resumed in finished:
-            scores[tile.task.score_slices] = tile.scores
+            scores[..., *tile.task.score_slices] = tile.scores
             seen[tile.task.cell_slices] = tile.seen
             outcomes[tile.task.tile_id] = tile.outcome
             if tile.outcome.status is TileStatus.FAILED:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sluice.base.errors import ConfigError
 from sluice.base.grid import PixelWindow
-from sluice.base.windows import WindowLattice
+from sluice.base.windows import WindowLattice, with_scores_per_cell
 from sluice.scan.cells import cell_axes
 
 
@@ -42,11 +42,15 @@ class TileTask:
     col_edges: tuple[int, ...]
     cells_per_window: int = 1
     """Scores along a side of a window."""
+    scores_per_cell: int = 1
+    """See `WindowLattice`."""
 
     @property
-    def scores_shape(self) -> tuple[int, int]:
-        """(rows, columns) of scores."""
-        return len(self.rows) * self.cells_per_window, len(self.cols) * self.cells_per_window
+    def scores_shape(self) -> tuple[int, ...]:
+        """(rows, columns) of scores, those of a cell first where it has several."""
+        rows, cols = self.shape
+        n = self.cells_per_window
+        return with_scores_per_cell(self.scores_per_cell, rows * n, cols * n)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -140,4 +144,5 @@ def _task(
         row_edges=tuple((down.edges(*cell_rows) - top).tolist()),
         col_edges=tuple((across.edges(*cell_cols) - left).tolist()),
         cells_per_window=lattice.cells_per_window,
+        scores_per_cell=lattice.scores_per_cell,
     )

@@ -13,7 +13,6 @@ import rasterio.features
 import shapely
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
-from shapely.geometry import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
@@ -23,6 +22,7 @@ from sluice.base.longitudes import cut_at_180
 from sluice.base.records import Detection
 from sluice.base.windows import ScoredWindows
 from sluice.sites.area import geodesic_areas_ha
+from sluice.sites.outlines import outline_numbers
 from sluice.sites.thresholds import DualThreshold, isolated_components
 
 COLUMN_TYPES = {
@@ -46,7 +46,7 @@ _GEOHASH = "0123456789bcdefghjkmnpqrstuvwxyz"
 def vectorise(
     scores: ArrayHW,
     geobox: GeoBox,
-    windows: ScoredWindows,
+    windows: ScoredWindows | None,
     rule: DualThreshold,
     *,
     to_probability: Callable[[ArrayHW], ArrayHW] | None = None,
@@ -66,7 +66,7 @@ def vectorise(
     Args:
         scores: (rows, columns) of cells, blended, NaN = not observed.
         geobox: Grid of the cells, in UTM.
-        windows: Raw scores.
+        windows: Raw scores, by which isolated detections are told; None where pixels were judged.
         rule: Thresholds.
         to_probability: From scores to probabilities, element by element, where the model is
             calibrated.
@@ -96,14 +96,13 @@ def vectorise(
     cell, group = _cells_by_group(labels)
     score = scores.ravel()[cell]
     best = _best_cells(group, score)
-    if windows.lattice.cells_per_window == 1:
+    # The rule counts windows of hundreds of metres; a group of pixels is company to itself.
+    isolated = np.zeros(count, bool)
+    if windows is not None:
         isolated = isolated_components(labels, geobox, windows, rule)
-    else:
-        # The rule counts windows of hundreds of metres; a group of pixels is company to itself.
-        isolated = np.zeros(count, bool)
     kept = ~isolated | (score[best] >= rule.t_iso)
     labels *= np.concatenate([[False], kept])[labels]
-    outlines = _outlines(labels, geobox)
+    outlines = outline_numbers(labels, geobox)
     # Groups that went have no outline; the rest keep their numbers.
     footprint = np.full(count, np.nan)
     footprint[np.array([*outlines], dtype=int) - 1] = geodesic_areas_ha([*outlines.values()], crs)
@@ -221,22 +220,6 @@ def _grid_crs(geobox: GeoBox) -> pyproj.CRS:
     if not is_metric_north_up(geobox):
         raise GridMismatch(f"outlines need a UTM grid, the scan's is in {geobox.crs}")
     return pyproj.CRS(str(geobox.crs))
-
-
-def _outlines(labels: npt.NDArray[np.int32], geobox: GeoBox) -> dict[int, MultiPolygon]:
-    """Valid outlines of the groups, in the grid's CRS, by label.
-
-    Cells that touch at a corner are parts of one multipolygon: a ring through the corner would
-    cross itself.
-    """
-    parts: dict[int, list[Polygon]] = {}
-    for shape, label in rasterio.features.shapes(
-        labels, mask=labels > 0, connectivity=4, transform=geobox.affine
-    ):
-        parts.setdefault(int(label), []).append(
-            Polygon(shape["coordinates"][0], shape["coordinates"][1:])
-        )
-    return {label: MultiPolygon(found) for label, found in parts.items()}
 
 
 def _frame(columns: dict[str, Any], geometry: Any) -> gpd.GeoDataFrame:

@@ -6,23 +6,19 @@ mines and cuts off others. Where the pixels have been judged as well, the workin
 
 from __future__ import annotations
 
-from typing import Any
-
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
-import rasterio.features
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
-from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry import MultiPolygon
 
 from sluice.base.arrays import ArrayHW, BoolHW
 from sluice.base.errors import GridMismatch, ShapeMismatch
 from sluice.base.grid import is_metric_north_up
 from sluice.sites.area import geodesic_areas_ha
+from sluice.sites.outlines import NumbersHW, burn_numbers, outline_numbers
 
 _TOUCHING = np.ones((3, 3), dtype=bool)
-_LabelsHW = npt.NDArray[np.int32]
 
 
 def outline_workings(
@@ -60,14 +56,14 @@ def outline_workings(
         raise GridMismatch(f"outlines need a UTM grid, got {geobox.crs}")
     if scores.shape != geobox.shape.yx:
         raise ShapeMismatch(f"scores of {scores.shape} on a grid of {tuple(geobox.shape.yx)}")
-    inside = _burn(footprints, geobox)
+    inside = burn_numbers(footprints.geometry, geobox)
     pixels = np.bincount(inside.ravel(), minlength=len(footprints) + 1)[1:]
     observed = np.bincount(inside[np.isfinite(scores)], minlength=len(footprints) + 1)[1:]
     owner = _owners(inside, reach_m / abs(geobox.affine.a))
     # A comparison with NaN is False: what was not observed is no working.
     worked = (scores >= threshold) & (owner > 0)
     owner[~_touching(worked, inside > 0)] = 0
-    outlines = _outlines(owner, geobox)
+    outlines = outline_numbers(owner, geobox)
     numbers = np.flatnonzero(pixels > 0)
     shapes = [outlines.get(int(number) + 1, MultiPolygon()) for number in numbers]
     crs = str(geobox.crs)
@@ -82,22 +78,12 @@ def outline_workings(
     )
 
 
-def _burn(footprints: gpd.GeoDataFrame, geobox: GeoBox) -> _LabelsHW:
-    """(H, W) number of the footprint at each pixel's centre, from 1; 0 outside."""
-    shapes = footprints.geometry.to_crs(str(geobox.crs))
-    pairs = [(shape, number) for number, shape in enumerate(shapes, 1) if not shape.is_empty]
-    burnt: _LabelsHW = np.zeros(geobox.shape.yx, np.int32)
-    if pairs:
-        rasterio.features.rasterize(pairs, out=burnt, transform=geobox.affine)
-    return burnt
-
-
-def _owners(inside: _LabelsHW, reach_px: float) -> _LabelsHW:
+def _owners(inside: NumbersHW, reach_px: float) -> NumbersHW:
     """(H, W) number of the nearest footprint within reach, 0 where there is none."""
     if not inside.any():
         return inside.copy()
     distance, (row, col) = ndimage.distance_transform_edt(inside == 0, return_indices=True)
-    owner: _LabelsHW = np.where(distance <= reach_px, inside[row, col], 0)
+    owner: NumbersHW = np.where(distance <= reach_px, inside[row, col], 0)
     return owner
 
 
@@ -106,14 +92,3 @@ def _touching(worked: BoolHW, inside: BoolHW) -> BoolHW:
     groups, _ = ndimage.label(worked, structure=_TOUCHING)
     kept = np.unique(groups[worked & inside])
     return np.isin(groups, kept[kept > 0])
-
-
-def _outlines(owner: _LabelsHW, geobox: GeoBox) -> dict[int, MultiPolygon]:
-    """Valid outlines by number; pixels that touch at a corner are parts of one multipolygon."""
-    parts: dict[int, list[Any]] = {}
-    for shape, number in rasterio.features.shapes(
-        owner, mask=owner > 0, connectivity=4, transform=geobox.affine
-    ):
-        rings = shape["coordinates"]
-        parts.setdefault(int(number), []).append(Polygon(rings[0], rings[1:]))
-    return {number: MultiPolygon(found) for number, found in parts.items()}

@@ -62,6 +62,10 @@ class MeanPredictor:
     def cells_per_window(self) -> int:
         return 1
 
+    @property
+    def scores_per_cell(self) -> int:
+        return 1
+
     def score_windows(self, raster: Raster, rows: Sequence[int], cols: Sequence[int]) -> ArrayHW:
         if self.mismatch:
             raise ManifestMismatch("weights and manifest disagree; import the model again")

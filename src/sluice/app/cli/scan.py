@@ -70,6 +70,7 @@ def scan(
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
     from sluice.app.finding import findings_text
+    from sluice.app.products.layout import CLASSES
     from sluice.app.products.summary import Summary, summary_text
     from sluice.app.workflows import find, scan_all
 
@@ -80,7 +81,9 @@ def scan(
 
     def tell(summary: dict[str, object], folder: Path) -> str:
         text = summary_text(Summary.model_validate(summary))
-        return f"{text}\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
+        text += f"\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
+        classes = folder / CLASSES
+        return f"{text}\nClasses for QGIS: {classes}" if classes.is_file() else text
 
     show_results(scan_all, config, tell, as_json=json, quiet=quiet)
 

@@ -14,14 +14,16 @@ import antimeridian
 import pystac
 import shapely
 from odc.geo.geobox import GeoBox
+from pystac.extensions.classification import ClassificationExtension
 from pystac.extensions.file import FileExtension
 from pystac.extensions.projection import ProjectionExtension
 
 from sluice.app.products import layout
+from sluice.app.products.class_map import describe_classes
 from sluice.app.products.coverage import outline_lonlat
-from sluice.app.products.summary import Summary
+from sluice.app.products.summary import Summary, classes_in_words
 from sluice.base.files import open_raster, sha256_file
-from sluice.base.records import ImageryRun, Scene
+from sluice.base.records import ImageryRun, Run, Scene
 
 _PROCESSING = "https://stac-extensions.github.io/processing/v1.2.0/schema.json"
 # A multihash: 0x12 means SHA-256, 0x20 its length in bytes.
@@ -50,6 +52,18 @@ _ASSETS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
         "Probability of a mine at the run's prior",
         pystac.MediaType.COG,
         ("data",),
+    ),
+    layout.CLASSES: (
+        "classes",
+        "Class of each cell",
+        pystac.MediaType.COG,
+        ("data",),
+    ),
+    layout.CLASSES_STYLE: (
+        "classes-style",
+        "QGIS style of the classes",
+        pystac.MediaType.XML,
+        ("metadata",),
     ),
     layout.SITES_GPKG: (
         "sites",
@@ -95,7 +109,9 @@ def scan_product(summary: Summary) -> Product:
     """What a scan left."""
     return Product(
         title="Likely mine sites",
-        description=f"Likely mine sites found: {summary.sites}. Images: {summary.images}. "
+        description=f"Likely mine sites found: {summary.sites}"
+        f"{f' ({classes_in_words(summary)})' if summary.classes else ''}. "
+        f"Images: {summary.images}. "
         f"Model: {summary.model}.",
         first_date=summary.first_date,
         last_date=summary.last_date,
@@ -133,6 +149,10 @@ def write_stac(
     item.set_self_href(str(folder / layout.ITEM))
     for name, path in files.items():
         _add_asset(item, name, path)
+    if layout.CLASSES in files and isinstance(run, Run):
+        asset = item.assets[_ASSETS[layout.CLASSES][0]]
+        classification = ClassificationExtension.ext(asset, add_if_missing=True)
+        classification.apply(classes=describe_classes(run.model["classes"]))
     catalogue.save()
 
 
@@ -196,7 +216,7 @@ def _add_asset(item: pystac.Item, name: str, path: Path) -> None:
             fields["nodata"] = "nan" if absent is None or math.isnan(absent) else int(absent)
             if raster.scales[0] != 1:
                 fields |= {"raster:scale": raster.scales[0], "raster:offset": raster.offsets[0]}
-        if name not in {layout.LOOKS, layout.ELEVATION}:
+        if name not in {layout.LOOKS, layout.ELEVATION, layout.CLASSES}:
             fields["unit"] = "1"
     asset = pystac.Asset(f"./{name}", title, None, media_type, list(roles), fields)
     item.add_asset(key, asset)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 SCORE = "score.tif"
 PROBABILITY = "probability.tif"
+CLASSES = "classes.tif"
+CLASSES_STYLE = "classes.qml"
+"""QGIS takes a style that has the name of what lies beside it."""
 COMPOSITE = "composite.tif"
 LOOKS = "looks.tif"
 PREVIEW = "preview.png"
@@ -27,6 +30,8 @@ OVERVIEW = "overview.csv"
 ORDER = (
     SCORE,
     PROBABILITY,
+    CLASSES,
+    CLASSES_STYLE,
     SITES_GPKG,
     SITES_PARQUET,
     SITES_GEOJSON,
@@ -54,6 +59,9 @@ class ProductPaths:
     """COG, a raw model output per pixel, NaN = not observed."""
     probability: Path | None
     """COG, calibrated at the run's prior; None where the model has no calibration."""
+    classes: Path | None
+    """COG, the number of a class per cell, 255 = not observed; None where the model does not tell
+    several sought classes apart."""
     sites_gpkg: Path
     sites_parquet: Path
     sites_geojson: Path
@@ -64,12 +72,13 @@ class ProductPaths:
     run: Path
 
     @classmethod
-    def in_folder(cls, folder: Path, *, with_probability: bool) -> ProductPaths:
+    def in_folder(cls, folder: Path, *, with_probability: bool, with_classes: bool) -> ProductPaths:
         """The paths below a folder, whether the files are there yet or not."""
         return cls(
             folder=folder,
             score=folder / SCORE,
             probability=folder / PROBABILITY if with_probability else None,
+            classes=folder / CLASSES if with_classes else None,
             sites_gpkg=folder / SITES_GPKG,
             sites_parquet=folder / SITES_PARQUET,
             sites_geojson=folder / SITES_GEOJSON,

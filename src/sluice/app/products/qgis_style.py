@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import geopandas as gpd
 
 from sluice.app.products.classes import RGB, SureClass, classes_of, sure_column
+from sluice.sites.classes import CLASS
 
 _ALIASES = {
     "rank": "Rank by footprint",
@@ -23,11 +24,12 @@ _ALIASES = {
 }
 # The values are QGIS expressions, filled in when the mouse rests on a site.
 _MAP_TIP = (
-    "<b>Site [% rank %]</b>, footprint [% round(footprint_ha, 1) %] ha<br>"
+    "<b>Site [% rank %]</b>, footprint [% round(footprint_ha, 1) %] ha<br>{site_class}"
     "peak score [% round(score_peak, 2) %]"
     "[% if(probability_peak is null, '', ', probability ' || round(probability_peak, 3)) %]<br>"
     '<a href="[% imagery_link %]">recent imagery</a><br><i>[% note %]</i>'
 )
+_CLASS_TIP = 'mostly [% "class" %]<br>'
 
 
 def sites_qml(table: gpd.GeoDataFrame) -> str:
@@ -48,13 +50,31 @@ def sites_qml(table: gpd.GeoDataFrame) -> str:
     )
     root.append(_renderer(column, classes_of(column)))
     root.append(_labels())
-    ET.SubElement(root, "mapTip", enabled="1").text = _MAP_TIP
+    classes = _class_aliases(table)
+    ET.SubElement(root, "mapTip", enabled="1").text = _MAP_TIP.format(
+        site_class=_CLASS_TIP if classes else ""
+    )
     aliases = ET.SubElement(root, "aliases")
-    for field, name in _ALIASES.items():
+    for field, name in {**_ALIASES, **classes}.items():
         ET.SubElement(aliases, "alias", field=field, name=name)
+    return qml_text(root)
+
+
+def qml_text(root: ET.Element) -> str:
+    """A style as QGIS writes it to a file."""
     ET.indent(root)
     doctype = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
     return doctype + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _class_aliases(table: gpd.GeoDataFrame) -> dict[str, str]:
+    """What the columns of `add_classes` are called, where the table has them."""
+    if CLASS not in table.columns:
+        return {}
+    columns = [column for column in table.columns if column.startswith(f"{CLASS}_")]
+    plain = [c.removeprefix(f"{CLASS}_").removesuffix("_ha").replace("_", " ") for c in columns]
+    hectares = {c: f"Of class {name} (ha)" for c, name in zip(columns, plain, strict=True)}
+    return {CLASS: "Class that covers most of it", **hectares}
 
 
 def _renderer(column: str, classes: tuple[SureClass, ...]) -> ET.Element:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from sluice.app.products import map_furniture as furniture
 from sluice.app.products.classes import RGB, SureClass
 from sluice.app.products.map_furniture import FAINT, INK, PAPER, font
-from sluice.app.products.summary import Summary, dates_in_words, percent
+from sluice.app.products.summary import Summary, classes_in_words, dates_in_words, percent
 from sluice.base.records import Run
 
 _LEFT, _RIGHT = 84, 36
@@ -172,6 +172,7 @@ def _caption(sheet: Sheet, run: Run, summary: Summary) -> list[str]:
     images = "1 image" if summary.images == 1 else f"{summary.images:,} images"
     return [
         f"{found}, {summary.footprint_ha:,.0f} ha of marked cells",
+        *([f"By class: {classes_in_words(summary)}"] if summary.classes and summary.sites else []),
         f"Area {summary.area_ha:,.0f} ha, not observed {percent(summary.not_observed_percent)}",
         f"{images}, {sheet.colours}, contrast stretched",
         *(["Clouds not looked for: no cloud layer"] if summary.images_without_cloud_layer else []),

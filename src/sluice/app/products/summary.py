@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import textwrap
 
 import geopandas as gpd
 
 from sluice.app.products.coverage import Coverage
 from sluice.base.records import Record, Run, TileStatus
+from sluice.sites.classes import CLASS, class_columns
 
 _SHOWN = 5
 _LEVEL_NAMES = {"s2-l1c": "top-of-atmosphere (L1C)"}
@@ -24,6 +26,18 @@ class LargestSite(Record):
     score_peak: float
     probability_peak: float | None
     isolated: bool
+    class_name: str | None = None
+    """The class that covers most of it; None where the model does not tell several apart."""
+
+
+class ClassTotal(Record):
+    """A class of what is sought."""
+
+    name: str
+    sites: int
+    """Of which it covers most."""
+    area_ha: float
+    """Of all sites together."""
 
 
 class Summary(Record):
@@ -35,6 +49,8 @@ class Summary(Record):
     """Of all sites: the cells that were marked."""
     delineated_ha: float | None
     """Of the outlined workings; None where a site has no outline."""
+    classes: tuple[ClassTotal, ...] = ()
+    """Those that are sought, in the model's order, where it tells several apart."""
     area_ha: float
     """Of what was asked for."""
     not_observed_ha: float
@@ -91,6 +107,7 @@ def summarise(
         isolated_sites=int(table["isolated"].sum()),
         footprint_ha=round(float(table["footprint_ha"].sum()), 1),
         delineated_ha=round(float(table["delineated_ha"].sum()), 1) if outlined else None,
+        classes=_class_totals(table, run),
         area_ha=round(coverage.area_ha, 1),
         not_observed_ha=round(coverage.not_observed_ha, 1),
         # Not rounded where that would make all or nothing of it.
@@ -135,21 +152,28 @@ def _assumed_level(run: Run) -> str | None:
 
 
 def _largest(table: gpd.GeoDataFrame) -> tuple[LargestSite, ...]:
+    names = ("rank", "detection_id", "lat", "lon", "footprint_ha", "score_peak", "isolated")
     return tuple(
         LargestSite(
-            rank=row.rank,
-            detection_id=row.detection_id,
-            lat=row.lat,
-            lon=row.lon,
-            footprint_ha=row.footprint_ha,
-            score_peak=row.score_peak,
+            **{name: row[name] for name in names},
             # The only number unequal to itself is NaN: no calibration.
-            probability_peak=row.probability_peak
-            if row.probability_peak == row.probability_peak
+            probability_peak=row["probability_peak"]
+            if row["probability_peak"] == row["probability_peak"]
             else None,
-            isolated=row.isolated,
+            class_name=row.get(CLASS),
         )
-        for row in table.drop(columns="geometry").head(_SHOWN).itertuples(index=False)
+        for row in table.drop(columns="geometry").head(_SHOWN).to_dict("records")
+    )
+
+
+def _class_totals(table: gpd.GeoDataFrame, run: Run) -> tuple[ClassTotal, ...]:
+    return tuple(
+        ClassTotal(
+            name=name,
+            sites=int((table[CLASS] == name).sum()),
+            area_ha=round(float(table[column].sum()), 1),
+        )
+        for name, column in class_columns(run.model.get("classes", ())).items()
     )
 
 
@@ -173,6 +197,7 @@ def _found(summary: Summary) -> str:
     sites = _count(summary.sites, "likely mine site")
     lines = [
         f"{sites} found, with a footprint of {_hectares(summary.footprint_ha)} in all.",
+        *_classes(summary),
         "A footprint is the cells that were marked, not the mine: it takes in ground around it,",
         "and may miss parts of it.",
     ]
@@ -184,6 +209,21 @@ def _found(summary: Summary) -> str:
             f"{summary.isolated_sites:,} of them {stand} apart, with few or no others nearby."
         )
     return "\n".join(lines)
+
+
+def _classes(summary: Summary) -> list[str]:
+    if not summary.classes:
+        return []
+    hectares = ", ".join(
+        f"{total.name} {_hectares(total.area_ha)}" for total in summary.classes if total.area_ha
+    )
+    text = f"By the class that covers most of each: {classes_in_words(summary)}. Within them: "
+    return textwrap.wrap(f"{text}{hectares}.", 99)
+
+
+def classes_in_words(summary: Summary) -> str:
+    """`2 active, 1 inactive`: sites by the class that covers most of each."""
+    return ", ".join(f"{total.sites:,} {total.name}" for total in summary.classes if total.sites)
 
 
 def _observed(summary: Summary) -> str:
@@ -235,6 +275,8 @@ def _places(summary: Summary) -> str:
         )
         if site.probability_peak is not None:
             line += f"   probability {_probability(site.probability_peak)}"
+        if site.class_name is not None:
+            line += f"   {site.class_name}"
         lines.append(line)
     if summary.prior is not None and summary.largest[0].probability_peak is not None:
         lines.append(

@@ -10,10 +10,13 @@ import pandas as pd
 
 from sluice.base.errors import DataError, GridMismatch
 from sluice.base.records import Detection, Run
+from sluice.sites.classes import CLASS, class_columns
 from sluice.sites.vectorise import COLUMN_TYPES
 
-COLUMNS = ("rank", *Detection.model_fields, "imagery_link", "note")
-"""Columns of every `sites.*` file, before the geometry."""
+_LAST = ("imagery_link", "note")
+COLUMNS = ("rank", *Detection.model_fields, *_LAST)
+"""Columns of every `sites.*` file, before the geometry. Where a model tells several sought classes
+apart, `class` and `class_columns` come before the link."""
 
 # A millionth of a degree is 0.1 m. A probability keeps six decimals because at a small prior
 # it is small, and not nothing. A hectare's fourth decimal is a square metre.
@@ -40,8 +43,8 @@ def sites_table(detections: gpd.GeoDataFrame, run: Run) -> gpd.GeoDataFrame:
         run: Gives the disclaimer, and the date up to which imagery is linked.
 
     Returns:
-        The columns of `COLUMNS` and the geometry in EPSG:4326, largest footprint first;
-        `rank` counts from 1.
+        The columns of `COLUMNS`, of classes where the run's model has several that are sought,
+        and the geometry in EPSG:4326, largest footprint first; `rank` counts from 1.
 
     Raises:
         GridMismatch: Not in EPSG:4326.
@@ -51,7 +54,10 @@ def sites_table(detections: gpd.GeoDataFrame, run: Run) -> gpd.GeoDataFrame:
         raise GridMismatch(
             f"detections must be in EPSG:4326, got {detections.crs}; reproject them first"
         )
-    missing = [name for name in Detection.model_fields if name not in detections.columns]
+    hectares = class_columns(run.model.get("classes", ())).values()
+    of_classes = {CLASS: "str", **dict.fromkeys(hectares, "float64")} if hectares else {}
+    measured = (*Detection.model_fields, *of_classes)
+    missing = [name for name in measured if name not in detections.columns]
     if missing:
         raise DataError(
             f"detections lack the columns {', '.join(missing)}; give those of base.Detection"
@@ -62,7 +68,8 @@ def sites_table(detections: gpd.GeoDataFrame, run: Run) -> gpd.GeoDataFrame:
         ascending=[False, False, True],
         ignore_index=True,
     )
-    table = table.astype(COLUMN_TYPES).round(_DECIMALS)
+    table = table.astype(COLUMN_TYPES | of_classes)
+    table = table.round(_DECIMALS | dict.fromkeys(hectares, _DECIMALS["footprint_ha"]))
     until = (run.finished or run.started).date()
     links = [imagery_link(lon, lat, until) for lon, lat in zip(table.lon, table.lat, strict=True)]
     table["rank"] = pd.RangeIndex(1, len(table) + 1).astype("int64")
@@ -70,7 +77,7 @@ def sites_table(detections: gpd.GeoDataFrame, run: Run) -> gpd.GeoDataFrame:
     table["note"] = pd.Series(run.disclaimer, index=table.index, dtype="str")
     if table.geometry.name != "geometry":
         table = table.rename_geometry("geometry")
-    return table[[*COLUMNS, "geometry"]]
+    return table[["rank", *measured, *_LAST, "geometry"]]
 
 
 def imagery_link(lon: float, lat: float, until: dt.date) -> str:

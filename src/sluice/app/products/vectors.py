@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pyogrio
 
 from sluice.app.products.qgis_style import sites_qml
-from sluice.app.products.table import COLUMNS
 from sluice.base.errors import RunFailed
 
 LAYER = "sites"
@@ -155,12 +154,12 @@ def write_csv(table: gpd.GeoDataFrame, path: Path) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    rows = table[list(COLUMNS)].astype(object)
+    rows = table.drop(columns="geometry").astype(object)
     rows = rows.where(rows.notna(), None)
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows.itertuples(index=False):
+        writer.writerow(rows.columns)
+        for row in rows.itertuples(index=False, name=None):
             writer.writerow([_cell(value) for value in row])
 
 

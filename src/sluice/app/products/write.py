@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.app.products import layout, vectors
 from sluice.app.products.catalogue import scan_product, write_stac
+from sluice.app.products.class_map import classes_qml
 from sluice.app.products.coverage import measure_coverage
 from sluice.app.products.landing import land, telling_disk_errors
 from sluice.app.products.layout import ProductPaths
@@ -31,6 +32,7 @@ def write_products(
     *,
     score_path: Path,
     probability_path: Path | None,
+    classes_path: Path | None = None,
     preview: TileLoader,
     geobox: GeoBox,
     window_m: float,
@@ -46,6 +48,8 @@ def write_products(
         run: Its `summary` is filled in here.
         score_path: COG in `open_output`'s folder, NaN = not observed; it is moved.
         probability_path: Likewise; None where the model has no calibration.
+        classes_path: Likewise, of numbers of the classes in `run.model`; None where it does not
+            tell several sought ones apart.
         preview: Gives the image on any coarse grid, for the quicklook.
         geobox: Processing grid.
         window_m: Side of the model's window in metres.
@@ -74,6 +78,12 @@ def write_products(
         files = {layout.SCORE: score_path}
         if probability_path is not None:
             files[layout.PROBABILITY] = probability_path
+        if classes_path is not None:
+            files[layout.CLASSES] = classes_path
+            files[layout.CLASSES_STYLE] = stage / layout.CLASSES_STYLE
+            files[layout.CLASSES_STYLE].write_text(
+                classes_qml(run.model["classes"]), encoding="utf-8"
+            )
         files |= _write_sites(table, workings, stage, run.disclaimer)
         draw_quicklook(
             stage / layout.QUICKLOOK,
@@ -90,14 +100,18 @@ def write_products(
         write_stac(stage, files, run=run, product=scan_product(summary), geobox=geobox)
         files |= {name: stage / name for name in (layout.ITEM, layout.CATALOGUE)}
         land(files, out_dir)
-    paths = ProductPaths.in_folder(out_dir, with_probability=probability_path is not None)
+    paths = ProductPaths.in_folder(
+        out_dir,
+        with_probability=probability_path is not None,
+        with_classes=classes_path is not None,
+    )
     return paths, summary
 
 
 def _write_sites(
     table: gpd.GeoDataFrame, workings: gpd.GeoDataFrame | None, stage: Path, disclaimer: str
 ) -> dict[str, Path]:
-    paths = ProductPaths.in_folder(stage, with_probability=False)
+    paths = ProductPaths.in_folder(stage, with_probability=False, with_classes=False)
     vectors.write_gpkg(table, paths.sites_gpkg, disclaimer=disclaimer, workings=workings)
     vectors.write_geoparquet(table, paths.sites_parquet, disclaimer=disclaimer)
     vectors.write_geojson(table, paths.sites_geojson, disclaimer=disclaimer)
