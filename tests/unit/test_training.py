@@ -11,8 +11,14 @@ torch = pytest.importorskip("torch", reason="training needs torch: make test EXT
 
 from sluice.base.errors import DataError, WeightsError  # noqa: E402
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
+from sluice.models.local_scores import LocalScorer  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
-from sluice.training.augment import Augmentation, augment  # noqa: E402
+from sluice.training.augment import (  # noqa: E402
+    Augmentation,
+    augment,
+    hide_surroundings,
+    surround,
+)
 from sluice.training.chip_detector import train_chip_detector  # noqa: E402
 from sluice.training.export import export_onnx  # noqa: E402
 from sluice.training.fit import ChipSet, FitSettings, fit_network, score_chips  # noqa: E402
@@ -43,12 +49,12 @@ def random_network(seed: int = 0) -> ChipNetwork:
 
 def test_dense_pass_equals_cut_windows() -> None:
     network = random_network()
-    image = torch.rand(1, 3, 48 + 5 * 8, 48 + 3 * 8 + 5)
+    image = torch.rand(1, 3, 80 + 5 * 8, 80 + 3 * 8 + 5)
     with torch.inference_mode():
         dense = network(image)
         cut = torch.cat(
             [
-                network(image[:, :, r * 8 : r * 8 + 48, c * 8 : c * 8 + 48]).flatten()
+                network(image[:, :, r * 8 : r * 8 + 80, c * 8 : c * 8 + 80]).flatten()
                 for r in range(6)
                 for c in range(4)
             ]
@@ -57,16 +63,33 @@ def test_dense_pass_equals_cut_windows() -> None:
     assert float((dense - cut).abs().max()) < 1e-5
 
 
+def test_a_turned_network_sees_what_the_network_sees_in_the_turned_image() -> None:
+    network = random_network()
+    # Where pooling leaves no row over, nothing but the turn is left.
+    stem = network.features[:4]
+    image = torch.rand(1, 3, 80, 80)
+    with torch.inference_mode():
+        for turns in range(4):
+            expected = torch.rot90(stem(torch.rot90(image, -turns, (2, 3))), turns, (2, 3))
+            assert torch.allclose(network.turned(turns).features[:4](image), expected, atol=1e-5)
+
+
 def test_exported_ensemble_is_the_mean_of_its_members(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     members = [random_network(1), random_network(2)]
     weights = export_onnx(members, 3)
-    image = torch.rand(2, 3, 64, 56)
+    image = torch.rand(2, 3, 96, 88)
     session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"image": image.numpy()})
     with torch.inference_mode():
         expected = (torch.sigmoid(members[0](image)) + torch.sigmoid(members[1](image))) / 2
     assert np.abs(found - expected.numpy()).max() < 1e-5
+
+
+def test_views_of_a_network_share_its_weights_in_the_file() -> None:
+    one = random_network()
+    alone, views = export_onnx([one], 3), export_onnx([one.turned(k) for k in range(4)], 3)
+    assert len(views) < len(alone) + 0.5 * sum(p.numel() for p in one.parameters()) * 4
 
 
 def test_fit_learns_and_repeats() -> None:
@@ -129,6 +152,24 @@ def test_augmentation_stays_in_range(strength: float) -> None:
     assert float(changed.max()) <= 1
 
 
+def test_surroundings_mirror_the_chip_and_may_be_missing() -> None:
+    torch.manual_seed(2)
+    images = torch.rand(400, 3, 48, 48)
+    wide = surround(images, 16)
+    assert wide.shape == (400, 3, 80, 80)
+    assert torch.equal(wide[:, :, 16:-16, 16:-16], images)
+    assert torch.equal(wide[:, :, 15], wide[:, :, 17])
+    fill = torch.tensor([-1.0, -2.0, -3.0])
+    hidden = hide_surroundings(wide, fill, 16, 0.5)
+    gone = (hidden == fill.view(1, 3, 1, 1)).all(dim=1)
+    assert not gone[:, 16:-16, 16:-16].any()
+    # Half of the chips, of which one in sixteen has no side that is chosen.
+    assert 0.38 < float(gone.flatten(1).any(dim=1).float().mean()) < 0.56
+    assert torch.equal(
+        hidden[~gone.unsqueeze(1).expand_as(hidden)], wide[~gone.unsqueeze(1).expand_as(wide)]
+    )
+
+
 def test_unobserved_pixels_get_the_training_chips_median() -> None:
     chips = np.full((3, 48, 48, 3), (10, 20, 30), np.uint8)
     chips[2] = 200  # not a reference: must not count
@@ -156,6 +197,26 @@ def write_chip_folder(folder: Path, groups: int = 40) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "chips.csv", index=False)
 
 
+def test_a_windows_logit_is_the_mean_of_its_fields(tmp_path: Path) -> None:
+    write_chip_folder(tmp_path / "chips")
+    package = train_chip_detector(
+        tmp_path / "chips",
+        tmp_path / "out",
+        name="tiny",
+        licence="CC-BY-4.0",
+        attribution="nobody",
+        settings=TINY.model_copy(update={"batch": 8, "epochs": 1}),
+        folds=2,
+        seeds=1,
+        views=1,
+    ).package
+    chips = np.random.default_rng(0).uniform(0, 0.3, (5, 3, 48, 48)).astype(np.float32)
+    fields = LocalScorer(package).score_fields(chips, CHIP_BANDS).scores_nhw
+    logit = np.log(fields / (1 - fields))[:, ::2, ::2].mean(axis=(1, 2))
+    scores = WindowPredictor(package).score_chips(chips, CHIP_BANDS)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logit)), scores, atol=1e-5)
+
+
 def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> None:
     write_chip_folder(tmp_path / "chips")
     arguments = {
@@ -167,7 +228,8 @@ def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> N
     }
     trained = train_chip_detector(tmp_path / "chips", tmp_path / "out", **arguments)
     manifest = trained.package.manifest
-    assert manifest.window_px == 48
+    assert (manifest.window_px, manifest.context_px, manifest.sight_px) == (48, 16, 80)
+    assert manifest.architecture.endswith("4 views")
     assert manifest.calibration is not None
     assert len(trained.out_of_fold) == 36
     assert trained.out_of_fold["score"].notna().all()

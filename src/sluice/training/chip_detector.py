@@ -11,7 +11,6 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from pydantic import JsonValue
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
+from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
 from sluice.evaluation.calibration import (
     choose_isolated_threshold,
@@ -90,8 +90,8 @@ def train_chip_detector(
     attribution: str,
     settings: FitSettings,
     folds: int = 5,
-    seeds: int = 2,
-    views: Literal[1, 2, 4] = 2,
+    seeds: int = 1,
+    views: int = 4,
     workers: int = 1,
 ) -> TrainedDetector:
     """Train a detector on a folder of chips and write its package.
@@ -106,13 +106,16 @@ def train_chip_detector(
         settings: Of each fit; a member's number is added to the seed.
         folds: At least 2.
         seeds: Networks in each ensemble, in the package and for each fold alike.
-        views: Turned copies of each network in its ensemble.
+        views: Sides from which each network looks at an image; see `ChipNetwork.turned`.
         workers: Fits side by side.
 
     Raises:
         DataError: The chips cannot be divided into folds with both labels.
+        ConfigError: `views` is not 1, 2 or 4.
         SluiceError: The folder is not of that form.
     """
+    if views not in {1, 2, 4}:
+        raise ConfigError(f"--views {views}: a network looks from 1, 2 or 4 sides")
     table = read_chip_table(folder)
     chosen = pool(table)
     fold_of = grouped_folds(chosen, folds, FOLD_SEED)
@@ -203,7 +206,7 @@ def _package(
         licence=contract.licence,
         attribution=contract.attribution,
         created=dt.datetime.now(dt.UTC).date(),
-        architecture=f"ChipNetwork {networks[0].shape.widths}, {len(networks)} members",
+        architecture=f"ChipNetwork {networks[0].shape.widths}, {len(networks)} views",
         framework="pytorch",
         pretrained=False,
         inputs=contract.inputs,

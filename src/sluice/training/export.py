@@ -7,8 +7,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+import onnx
 import onnxruntime
 import torch
+from onnx import helper, numpy_helper
 
 from sluice.base.errors import WeightsError
 from sluice.models.package import INPUT_NAME
@@ -48,9 +51,55 @@ def export_onnx(members: list[ChipNetwork], bands: int) -> bytes:
             opset_version=17,
             dynamo=False,
         )
-        weights = file.read_bytes()
+        weights = _share_turned_kernels(onnx.load(file)).SerializeToString()
     _check_equal(ensemble, weights, bands)
     return weights
+
+
+def _share_turned_kernels(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Keep kernels once that are others turned; an engine turns them as it loads the file."""
+    graph = model.graph
+    kept: list[tuple[str, npt.NDArray[np.float32]]] = []
+    turning: list[onnx.NodeProto] = []
+    for tensor in list(graph.initializer):
+        kernel = numpy_helper.to_array(tensor)
+        if kernel.ndim != 4:
+            continue
+        turns, origin = _find_turned(kernel, kept)
+        if turns == 0:
+            kept.append((tensor.name, kernel))
+            continue
+        graph.initializer.remove(tensor)
+        for turn in range(turns):
+            step = f"{tensor.name}_{turn}"
+            end = tensor.name if turn == turns - 1 else f"{step}_turned"
+            # A quarter turn: rows become columns, and are read from the last to the first.
+            turning += [
+                helper.make_node("Transpose", [origin], [step], perm=[0, 1, 3, 2]),
+                helper.make_node("Slice", [step, "last", "before_first", "rows", "back"], [end]),
+            ]
+            origin = end
+    if turning:
+        numbers = {"last": -1, "before_first": -(2**31), "rows": 2, "back": -1}
+        graph.initializer.extend(
+            numpy_helper.from_array(np.array([value], np.int64), name)
+            for name, value in numbers.items()
+        )
+        nodes = [*turning, *graph.node]
+        del graph.node[:]
+        graph.node.extend(nodes)
+    return model
+
+
+def _find_turned(
+    kernel: npt.NDArray[np.float32], kept: list[tuple[str, npt.NDArray[np.float32]]]
+) -> tuple[int, str]:
+    """How often which of the kept kernels must be turned to become this one; 0 where none does."""
+    for name, origin in kept:
+        for turns in (1, 2, 3):
+            if np.array_equal(np.rot90(origin, turns, (2, 3)), kernel):
+                return turns, name
+    return 0, ""
 
 
 def _check_equal(ensemble: Ensemble, weights: bytes, bands: int) -> None:

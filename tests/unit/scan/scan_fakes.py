@@ -38,8 +38,9 @@ class MemoryLoader:
         if (row, col) in self.broken:
             raise self.error(f"block at {row}, {col} is damaged")
         out = np.full(tuple(geobox.shape.yx), np.nan, np.float32)
-        part = self.image_hw[row : row + out.shape[0], col : col + out.shape[1]]
-        out[: part.shape[0], : part.shape[1]] = part
+        top, left = max(0, -row), max(0, -col)
+        part = self.image_hw[row + top : row + out.shape[0], col + left : col + out.shape[1]]
+        out[top : top + part.shape[0], left : left + part.shape[1]] = part
         return Raster(np.stack([out] * len(self.bands)), self.bands, geobox)
 
 
@@ -48,6 +49,7 @@ class MeanPredictor:
     """The mean of the valid pixels of a window; not observed above a fifth invalid."""
 
     window_px: int = 8
+    context_px: int = 0
     gsd_m: float = 10.0
     calls: list[int] = field(default_factory=list)
     """Process id of each call."""

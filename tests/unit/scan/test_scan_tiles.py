@@ -74,15 +74,15 @@ def test_cells_of_all_windows_are_the_same_and_the_last_is_flush_but_for_a_cell(
 
 
 @settings(deadline=None)
-@given(lattices() | patch_lattices(), st.integers(0, 30))
+@given(lattices() | patch_lattices(), st.integers(0, 30), st.integers(0, 9))
 def test_each_window_and_cell_belongs_to_one_tile_that_covers_it(
-    lattice: WindowLattice, extra: int
+    lattice: WindowLattice, extra: int, context: int
 ) -> None:
-    tile_px = lattice.window_px + extra
+    tile_px = lattice.window_px + 2 * context + extra
     owners = np.zeros(lattice.scores_shape, dtype=int)
     down, across = cell_axes(lattice)
     cells = np.zeros((down.count, across.count), dtype=int)
-    tasks = plan_tiles(lattice, tile_px)
+    tasks = plan_tiles(lattice, tile_px, context)
     for task in tasks:
         owners[task.score_slices] += 1
         assert task.pixels.height <= tile_px
@@ -101,13 +101,13 @@ def test_each_window_and_cell_belongs_to_one_tile_that_covers_it(
         rows, cols = slice(*task.lattice_rows), slice(*task.lattice_cols)
         assert (np.array(task.rows) + task.pixels.row == lattice.rows[rows]).all()
         assert (np.array(task.cols) + task.pixels.col == lattice.cols[cols]).all()
-        assert task.rows[0] == task.cols[0] == 0
-        assert task.rows[-1] + lattice.window_px == task.pixels.height
-        assert task.cols[-1] + lattice.window_px == task.pixels.width
+        assert task.rows[0] == task.cols[0] == context
+        assert task.rows[-1] + lattice.window_px + context == task.pixels.height
+        assert task.cols[-1] + lattice.window_px + context == task.pixels.width
     assert (owners == 1).all()
     assert (cells == 1).all()
     assert len({t.tile_id for t in tasks}) == len(tasks)
-    assert plan_tiles(lattice, tile_px) == tasks
+    assert plan_tiles(lattice, tile_px, context) == tasks
 
 
 def test_a_default_tile_wastes_little_on_its_halo() -> None:

@@ -78,7 +78,7 @@ def test_the_larger_network_of_2026_has_800_thousand_weights():
 def test_every_architecture_gives_one_score_a_window(name):
     architecture = ARCHITECTURES[name]
     ensemble = WindowEnsemble([architecture.build(4), architecture.build(4)]).eval()
-    image = torch.rand(3, 4, architecture.window_px, architecture.window_px)
+    image = torch.rand(3, 4, architecture.sight_px, architecture.sight_px)
     with torch.inference_mode():
         scores = ensemble(image)
         one, two = (torch.sigmoid(member(image)) for member in ensemble.members)

@@ -28,9 +28,10 @@ def chip_detector(
     name: str = typer.Option(..., "--name", help="What to call the model."),
     licence: str = typer.Option(..., "--licence", help="SPDX licence of the weights: CC-BY-4.0"),
     attribution: str = typer.Option(..., "--attribution", help="Whom to name for the data."),
-    epochs: int = typer.Option(30, "--epochs", help="Passes over the chips."),
+    epochs: int = typer.Option(24, "--epochs", help="Passes over the chips."),
     folds: int = typer.Option(5, "--folds", help="Cross-validation folds."),
     seeds: int = typer.Option(1, "--seeds", help="Networks in the ensemble."),
+    views: int = typer.Option(4, "--views", help="Sides each looks from: 1, 2 or 4."),
     seed: int = typer.Option(0, "--seed", help="First random seed."),
     workers: int = typer.Option(1, "--workers", help="Networks fitted at a time."),
 ) -> None:
@@ -54,6 +55,7 @@ def chip_detector(
             settings=FitSettings(epochs=epochs, seed=seed),
             folds=folds,
             seeds=seeds,
+            views=views,
             workers=workers,
         )
     typer.echo(render_report(trained.report))
