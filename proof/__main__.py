@@ -19,6 +19,7 @@ from proof.masks import prove_masks
 from proof.mosaics import prove_mosaics
 from proof.parity import prove_parity
 from proof.phantom import prove_phantom
+from proof.raised import prove_raised
 from proof.real_input import prove_real_input
 from proof.real_masks import prove_real_masks
 from proof.real_series import prove_real_series
@@ -46,6 +47,7 @@ SECTIONS = {
     "phantom": Section(prove_phantom, needs_data=False),
     "real-input": Section(prove_real_input),
     "parity": Section(prove_parity),
+    "raised": Section(prove_raised, document=MODELS),
     "workings": Section(prove_workings, document=MODELS),
     "before-after": Section(prove_before_after, document=MODELS),
     "real-masks": Section(prove_real_masks, document=MODELS),

@@ -25,7 +25,7 @@ TEST_SPLIT = "test_caroni"
 PUBLISHED_SCORES = "keras_44px_v2.6_rgb_scores.csv"
 PUBLISHED_THRESHOLD = 0.8
 """At which the RGB model of 2021 was published."""
-_UNSEEN_SINCE = pd.Timestamp(2022, 1, 1)
+UNSEEN_SINCE = pd.Timestamp(2022, 1, 1)
 """Chips of composites from then on did not exist when the model of 2021 was trained."""
 
 _FIGURES = {
@@ -67,7 +67,7 @@ def prove_chips(setup: Setup) -> str:
             "(b) In cross-validation of the pool:",
             _pool_table(pool_report, seen),
             f"Both models on the chips of the pool composed of images since "
-            f"{_UNSEEN_SINCE:%Y}, which the published one cannot have seen:",
+            f"{UNSEEN_SINCE:%Y}, which the published one cannot have seen:",
             _later_table(seen, threshold, calibration, published),
             "False alarms by kind of place, with the chips they were counted over:",
             _kinds_table(test_report, pool_report),
@@ -103,7 +103,7 @@ def _later_table(
     calibration: Calibration | None,
     published: pd.Series,
 ) -> str:
-    later = seen[seen["start"] >= _UNSEEN_SINCE]
+    later = seen[seen["start"] >= UNSEEN_SINCE]
     ours = _judge(later, threshold, calibration)
     theirs = _judge(_with_scores(later, published), PUBLISHED_THRESHOLD, None)
     return _figures_table(
