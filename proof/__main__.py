@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from proof.all_mine import prove_all_mine
 from proof.before_after import prove_before_after
+from proof.calibration_ways import prove_calibration_ways
 from proof.chips import prove_chips
+from proof.cleared_ground import prove_cleared_ground
 from proof.composite_error import prove_composite_error
 from proof.few_labels import prove_few_labels
 from proof.markdown import write_section
@@ -51,7 +54,10 @@ SECTIONS = {
     "workings": Section(prove_workings, document=MODELS),
     "before-after": Section(prove_before_after, document=MODELS),
     "real-masks": Section(prove_real_masks, document=MODELS),
+    "cleared-ground": Section(prove_cleared_ground, document=MODELS),
     "few-labels": Section(prove_few_labels, document=MODELS),
+    "all-mine": Section(prove_all_mine, needs_data=False, document=MODELS),
+    "calibration-ways": Section(prove_calibration_ways, document=MODELS),
     "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),
     "masks": Section(prove_masks, document=COMPOSITES),
     "real-series": Section(prove_real_series, document=COMPOSITES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from proof.markdown import to_table
-from proof.setup import Setup
+from proof.setup import Setup, naming
 from sluice.base.files import open_raster
 from sluice.base.sensors import SENSORS
 from sluice.composite.clear import CLOUD
@@ -20,19 +21,17 @@ from sluice.composite.spectral_cloud import classify_by_spectrum
 from sluice.evaluation.compare import estimate_text
 from sluice.evaluation.pixel_report import PixelReport, count_pixels, evaluate_pixels
 from sluice.labels.dataset import UNLABELLED, DatasetAbout, DatasetWriter
-from sluice.training.naming import Naming
 from sluice.training.options import PixelOptions, SegFormerOptions, UNetOptions
-from sluice.training.pixel_model import train_pixel_model
+from sluice.training.pixel_model import TrainedPixelModel, train_pixel_model
 
 _SIDE = 64
-_LEARN, _GAP = 4, 1
-"""Columns of chips to learn from, and left out beside them."""
-_FIT = {"epochs": 40, "batch": 8, "early_stop": 15, "learning_rate": 2e-3}
+_LEARN = 4
+"""Columns of chips to learn from."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One scene with a mask."""
+    """One scene with a mask, or two side by side."""
 
     name: str
     sensor: str
@@ -44,6 +43,10 @@ class Task:
     rule: npt.NDArray[np.bool_]
     """What a plain rule marks as sought."""
     rule_name: str
+    gap: int = 1
+    """Columns of chips that are left out beside those to learn from."""
+    epochs: int = 40
+    batch: int = 8
 
 
 def prove_real_masks(setup: Setup) -> str:
@@ -52,21 +55,11 @@ def prove_real_masks(setup: Setup) -> str:
     rows = []
     for task in (_water(setup), _cloud(setup)):
         folder = setup.work / f"masks-{task.sensor}"
-        groups = _write(task, folder)
-        rows.append(_row(task, task.rule_name, _judge_rule(task, groups)))
-        fits: dict[str, PixelOptions] = {
-            "U-Net, width 8": UNetOptions(width=8, **_FIT),
-            "U-Net, width 8, with NDWI and NDVI": UNetOptions(
-                width=8, indices=("ndwi", "ndvi"), **_FIT
-            ),
-            "SegFormer-B0": SegFormerOptions(**{**_FIT, "learning_rate": 5e-4}),
-        }
-        for number, (name, options) in enumerate(fits.items()):
-            report = train_pixel_model(
-                folder, setup.work / f"fits-{task.sensor}-{number}", options, _naming(number)
-            ).report
-            if report is not None:
-                rows.append(_row(task, name, report))
+        groups = write_task(task, folder)
+        rows.append(_row(task, task.rule_name, judge_rule(task, groups)))
+        for name, trained in fit_task(task, folder):
+            if trained.report is not None:
+                rows.append(_row(task, name, trained.report))
     heads = ["task", "by", "IoU of what is sought", "F1", "IoU by class"]
     return to_table(heads, rows) + (
         f"\n\nOne scene each, in chips of {_SIDE} px: the four western columns to learn from, stop "
@@ -109,7 +102,26 @@ def _cloud(setup: Setup) -> Task:
     )
 
 
-def _write(task: Task, folder: Path) -> list[tuple[int, int]]:
+def fit_task(task: Task, folder: Path) -> Iterator[tuple[str, TrainedPixelModel]]:
+    """Fit one network after the other to the chips that `write_task` wrote."""
+    fit = {
+        "epochs": task.epochs,
+        "batch": task.batch,
+        "early_stop": task.epochs * 3 // 8,
+        "learning_rate": 2e-3,
+    }
+    fits: dict[str, PixelOptions] = {"U-Net, width 8": UNetOptions(width=8, **fit)}
+    if "nir" in task.bands:
+        fits["U-Net, width 8, with NDWI and NDVI"] = UNetOptions(
+            width=8, indices=("ndwi", "ndvi"), **fit
+        )
+    fits["SegFormer-B0"] = SegFormerOptions(**{**fit, "learning_rate": 5e-4})
+    for number, (name, options) in enumerate(fits.items()):
+        out = folder.with_name(f"{folder.name}-fit-{number}")
+        yield name, train_pixel_model(folder, out, options, naming(number))
+
+
+def write_task(task: Task, folder: Path) -> list[tuple[int, int]]:
     """Write the chips; (row, column) of those to test."""
     about = DatasetAbout(
         name=task.name, bands=task.bands, sensor=task.sensor, gsd_m=10, classes=task.classes
@@ -119,7 +131,7 @@ def _write(task: Task, folder: Path) -> list[tuple[int, int]]:
     for row in range(height):
         for col in range(width):
             place = np.s_[row * _SIDE : (row + 1) * _SIDE, col * _SIDE : (col + 1) * _SIDE]
-            if _LEARN <= col < _LEARN + _GAP:
+            if _LEARN <= col < _LEARN + task.gap:
                 continue
             split = (
                 "test"
@@ -133,7 +145,8 @@ def _write(task: Task, folder: Path) -> list[tuple[int, int]]:
     return tested
 
 
-def _judge_rule(task: Task, tested: list[tuple[int, int]]) -> PixelReport:
+def judge_rule(task: Task, tested: list[tuple[int, int]]) -> PixelReport:
+    """Figures of the plain rule on the chips to test."""
     counts = []
     for row, col in tested:
         place = np.s_[row * _SIDE : (row + 1) * _SIDE, col * _SIDE : (col + 1) * _SIDE]
@@ -147,7 +160,3 @@ def _judge_rule(task: Task, tested: list[tuple[int, int]]) -> PixelReport:
 def _row(task: Task, name: str, report: PixelReport) -> list[str]:
     by_class = ", ".join(f"{key} {estimate_text(iou)}" for key, iou in report.class_iou.items())
     return [task.name, name, estimate_text(report.iou), estimate_text(report.f1), by_class]
-
-
-def _naming(number: int) -> Naming:
-    return Naming(name=f"proof-{number}", licence="CC0-1.0", attribution="proof")

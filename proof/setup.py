@@ -10,6 +10,7 @@ from sluice.app.config import models_folder
 from sluice.models.keras_import import import_keras
 from sluice.models.package import ModelPackage, load_package
 from sluice.models.presets import PRESETS
+from sluice.training.naming import Naming
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -71,3 +72,8 @@ class Setup:
 def default_data_folder() -> Path:
     """`SLUICE_SHARED_DATA`, or the folder beside the repository."""
     return Path(os.environ.get("SLUICE_SHARED_DATA", REPOSITORY.parent / "shared" / "data"))
+
+
+def naming(number: int) -> Naming:
+    """Of a model that is fitted to be measured, and not kept."""
+    return Naming(name=f"proof-{number}", licence="CC0-1.0", attribution="proof")

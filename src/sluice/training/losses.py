@@ -110,8 +110,8 @@ def tversky(
         weights: See above.
         alpha: What a false alarm counts.
         beta: What a miss counts. alpha = beta = 0.5 is the Dice loss.
-        any_sum: Allow alpha + beta other than 1. With a sum over 1, calling everything sought
-            can be better than learning.
+        any_sum: Allow alpha + beta other than 1. Which of two maps is better depends on their
+            ratio alone; a larger sum makes the loss flat where little is right yet.
         smooth: s, in pixels.
 
     Returns:

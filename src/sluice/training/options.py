@@ -114,8 +114,8 @@ class PixelOptions(DataOptions):
         if self.loss == "tversky" and not self.free_alpha_beta and not math.isclose(total, 1):
             raise ValueError(
                 f"alpha {self.alpha:g} and beta {self.beta:g} sum to {total:g}; Tversky's loss "
-                "wants 1, since with more than that 'everything is a mine' can win; "
-                "free_alpha_beta allows it"
+                "wants 1, so that fits can be compared: the ratio decides which map is better, "
+                "the sum only how steep the loss is; free_alpha_beta allows it"
             )
         if any(weight < 0 for weight in self.class_weights):
             raise ValueError("class_weights must not be negative")

@@ -79,6 +79,15 @@ def test_dice_and_tversky_by_plain_sums():
     assert float(dice(logits, target)) == float(tversky(logits, target, alpha=0.5, beta=0.5))
 
 
+def test_the_sum_of_alpha_and_beta_changes_no_order():
+    # Four times both makes a steeper curve of the same figure: no other map becomes the best.
+    for seed in range(5):
+        logits, target = example(2, seed=seed)
+        one = 1 - float(tversky(logits, target, alpha=0.3, beta=0.7, smooth=0))
+        four = tversky(logits, target, alpha=1.2, beta=2.8, any_sum=True, smooth=0)
+        assert 1 - float(four) == pytest.approx(1 / (1 + 4 * (1 / one - 1)), rel=1e-4)
+
+
 def test_dice_of_known_counts():
     # Four pixels, sure of themselves: one hit, one alarm, one miss, one right refusal.
     sure = 50.0
