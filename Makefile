@@ -18,7 +18,7 @@ help:
 	@echo "make demo   scan a synthetic scene with known mines, and show where the map is"
 	@echo "make test   style, types, layers and tests"
 	@echo "make bench  speed and memory, one table from one run"
-	@echo "make proof  accuracy with intervals; takes about forty minutes"
+	@echo "make proof  accuracy with intervals; takes about an hour"
 
 $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)

@@ -19,6 +19,7 @@ from proof.masks import prove_masks
 from proof.mosaics import prove_mosaics
 from proof.parity import prove_parity
 from proof.phantom import prove_phantom
+from proof.phantom_series import prove_phantom_series
 from proof.real_input import prove_real_input
 from proof.real_masks import prove_real_masks
 from proof.real_series import prove_real_series
@@ -49,6 +50,7 @@ SECTIONS = {
     "workings": Section(prove_workings, document=MODELS),
     "before-after": Section(prove_before_after, document=MODELS),
     "real-masks": Section(prove_real_masks, document=MODELS),
+    "phantom-series": Section(prove_phantom_series, needs_data=False, document=MODELS),
     "few-labels": Section(prove_few_labels, document=MODELS),
     "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),
     "masks": Section(prove_masks, document=COMPOSITES),
