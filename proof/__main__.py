@@ -22,6 +22,7 @@ from proof.masks import prove_masks
 from proof.mosaics import prove_mosaics
 from proof.parity import prove_parity
 from proof.phantom import prove_phantom
+from proof.phantom_series import prove_phantom_series
 from proof.raised import prove_raised
 from proof.real_input import prove_real_input
 from proof.real_masks import prove_real_masks
@@ -55,6 +56,7 @@ SECTIONS = {
     "before-after": Section(prove_before_after, document=MODELS),
     "real-masks": Section(prove_real_masks, document=MODELS),
     "cleared-ground": Section(prove_cleared_ground, document=MODELS),
+    "phantom-series": Section(prove_phantom_series, needs_data=False, document=MODELS),
     "few-labels": Section(prove_few_labels, document=MODELS),
     "all-mine": Section(prove_all_mine, needs_data=False, document=MODELS),
     "calibration-ways": Section(prove_calibration_ways, document=MODELS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,36 @@ from sluice.evaluation.masks import MaskReport, count_masks, evaluate_masks
 from sluice.labels.dataset import UNLABELLED, ChipDataset, read_dataset
 from sluice.labels.splits import select_split
 from sluice.models.package import load_package
-from sluice.models.pixels import PixelPredictor
+from sluice.models.pixels import ClassesNKHW, PixelPredictor
 
 _AT_ONCE = 32
 
 Masks = npt.NDArray[np.uint8]
 
 
+@dataclass(frozen=True)
+class CountedMasks:
+    """A model's classes against the masks of a data set, chip by chip."""
+
+    counts: pd.DataFrame
+    """See `evaluation.masks.count_masks`."""
+    groups: npt.NDArray[np.object_]
+    """(N,) group of each chip."""
+    classes: tuple[str, ...]
+    """As the data set names them."""
+
+
 def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> MaskReport:
     """Compare a model's classes with the masks of a data set, at the model's own threshold.
+
+    Arguments and errors as for `count_chip_masks`.
+    """
+    counted = count_chip_masks(folder, model, split)
+    return evaluate_masks(counted.counts, counted.groups, counted.classes)
+
+
+def count_chip_masks(folder: Path, model: str, split: str | None = None) -> CountedMasks:
+    """Count right and wrong pixels of each chip and class, at the model's own threshold.
 
     A pixel is of what is sought where its score reaches the threshold, and then of the most
     probable of these classes. Pixels that were not observed count for nothing.
@@ -56,7 +78,7 @@ def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> M
         drawn, truth = _compare(dataset, predictor, index, threshold)
         part = count_masks(drawn, truth, len(classes))
         counts.append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts)))
-    return evaluate_masks(
+    return CountedMasks(
         pd.concat(counts, ignore_index=True), table["group"].to_numpy(), dataset.about.classes
     )
 
@@ -75,8 +97,21 @@ def _compare(
     """What the model says of some chips, and the truth, 255 where nothing was observed."""
     truth = dataset.masks(index)
     found = predictor.classify_chips(dataset.images(index), dataset.about.bands)
-    likeliest = (found[:, 1:].argmax(axis=1) + 1).astype(np.uint8)
-    drawn = name_classes(1 - found[:, 0], likeliest, threshold)
-    truth[drawn == NOT_OBSERVED] = UNLABELLED
-    drawn[drawn == NOT_OBSERVED] = 0
-    return drawn, truth
+    truth[~np.isfinite(found[:, 0])] = UNLABELLED
+    return choose_classes(found, threshold), truth
+
+
+def choose_classes(found_nkhw: ClassesNKHW, threshold: float) -> Masks:
+    """The class of each pixel: what is sought where its score reaches the threshold.
+
+    Args:
+        found_nkhw: (N, classes, H, W) probabilities, NaN = not observed.
+        threshold: Of the sum of all classes but the first.
+
+    Returns:
+        (N, H, W) uint8 classes, 0 where not observed.
+    """
+    likeliest = (found_nkhw[:, 1:].argmax(axis=1) + 1).astype(np.uint8)
+    chosen: Masks = name_classes(1 - found_nkhw[:, 0], likeliest, threshold)
+    chosen[chosen == NOT_OBSERVED] = 0
+    return chosen
