@@ -51,7 +51,7 @@ def export_onnx(members: list[ChipNetwork], bands: int) -> bytes:
             opset_version=17,
             dynamo=False,
         )
-        weights = _share_turned_kernels(onnx.load(file)).SerializeToString()
+        weights: bytes = _share_turned_kernels(onnx.load(file)).SerializeToString()
     _check_equal(ensemble, weights, bands)
     return weights
 
