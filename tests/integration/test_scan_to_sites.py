@@ -37,6 +37,7 @@ class MeanModel:
     inputs = (ModelInput(band="red"),)
     gsd_m = 10.0
     window_px = 48
+    context_px = 0
     cells_per_window = 1
     scores_per_cell = 1
 

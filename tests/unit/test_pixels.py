@@ -319,7 +319,7 @@ def test_values_that_are_no_probabilities_are_refused(tmp_path):
         ({"patch_overlap_px": 3}, "multiples of window_px"),
         ({"patch_overlap_px": 8}, "overlap by half at most"),
         ({"patch_px": 2, "patch_overlap_px": 0}, "several squares"),
-        ({"dense_stride_px": 2}, "dense_stride_px belongs"),
+        ({"dense_stride_px": 2}, "dense_stride_px and context_px belong"),
         ({"thresholds": Thresholds(t_main=0.5, t_iso=0.6)}, "never isolated"),
         ({"judges": "windows"}, "belong to a model that judges pixels"),
     ],
