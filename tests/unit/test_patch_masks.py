@@ -80,11 +80,33 @@ def test_a_window_scores_between_the_fields_that_it_averages():
     bands = ("red", "green", "blue")
     fields = LocalScorer(package).score_fields(images, bands)
     assert fields.scores_nhw.shape == (5, 5, 5)
-    assert (fields.first_px, fields.step_px) == (8, 8)
+    assert (fields.first_px, fields.step_px) == (7, 8)
     averaged = fields.scores_nhw[:, ::2, ::2].reshape(5, -1)
     scores = WindowPredictor(package).score_chips(images, bands)
     assert (averaged.min(axis=1) <= scores).all()
     assert (scores <= averaged.max(axis=1)).all()
+
+
+def test_a_field_sees_the_pixels_about_its_middle():
+    scorer = LocalScorer(load_package("default", None))
+    image = np.random.default_rng(1).uniform(0, 0.3, (1, 3, 96, 96)).astype(np.float32)
+    bands = ("red", "green", "blue")
+    before = scorer.score_fields(image, bands)
+    row, col = 5, 4
+    middle = [before.first_px + before.step_px * at for at in (row, col)]
+    moved = []
+    for distance in (-24, -23, 22, 23):
+        # A line of pixels at some distance above, and beside, the middle.
+        changed = image.copy()
+        changed[:, :, int(middle[0]) + distance] += 0.2
+        down = scorer.score_fields(changed, bands).scores_nhw[0, row, col]
+        changed = image.copy()
+        changed[:, :, :, int(middle[1]) + distance] += 0.2
+        across = scorer.score_fields(changed, bands).scores_nhw[0, row, col]
+        moved.append(
+            down != before.scores_nhw[0, row, col] or across != before.scores_nhw[0, row, col]
+        )
+    assert moved == [False, True, True, False]
 
 
 def test_a_model_that_does_not_pool_is_refused(toy_model):

@@ -63,7 +63,7 @@ def test_dense_pass_equals_cut_windows() -> None:
     assert float((dense - cut).abs().max()) < 1e-5
 
 
-def test_a_turned_network_sees_what_the_network_sees_in_the_turned_image() -> None:
+def test_layers_of_a_turned_network_see_what_they_see_in_the_turned_image() -> None:
     network = random_network()
     # Where pooling leaves no row over, nothing but the turn is left.
     stem = network.features[:4]

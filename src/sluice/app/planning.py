@@ -96,8 +96,8 @@ def model_bands(manifest: Manifest) -> tuple[tuple[str, ...], bool]:
 def scan_geobox(job: Job, manifest: Manifest, gathered: Gathered | None) -> GeoBox:
     """The processing grid.
 
-    With an area, a window more on each side: a mine at its edge is judged with its surroundings,
-    as one in the middle is.
+    With an area, what the model looks at at once more on each side: a mine at its edge is judged
+    with its surroundings, as one in the middle is.
 
     Args:
         job: Gives the area.
@@ -138,7 +138,7 @@ def prepare_scan(
     tile_px = max(tile_px, manifest.sight_px)
     lattice = WindowLattice(
         geobox.shape.yx,
-        manifest.patch_px or manifest.window_px,
+        manifest.judged_px,
         stride_px,
         manifest.cells_per_window,
     )
@@ -175,8 +175,8 @@ def prepare_scan(
 def _reach_m(manifest: Manifest) -> float:
     """How far around an area windows matter to what is found in it.
 
-    Those over its edge, and those that are company to one there: half a window from it, and
-    within the distance for that of each other.
+    Those over its edge, and those that are company to one there: as far from it as the model
+    looks, and within the distance for that of each other.
     """
     sight_m = manifest.sight_px * manifest.gsd_m
     if manifest.judges == "pixels":

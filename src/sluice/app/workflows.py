@@ -336,6 +336,7 @@ def _model_record(package: ModelPackage) -> dict[str, Any]:
         "judges": manifest.judges,
         "classes": list(manifest.classes),
         "window_px": manifest.window_px,
+        "context_px": manifest.context_px,
         "levels": [level.model_dump(mode="json") for level in manifest.levels],
         "inputs": [i.model_dump(mode="json") for i in manifest.inputs],
         "thresholds": manifest.thresholds.model_dump(mode="json"),

@@ -52,18 +52,21 @@ class LocalScorer(PackageRunner):
         super().__init__(package)
         model = onnx.load_model_from_string(package.read_weights())
         means = _last_means(model.graph)
-        spans = {_span(node) for node in means}
-        if len(spans) != 1:
+        fields = {_field_px(model.graph, node) for node in means}
+        if len(fields) != 1:
             raise ManifestMismatch(
                 f"model {package.name} does not score by the mean of local scores, so it cannot "
                 "tell where in a window it sees something; use one like `default`"
             )
-        self._fields = spans.pop()
+        self._field_px = fields.pop()
         for node in means:
             node.op_type = "Identity"
             del node.input[1:], node.attribute[:]
+        options = ort.SessionOptions()
+        # The kernels of the means are left over, and not worth a warning.
+        options.log_severity_level = 3
         self._session = ort.InferenceSession(
-            model.SerializeToString(), providers=["CPUExecutionProvider"]
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
     def score_fields(self, chips_nbhw: ArrayNCHW, bands: tuple[str, ...]) -> LocalScores:
@@ -86,8 +89,7 @@ class LocalScorer(PackageRunner):
         (scores,) = self._session.run(None, {INPUT_NAME: scaled})
         # Windows a dense stride apart begin a field apart.
         step = manifest.dense_stride_px or manifest.window_px
-        field_px = manifest.sight_px - (self._fields - 1) * step
-        return LocalScores(scores[:, 0], field_px / 2 - context, step)
+        return LocalScores(scores[:, 0], self._field_px / 2 - context, step)
 
 
 def _last_means(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -114,8 +116,13 @@ def _last_means(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return list(found.values())
 
 
-def _span(mean: onnx.NodeProto) -> int:
-    """Fields from the first to the last along a side of the mean."""
-    attributes = {attribute.name: list(attribute.ints) for attribute in mean.attribute}
-    side, dilation = attributes["kernel_shape"][0], attributes.get("dilations", [1])[0]
-    return int((side - 1) * dilation + 1)
+def _field_px(graph: onnx.GraphProto, mean: onnx.NodeProto) -> int:
+    """Side of what one score before the mean sees; layers stand one behind the other."""
+    maker = {name: node for node in graph.node for name in node.output}
+    side, node = 1, maker.get(mean.input[0])
+    while node is not None:
+        sizes = {attribute.name: list(attribute.ints) for attribute in node.attribute}
+        if "kernel_shape" in sizes:
+            side = (side - 1) * sizes.get("strides", [1])[0] + sizes["kernel_shape"][0]
+        node = maker.get(node.input[0]) if node.input else None
+    return side

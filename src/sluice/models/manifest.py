@@ -267,6 +267,11 @@ class Manifest(Record):
         return self.patch_px or self.window_px + 2 * self.context_px
 
     @property
+    def judged_px(self) -> int:
+        """Side of the square that is judged at once: a window, or a patch of pixels."""
+        return self.patch_px or self.window_px
+
+    @property
     def cells_per_window(self) -> int:
         """Scores along a side of what is judged at once: of a patch, or 1 for a window."""
         return 1 if self.patch_px is None else self.patch_px // self.window_px

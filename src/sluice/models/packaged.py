@@ -79,7 +79,7 @@ class PackageRunner:
     @property
     def window_px(self) -> int:
         """Side of the square that is judged at once: a window, or a patch of pixels."""
-        return self.package.manifest.patch_px or self.package.manifest.window_px
+        return self.package.manifest.judged_px
 
     @property
     def context_px(self) -> int:

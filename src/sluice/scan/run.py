@@ -83,7 +83,8 @@ def scan_windows(
 
     Memory: what the executor holds (one or two tiles of pixels for each worker, whatever the
     image's size) and five bytes for each window: at a stride of 8 px, 31 MB for 20,000 x 20,000 px.
-    Where windows have cells, as many for each of these, and four for each class more than two.
+    Where windows have cells, as many for each of these, and four for each sought class where
+    there are several.
 
     Args:
         geobox: Grid of the image, at the model's pixel size.

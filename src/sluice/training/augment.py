@@ -20,6 +20,10 @@ _PATH_RADIANCE = (0.06, 0.09, 0.17)
 _HAZE_COLOUR = (0.55, 0.60, 0.65)
 
 
+EDGE_SHARE = 0.25
+"""Of `hide_surroundings`, for networks that look beyond their window."""
+
+
 class Augmentation(BaseModel):
     """How strongly chips are changed, 0 to 1 for each kind of change."""
 
@@ -82,7 +86,7 @@ def hide_surroundings(
         images: (N, B, H, W) with `px` rows and columns of surroundings at each side.
         fill: (B,) value that stands for pixels that were not observed.
         px: The most that is blanked of a side.
-        share: Of the images that lose anything; each side of theirs is as likely again.
+        share: Chance that an image may lose sides; each of its sides then goes with the same one.
         generator: Of random numbers; None takes torch's own.
 
     Returns:

@@ -76,11 +76,13 @@ def _share_turned_kernels(model: onnx.ModelProto) -> onnx.ModelProto:
             # A quarter turn: rows become columns, and are read from the last to the first.
             turning += [
                 helper.make_node("Transpose", [origin], [step], perm=[0, 1, 3, 2]),
-                helper.make_node("Slice", [step, "last", "before_first", "rows", "back"], [end]),
+                helper.make_node(
+                    "Slice", [step, "turn_start", "turn_end", "turn_axis", "turn_step"], [end]
+                ),
             ]
             origin = end
     if turning:
-        numbers = {"last": -1, "before_first": -(2**31), "rows": 2, "back": -1}
+        numbers = {"turn_start": -1, "turn_end": -(2**31), "turn_axis": 2, "turn_step": -1}
         graph.initializer.extend(
             numpy_helper.from_array(np.array([value], np.int64), name)
             for name, value in numbers.items()

@@ -24,11 +24,14 @@ from sluice.base.errors import DataError
 from sluice.base.files import write_whole
 from sluice.training import augment as augment_code
 from sluice.training import network as network_code
-from sluice.training.augment import Augmentation, augment, hide_surroundings, surround
+from sluice.training.augment import (
+    EDGE_SHARE,
+    Augmentation,
+    augment,
+    hide_surroundings,
+    surround,
+)
 from sluice.training.network import ChipNetwork, NetworkShape
-
-_EDGE_SHARE = 0.25
-"""Of the chips that are shown as if they lay at the edge of what was observed."""
 
 
 class FitSettings(BaseModel):
@@ -143,7 +146,7 @@ def _batches(index: IntArray, size: int, rng: np.random.Generator) -> Iterator[I
 def _loss(network: ChipNetwork, chips: ChipSet, batch: IntArray, settings: FitSettings) -> Tensor:
     context, fill = network.shape.context_px, torch.tensor(chips.fill)
     images = augment(chips.images(batch), fill, settings.augmentation)
-    images = hide_surroundings(surround(images, context), fill, context, _EDGE_SHARE)
+    images = hide_surroundings(surround(images, context), fill, context, EDGE_SHARE)
     logits = network(images.contiguous(memory_format=torch.channels_last)).flatten()
     labels = torch.from_numpy(chips.labels[batch]).float()
     smooth = settings.label_smoothing

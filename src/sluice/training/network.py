@@ -29,7 +29,7 @@ class NetworkShape:
     context_px = 16
     """Pixels beyond each of its sides that the network looks at too."""
     sight_px = window_px + 2 * context_px
-    """Follows from the layers."""
+    """Follows from the layers, which leave over the last 2 px."""
     stride_px = 8
     """Pixels between scores of a dense pass."""
 
@@ -70,10 +70,11 @@ class ChipNetwork(nn.Module):
         return F.conv2d(local, local.new_full((1, 1, 3, 3), 1 / 9), dilation=2)
 
     def turned(self, quarter_turns: int) -> ChipNetwork:
-        """A copy that sees an image as this one sees it turned.
+        """A copy with turned kernels: it sees an image as this one sees it turned.
 
-        Training turns chips at random, and yet no network scores a chip and the turned chip quite
-        alike: the mean over turns is better than either.
+        But for the row and column that pooling leaves over, which stay where they are. Training
+        turns chips at random, and yet no network scores a chip and the turned chip quite alike:
+        the mean over turns is better than either.
 
         Args:
             quarter_turns: 0 to 3.

@@ -56,7 +56,9 @@ class WindowJudgement:
 
 def network_record(architecture: Architecture) -> dict[str, JsonValue]:
     """What `training.network` of a manifest says."""
-    return {"family": "cnn", "architecture": architecture.name}
+    record: dict[str, JsonValue] = {"family": "cnn", "architecture": architecture.name}
+    # Networks of one name that look farther than they once did are others.
+    return record | ({"context_px": architecture.context_px} if architecture.context_px else {})
 
 
 def write_window_package(

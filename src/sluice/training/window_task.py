@@ -15,6 +15,7 @@ from sluice.base.arrays import ArrayNBHW, FloatArray, IntArray
 from sluice.base.errors import DataError
 from sluice.base.windows import central_windows
 from sluice.evaluation.metrics import average_precision
+from sluice.training.augment import EDGE_SHARE, hide_surroundings
 from sluice.training.augment_bands import augment_chips
 from sluice.training.chip_reading import ChipReader, read_ahead
 from sluice.training.loop import Scorer, derived_seed
@@ -84,6 +85,9 @@ class WindowTask:
         changed, _ = augment_chips(
             windows, None, self.reader.bands, generator, light=options.light, gaps=options.gaps
         )
+        if context:
+            absent = torch.full((changed.shape[1],), math.nan)
+            changed = hide_surroundings(changed, absent, context, EDGE_SHARE, generator)
         scaled, _ = self.scaling(changed)
         return scaled, torch.from_numpy(self.labels[rows].astype(np.uint8))
 
