@@ -30,6 +30,9 @@ _FFT_PAIRS = 128
 def pixel_sharers(survey: Survey) -> pd.DataFrame:
     """Pairs of chips with a block of 8 x 8 textured pixels in common, at whatever offset.
 
+    Of the blocks one in thirteen or fewer are remembered, so a pair with a small part in common may
+    be missed.
+
     Returns:
         Columns `one`, `other` (rows, `one` the lower) and `blocks` (how many of those
         remembered), in order.
