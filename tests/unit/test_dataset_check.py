@@ -120,7 +120,7 @@ def test_planted_leaks_are_found_each_by_its_sign(toy) -> None:
 
 
 @settings(max_examples=8, deadline=None)
-# One block in thirteen is remembered: of 20 x 20 px in common some are, but for one pair in 700,000.
+# One block in thirteen is remembered: of 20 x 20 px in common some, but for one pair in 700,000.
 @given(down=st.integers(-12, 12), right=st.integers(-12, 12), seed=st.integers(0, 99))
 def test_shared_pixels_are_found_at_any_offset(tmp_path_factory, down, right, seed) -> None:
     writer = Toy(tmp_path_factory.mktemp("s") / "d")
