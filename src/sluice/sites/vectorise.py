@@ -13,6 +13,7 @@ import rasterio.features
 import shapely
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
+from shapely.geometry import MultiPolygon
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import ArrayHW, BoolHW, FloatArray, IntArray
@@ -103,9 +104,7 @@ def vectorise(
     kept = ~isolated | (score[best] >= rule.t_iso)
     labels *= np.concatenate([[False], kept])[labels]
     outlines = outline_numbers(labels, geobox)
-    # Groups that went have no outline; the rest keep their numbers.
-    footprint = np.full(count, np.nan)
-    footprint[np.array([*outlines], dtype=int) - 1] = geodesic_areas_ha([*outlines.values()], crs)
+    footprint = _footprints(outlines, count, crs)
     numbers = np.flatnonzero(kept & (footprint >= min_footprint_ha))
     columns = _places(cell[best], geobox)
     columns |= _figures(group, score, score[best], to_probability)
@@ -214,6 +213,13 @@ def _figures(
         "delineated_ha": nothing,
         "cells": size,
     }
+
+
+def _footprints(outlines: dict[int, MultiPolygon], count: int, crs: pyproj.CRS) -> FloatArray:
+    """Geodesic hectares of each group; NaN for those that went, which have no outline."""
+    areas = np.full(count, np.nan)
+    areas[np.array([*outlines], dtype=int) - 1] = geodesic_areas_ha([*outlines.values()], crs)
+    return areas
 
 
 def _grid_crs(geobox: GeoBox) -> pyproj.CRS:

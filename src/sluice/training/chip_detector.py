@@ -114,8 +114,6 @@ def train_chip_detector(
         ConfigError: `views` is not 1, 2 or 4.
         SluiceError: The folder is not of that form.
     """
-    if views not in {1, 2, 4}:
-        raise ConfigError(f"--views {views}: a network looks from 1, 2 or 4 sides")
     table = read_chip_table(folder)
     chosen = pool(table)
     fold_of = grouped_folds(chosen, folds, FOLD_SEED)
@@ -251,6 +249,8 @@ def _members(
     views: int,
 ) -> list[Member]:
     """Folds first, so that their scores can be looked at while the rest is fitted."""
+    if views not in {1, 2, 4}:
+        raise ConfigError(f"--views {views}: a network looks from 1, 2 or 4 sides")
     members = []
     for seed in range(seeds):
         # Neighbouring seeds look from different sides.

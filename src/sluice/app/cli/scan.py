@@ -70,22 +70,23 @@ def scan(
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
     from sluice.app.finding import findings_text
-    from sluice.app.products.layout import CLASSES
-    from sluice.app.products.summary import Summary, summary_text
     from sluice.app.workflows import find, scan_all
 
     config = make_config(ScanConfig, **asked)
     if dry_run:
         show_findings(find, findings_text, config, as_json=json)
         return
+    show_results(scan_all, config, _result_text, as_json=json, quiet=quiet)
 
-    def tell(summary: dict[str, object], folder: Path) -> str:
-        text = summary_text(Summary.model_validate(summary))
-        text += f"\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
-        classes = folder / CLASSES
-        return f"{text}\nClasses for QGIS: {classes}" if classes.is_file() else text
 
-    show_results(scan_all, config, tell, as_json=json, quiet=quiet)
+def _result_text(summary: dict[str, object], folder: Path) -> str:
+    from sluice.app.products.layout import CLASSES
+    from sluice.app.products.summary import Summary, summary_text
+
+    text = summary_text(Summary.model_validate(summary))
+    text += f"\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
+    classes = folder / CLASSES
+    return f"{text}\nClasses for QGIS: {classes}" if classes.is_file() else text
 
 
 def demo(

@@ -65,9 +65,7 @@ def write_products(
         ConfigError: The folder cannot be written.
     """
     with telling_disk_errors(out_dir):
-        stage = out_dir / layout.WORK_FOLDER / _STAGE
-        shutil.rmtree(stage, ignore_errors=True)
-        stage.mkdir(parents=True)
+        stage = _empty_stage(out_dir)
         table = sites_table(detections, run)
         coverage = measure_coverage(score_path, geobox, area=area)
         summary = summarise(
@@ -75,15 +73,7 @@ def write_products(
         )
         run = run.model_copy(update={"summary": summary.model_dump(mode="json")})
 
-        files = {layout.SCORE: score_path}
-        if probability_path is not None:
-            files[layout.PROBABILITY] = probability_path
-        if classes_path is not None:
-            files[layout.CLASSES] = classes_path
-            files[layout.CLASSES_STYLE] = stage / layout.CLASSES_STYLE
-            files[layout.CLASSES_STYLE].write_text(
-                classes_qml(run.model["classes"]), encoding="utf-8"
-            )
+        files = _map_files(stage, run, score_path, probability_path, classes_path)
         files |= _write_sites(table, workings, stage, run.disclaimer)
         draw_quicklook(
             stage / layout.QUICKLOOK,
@@ -106,6 +96,27 @@ def write_products(
         with_classes=classes_path is not None,
     )
     return paths, summary
+
+
+def _empty_stage(out_dir: Path) -> Path:
+    stage = out_dir / layout.WORK_FOLDER / _STAGE
+    shutil.rmtree(stage, ignore_errors=True)
+    stage.mkdir(parents=True)
+    return stage
+
+
+def _map_files(
+    stage: Path, run: Run, score: Path, probability: Path | None, classes: Path | None
+) -> dict[str, Path]:
+    """The maps that there are, by the names they land under, and the style of the classes."""
+    files = {layout.SCORE: score}
+    if probability is not None:
+        files[layout.PROBABILITY] = probability
+    if classes is not None:
+        style = stage / layout.CLASSES_STYLE
+        style.write_text(classes_qml(run.model["classes"]), encoding="utf-8")
+        files |= {layout.CLASSES: classes, layout.CLASSES_STYLE: style}
+    return files
 
 
 def _write_sites(
