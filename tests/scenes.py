@@ -123,6 +123,30 @@ def _toy_weights(ballast: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
+PLAIN = {
+    "title": "",
+    "summary": "",
+    "licence": "Apache-2.0",
+    "attribution": "",
+    "architecture": "",
+    "framework": "",
+    "pretrained": False,
+    "gsd_m": 10,
+    "output": "",
+}
+"""Fields of a manifest of which a test has nothing to say."""
+PIXELS = PLAIN | {
+    "levels": (Level(sensor="s2-l2a", verified=False),),
+    "judges": "pixels",
+    "window_px": 1,
+    "patch_px": 64,
+    "patch_overlap_px": 16,
+    "max_invalid_share": 0.9,
+    "stride_m": 10,
+    "thresholds": Thresholds(t_main=0.5, t_iso=0.5),
+}
+"""Of a model that judges pixels, in patches of 64 px."""
+
 CLASSES = ("other", "active", "left behind")
 _CLASS_GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
 g (float[n, 2, y, x] image) => (float[n, 3, y, x] p)
@@ -139,27 +163,10 @@ def write_class_model(folder: Path, **fields: object) -> ModelPackage:
     Bare is where red exceeds 0.15: active where near infrared exceeds 0.35, else left behind.
     """
     weights = onnx.parser.parse_model(_CLASS_GRAPH).SerializeToString()
-    values = {
+    values = PIXELS | {
         "name": "classes",
-        "title": "",
-        "summary": "",
-        "licence": "Apache-2.0",
-        "attribution": "",
-        "architecture": "",
-        "framework": "",
-        "pretrained": False,
         "inputs": (ScaledInput(band="red"), ScaledInput(band="nir")),
-        "levels": (Level(sensor="s2-l2a", verified=False),),
-        "gsd_m": 10,
-        "judges": "pixels",
-        "window_px": 1,
-        "patch_px": 64,
-        "patch_overlap_px": 16,
         "classes": CLASSES,
-        "max_invalid_share": 0.9,
-        "stride_m": 10,
-        "output": "",
-        "thresholds": Thresholds(t_main=0.5, t_iso=0.5),
         "weights": Weights(sha256=hashlib.sha256(weights).hexdigest()),
     }
     return write_package(folder / "classes", Manifest(**(values | fields)), weights, "")

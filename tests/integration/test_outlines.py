@@ -10,12 +10,12 @@ import onnx.parser
 import pyogrio
 import pytest
 
-from scenes import Patch, forest_with, utm_geobox, write_dated_folder, write_image
+from scenes import PIXELS, Patch, forest_with, utm_geobox, write_dated_folder, write_image
 from sluice.app import outlining
 from sluice.app.config import ScanConfig
 from sluice.app.workflows import FinishedScan, scan
 from sluice.base.errors import BandNotFound, ConfigError
-from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
+from sluice.models.manifest import Manifest, ScaledInput, Weights
 from sluice.models.package import ModelPackage, write_package
 
 SHAPE = (420, 517)
@@ -33,27 +33,10 @@ def write_pixel_model(folder: Path, band: str = "red", **fields: object) -> Mode
     { above = Sub (image, at) logit = Mul (above, rise) bare = Sigmoid (logit)
       other = Sub (one, bare) p = Concat <axis = 1> (other, bare) }"""
     weights = onnx.parser.parse_model(graph).SerializeToString()
-    values = {
+    values = PIXELS | {
         "name": "pixels",
-        "title": "",
-        "summary": "",
-        "licence": "Apache-2.0",
-        "attribution": "",
-        "architecture": "",
-        "framework": "",
-        "pretrained": False,
         "inputs": (ScaledInput(band=band),),
-        "levels": (Level(sensor="s2-l2a", verified=False),),
-        "gsd_m": 10,
-        "judges": "pixels",
-        "window_px": 1,
-        "patch_px": 64,
-        "patch_overlap_px": 16,
         "classes": ("other", "bare"),
-        "max_invalid_share": 0.9,
-        "stride_m": 10,
-        "output": "",
-        "thresholds": Thresholds(t_main=0.5, t_iso=0.5),
         "weights": Weights(sha256=hashlib.sha256(weights).hexdigest()),
     }
     return write_package(folder / "pixels", Manifest(**(values | fields)), weights, "")

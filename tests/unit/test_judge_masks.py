@@ -7,6 +7,7 @@ import onnx.parser
 import pytest
 from typer.testing import CliRunner
 
+from scenes import PLAIN
 from sluice.app.cli.main import app
 from sluice.app.judging_masks import evaluate_chip_masks
 from sluice.base.errors import ConfigError, DataError, ManifestMismatch
@@ -28,24 +29,16 @@ def model(tmp_path):
     graph = graph.replace("<float[1] one = {1}>", "<float[1] one = {1}, int64[1] axes = {1}>")
     weights = onnx.parser.parse_model(graph).SerializeToString()
     manifest = Manifest(
+        **PLAIN,
         name="known",
-        title="",
-        summary="",
-        licence="Apache-2.0",
-        attribution="",
-        architecture="",
-        framework="",
-        pretrained=False,
         inputs=(ScaledInput(band="red"), ScaledInput(band="nir")),
         levels=(Level(sensor="s2-l2a", verified=False),),
-        gsd_m=10,
         judges="pixels",
         window_px=1,
         patch_px=16,
         classes=CLASSES,
         max_invalid_share=0.9,
         stride_m=10,
-        output="",
         thresholds=Thresholds(t_main=0.4, t_iso=0.4),
         weights=Weights(sha256=weights_sha256(weights)),
     )

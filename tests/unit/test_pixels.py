@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
 
+from scenes import PLAIN
 from sluice.base.classes import name_classes
 from sluice.base.errors import (
     BandNotFound,
@@ -30,18 +31,10 @@ from sluice.scan.run import scan_windows
 
 SIDE, OVERLAP, CELL = 12, 4, 2
 FILL = (0.25, 0.1)
-FIELDS = {
+FIELDS = PLAIN | {
     "name": "pixels",
-    "title": "",
-    "summary": "",
-    "licence": "Apache-2.0",
-    "attribution": "",
-    "architecture": "",
-    "framework": "",
-    "pretrained": False,
     "inputs": (ScaledInput(band="red", divide=0.5, fill=0.25), ScaledInput(band="nir", fill=0.1)),
     "levels": (Level(sensor="s2-l2a", verified=False),),
-    "gsd_m": 10,
     "judges": "pixels",
     "window_px": CELL,
     "patch_px": SIDE,
@@ -49,7 +42,6 @@ FIELDS = {
     "classes": ("other", "mine"),
     "max_invalid_share": 0.75,
     "stride_m": 20,
-    "output": "",
     "thresholds": Thresholds(t_main=0.5, t_iso=0.5),
 }
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from onnx import TensorProto, helper, numpy_helper
 
+from scenes import PLAIN
 from sluice.base.errors import (
     BandNotFound,
     ConfigError,
@@ -68,21 +69,13 @@ def conv_weights(dense, gain=1.0):
 def make_package(folder, name, *, dense, gain=1.0):
     weights, *_ = conv_weights(dense, gain)
     manifest = Manifest(
+        **PLAIN,
         name=name,
-        title="",
-        summary="",
-        licence="Apache-2.0",
-        attribution="",
-        architecture="",
-        framework="",
-        pretrained=False,
         inputs=INPUTS,
         levels=(Level(sensor="s2-l1c", verified=False),),
-        gsd_m=10,
         window_px=SIDE,
         dense_stride_px=STRIDE if dense else None,
         stride_m=40,
-        output="",
         thresholds=Thresholds(t_main=0.5, t_iso=0.5),
         weights=Weights(sha256=hashlib.sha256(weights).hexdigest()),
     )

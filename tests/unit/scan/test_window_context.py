@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from onnx import TensorProto, helper, numpy_helper
 
+from scenes import PLAIN
 from sluice.base.errors import ConfigError, ManifestMismatch
 from sluice.base.raster import Raster
 from sluice.base.windows import WindowLattice, central_windows
@@ -45,22 +46,14 @@ def package(tmp_path_factory):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     weights = model.SerializeToString()
     manifest = Manifest(
+        **PLAIN,
         name="wide",
-        title="",
-        summary="",
-        licence="Apache-2.0",
-        attribution="",
-        architecture="",
-        framework="",
-        pretrained=False,
         inputs=(ScaledInput(band="red", divide=0.5, fill=FILL),),
         levels=(Level(sensor="s2-l1c", verified=False),),
-        gsd_m=10,
         window_px=WINDOW,
         context_px=CONTEXT,
         dense_stride_px=STRIDE,
         stride_m=20,
-        output="",
         thresholds=Thresholds(t_main=0.5, t_iso=0.5),
         weights=Weights(sha256=hashlib.sha256(weights).hexdigest()),
     )
