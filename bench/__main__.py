@@ -16,6 +16,7 @@ from bench.dense import compare_dense
 from bench.images import make_pattern, write_image
 from bench.keras_peer import compare_keras
 from bench.machine import describe_machine
+from bench.stores import measure_stores
 from bench.table import Row, to_markdown, write_between_markers
 from bench.whole_scan import measure_bf16, measure_memory, measure_speed
 from sluice.app.config import models_folder
@@ -46,10 +47,15 @@ class Sizes:
     composite_rounds: int
     tile_px: int
     """Side of the whole tile whose composite's memory is measured."""
+    store_sites: int
+    """Each seen in five quarters."""
+    store_queries: int
 
 
-FULL = Sizes(1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400, 2048 // 6 * 6, 20, 3, 10_980)
-QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960)
+FULL = Sizes(
+    1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400, 2048 // 6 * 6, 20, 3, 10_980, 200_000, 300
+)
+QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960, 2000, 20)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,13 @@ class Bench:
         dates = self.sizes.composite_dates
         return measure_composite_memory(self.work, size_px=self.sizes.tile_px, dates=dates)
 
+    def store(self) -> list[Row]:
+        """Loading and asking stores."""
+        sizes = self.sizes
+        return measure_stores(
+            self.work, sites=sizes.store_sites, quarters=5, queries=sizes.store_queries
+        )
+
 
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "dense": Bench.dense,
@@ -121,6 +134,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": Bench.memory,
     "composite": Bench.composite,
     "composite-memory": Bench.composite_memory,
+    "store": Bench.store,
 }
 
 

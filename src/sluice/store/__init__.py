@@ -1,0 +1,1 @@
+"""Persistence: one schema, in an embedded SQLite file or in PostGIS."""

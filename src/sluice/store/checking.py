@@ -1,0 +1,203 @@
+"""Whether a store is what it must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluice.base.errors import DataError, StoreError
+from sluice.base.places import Review, columns_of
+from sluice.store import schema
+from sluice.store.columns import BOX, Shape
+from sluice.store.database import Database
+from sluice.store.faults import translating
+from sluice.store.frames import boxes_of
+from sluice.store.reviewing import FIRST_LINK, agreement, link
+
+_BATCH = 20_000
+_STAY_TRIGGERS = {
+    "sqlite": {"reviews_stay_update", "reviews_stay_delete"},
+    "postgresql": {"reviews_stay", "reviews_stay_all"},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    what: str
+    wrong: str | None
+    """None where all is well."""
+
+
+def check(db: Database) -> Iterator[Finding]:
+    """Check a store, one finding after the other; a check that cannot be ended is one too."""
+    for what, find in _checks(db).items():
+        try:
+            with db.reading() as connection, translating(db.name):
+                yield Finding(what, find(connection))
+        except (StoreError, DataError) as err:
+            yield Finding(what, str(err))
+
+
+def count_rows(connection: Connection) -> dict[str, int]:
+    """Rows of each table."""
+    return {
+        table.name: int(
+            connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+        )
+        for table in schema.metadata.sorted_tables
+    }
+
+
+def _checks(db: Database) -> dict[str, Callable[[Connection], str | None]]:
+    embedded = db.engine.dialect.name == "sqlite"
+    checks: dict[str, Callable[[Connection], str | None]] = {
+        "integrity": _sqlite_integrity if embedded else _postgres_integrity,
+        "references": _references,
+        "shapes": _shapes,
+    }
+    if embedded:
+        checks["boxes"] = _trees
+    return checks | {
+        "reviews": _chain,
+        "reviews cannot be changed": _triggers,
+        "verdicts": _verdicts,
+        "runs": _run_counts,
+    }
+
+
+def _sqlite_integrity(connection: Connection) -> str | None:
+    said = list(connection.exec_driver_sql("PRAGMA integrity_check(5)").scalars())
+    return None if said == ["ok"] else "; ".join(map(str, said))
+
+
+def _postgres_integrity(connection: Connection) -> str | None:
+    wanted = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid"
+    broken = list(connection.exec_driver_sql(wanted).scalars())
+    return f"indexes to rebuild with REINDEX: {', '.join(broken)}" if broken else None
+
+
+def _references(connection: Connection) -> str | None:
+    """Rows whose run, site, area or layer is not there."""
+    wrong = []
+    for table in schema.metadata.sorted_tables:
+        for key in table.foreign_keys:
+            parent = key.column
+            there = sa.select(sa.literal(1)).where(parent == key.parent).correlate(table)
+            lost = sa.select(sa.func.count()).where(key.parent.is_not(None), ~there.exists())
+            count = connection.execute(lost.select_from(table)).scalar_one()
+            if count:
+                wrong.append(f"{count} {table.name} without their {parent.table.name}")
+    return "; ".join(wrong) or None
+
+
+def _shapes(connection: Connection) -> str | None:
+    """Shapes that cannot be read, or whose box is another than the one that is kept."""
+    wrong = []
+    for table in schema.metadata.sorted_tables:
+        if not isinstance(table.c.get("geometry", sa.null()).type, Shape):
+            continue
+        names = [*BOX, "geometry"] if BOX[0] in table.c else ["geometry"]
+        unreadable = astray = 0
+        for rows in _batches(connection, sa.select(*(table.c[name] for name in names))):
+            encoded = np.array([row[-1] for row in rows], dtype=object)
+            shapes = shapely.from_wkb(encoded, on_invalid="ignore")
+            readable = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+            unreadable += int((~readable).sum())
+            if len(names) > 1:
+                kept = np.array([row[:-1] for row in rows], dtype=float)
+                astray += int((boxes_of(shapes) != kept)[readable].any(axis=1).sum())
+        if unreadable or astray:
+            wrong.append(f"{table.name}: {unreadable} unreadable, {astray} with a wrong box")
+    return "; ".join(wrong) or None
+
+
+def _batches(connection: Connection, wanted: sa.Select[Any]) -> Iterator[Any]:
+    yield from connection.execution_options(yield_per=_BATCH).execute(wanted).partitions()
+
+
+def _trees(connection: Connection) -> str | None:
+    """R*Trees that are not in step with their tables."""
+    wrong = []
+    for name in schema.SPATIAL:
+        tree = schema.rtree_name(name)
+        said = connection.exec_driver_sql(f"SELECT rtreecheck('{tree}')").scalar_one()
+        if said != "ok":
+            wrong.append(f"{tree}: {said}")
+        rows, kept, fitting = connection.exec_driver_sql(
+            f"SELECT (SELECT count(*) FROM {name}), (SELECT count(*) FROM {tree}), "  # noqa: S608
+            f"(SELECT count(*) FROM {tree} AS t CROSS JOIN {name} AS r ON r.fid = t.fid WHERE "
+            "t.west <= r.min_lon AND t.east >= r.max_lon AND t.south <= r.min_lat "
+            "AND t.north >= r.max_lat)"
+        ).one()
+        if not rows == kept == fitting:
+            wrong.append(f"{tree}: {rows} rows, {kept} boxes, {fitting} that fit their row")
+    return "; ".join(wrong) or None
+
+
+def _chain(connection: Connection) -> str | None:
+    """Whether a review was changed or taken out since it was added."""
+    table = schema.reviews
+    previous = FIRST_LINK
+    for number, row in enumerate(connection.execute(sa.select(*table.c).order_by(table.c.seq)), 1):
+        review = Review(**{name: getattr(row, name) for name in columns_of(Review)})
+        previous = link(previous, review)
+        if row.seq != number or row.chain != previous:
+            return (
+                f"review {row.review_id} of {row.who}, or one before it, was changed or taken out; "
+                "compare with a backup"
+            )
+    return None
+
+
+def _triggers(connection: Connection) -> str | None:
+    """Whether the database still refuses to change reviews."""
+    kind = connection.dialect.name
+    wanted = (
+        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        if kind == "sqlite"
+        else "SELECT tgname FROM pg_trigger WHERE tgrelid = 'reviews'::regclass "
+        "AND tgenabled <> 'D'"
+    )
+    lost = _STAY_TRIGGERS[kind] - set(connection.exec_driver_sql(wanted).scalars())
+    return f"triggers were dropped: {', '.join(sorted(lost))}" if lost else None
+
+
+def _verdicts(connection: Connection) -> str | None:
+    """Whether sites say what their reviews say."""
+    row, site = schema.reviews.c, schema.sites.c
+    wanted = sa.select(*(row[name] for name in columns_of(Review)))
+    by_site: dict[str, list[Review]] = {}
+    for found in connection.execute(wanted.order_by(row.when, row.seq)).mappings():
+        by_site.setdefault(found["site_id"], []).append(Review(**found))
+    told = sa.select(site.site_id, site.verdict, site.reviewers).where(
+        sa.or_(site.verdict.is_not(None), site.reviewers != 0)
+    )
+    kept = {found.site_id: (found.verdict, found.reviewers) for found in connection.execute(told)}
+    expected = {site_id: agreement(reviews) for site_id, reviews in by_site.items()}
+    wrong = sorted(s for s in kept.keys() | expected.keys() if kept.get(s) != expected.get(s))
+    return f"{len(wrong)} sites do not say what their reviews say: {wrong[0]}" if wrong else None
+
+
+def _run_counts(connection: Connection) -> str | None:
+    """Whether as many detections are there as have landed."""
+    run, row = schema.runs.c, schema.detections.c
+    counted = sa.select(row.run_id, sa.func.count().label("there")).group_by(row.run_id).subquery()
+    there = sa.func.coalesce(counted.c.there, 0)
+    wanted = (
+        sa.select(run.run_id, run.detection_count, there)
+        .join(counted, counted.c.run_id == run.run_id, isouter=True)
+        .where(run.detection_count != there)
+        .order_by(run.run_id)
+    )
+    wrong = [
+        f"{name}: {landed} landed, {now} there" for name, landed, now in connection.execute(wanted)
+    ]
+    return "; ".join(wrong) or None

@@ -1,0 +1,1 @@
+"""How a store came to its schema: alembic's environment and the versions."""

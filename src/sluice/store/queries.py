@@ -1,0 +1,252 @@
+"""What a `SiteQuery` asks for, in SQL.
+
+Lists go by priority, through an index that holds all that a filter needs; where few rows lie in a
+box, they are found by the index of boxes. The databases are told which of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from sluice.base.errors import ConfigError
+from sluice.base.places import Alert, Look, Site, SitePeriod, columns_of
+from sluice.base.records import Detection
+from sluice.base.store import BBox, SiteQuery
+from sluice.store import schema
+from sluice.store.database import Database, meets, point_within
+
+_FEW_SITES = 3000
+"""Up to which finding sites in a box is quicker than going through those of a higher priority, of
+which none is dropped by a filter."""
+_FEW_COUNTED = 20_000
+"""Likewise where none but their number is wanted, so that there is no early end."""
+_ONLY_OF_SITES = (
+    "status",
+    "level",
+    "verdict",
+    "legality",
+    "min_area_ha",
+    "min_priority",
+    "seen_since",
+    "offset",
+)
+
+DETECTION_COLUMNS = [*columns_of(Detection), "run_id", "site_id", "context", "geometry"]
+SITE_COLUMNS = [*columns_of(Site), "verdict", "reviewers", "geometry"]
+
+
+def columns(table: sa.Table, names: list[str]) -> list[sa.Column[Any]]:
+    """Columns of a table by name."""
+    return [table.c[name] for name in names]
+
+
+def landing_sites(area: str) -> sa.Select[Any]:
+    """All sites of an area."""
+    names = [*columns_of(Site), "geometry"]
+    table = schema.sites
+    return sa.select(*columns(table, names)).where(table.c.area == area).order_by(table.c.site_id)
+
+
+def looks() -> sa.Select[Any]:
+    """Looks of current runs, oldest first."""
+    table = schema.looks
+    return (
+        sa.select(*columns(table, columns_of(Look)))
+        .join(schema.runs, schema.runs.c.run_id == table.c.run_id)
+        .where(schema.runs.c.current)
+        .order_by(table.c.start, table.c.end, table.c.sensor, table.c.site_id)
+    )
+
+
+def periods() -> sa.Select[Any]:
+    """Periods of sites, oldest first."""
+    table = schema.site_periods
+    return sa.select(*columns(table, columns_of(SitePeriod))).order_by(
+        table.c.start, table.c.end, table.c.site_id
+    )
+
+
+def sites(db: Database, connection: Connection, query: SiteQuery) -> sa.Select[Any]:
+    """Sites, in no order; a limit takes those of the highest priority."""
+    table = schema.sites
+    conditions, pointed = _site_conditions(db, connection, query)
+    wanted = sa.select(*columns(table, SITE_COLUMNS))
+    if query.limit is None and not query.offset:
+        return wanted.where(*conditions)
+    priority, site_id = table.c.priority, table.c.site_id
+    order = [db.unindexed(priority), db.unindexed(site_id)] if pointed else [priority, site_id]
+    keys = sa.select(table.c.fid).where(*conditions).order_by(sa.desc(order[0]), order[1])
+    # The rows are long, so only those that are wanted are read.
+    return wanted.where(table.c.fid.in_(keys.limit(query.limit).offset(query.offset)))
+
+
+def count_sites(db: Database, connection: Connection, query: SiteQuery) -> sa.Select[Any]:
+    """How many sites there are."""
+    conditions, _ = _site_conditions(db, connection, query, _FEW_COUNTED)
+    return sa.select(sa.func.count()).select_from(schema.sites).where(*conditions)
+
+
+def _site_conditions(
+    db: Database, connection: Connection, query: SiteQuery, few: int | None = None
+) -> tuple[list[sa.ColumnElement[bool]], bool]:
+    """Conditions, and whether they lead to few rows by another index than that of priority.
+
+    Args:
+        db: Where.
+        connection: To look with.
+        query: What is asked for.
+        few: How many rows may be looked at one by one; None for what suits a list with a limit.
+    """
+    table = schema.sites
+    row = table.c
+    conditions = _filters(query)
+    if query.min_area_ha is not None:
+        conditions.append(row.area_ha >= query.min_area_ha)
+    if query.seen_since is not None:
+        conditions.append(row.last_seen >= query.seen_since)
+    if query.level is not None:
+        conditions.append(row.level.in_(_texts(query.level)))
+    # Filters drop rows, so that more of a higher priority have to be gone through: for each filter
+    # about twice as many rows in a box may be looked at instead.
+    few = few or _FEW_SITES * 2 ** (len(conditions) - (not query.with_past))
+    pointed = query.site_ids is not None
+    if query.site_ids is not None:
+        conditions.append(db.among(row.site_id, query.site_ids))
+    if query.verdict is not None:
+        has_verdict = row.verdict.in_(_texts(query.verdict))
+        if not pointed and db.are_few(connection, sa.select(row.fid).where(has_verdict), few):
+            pointed = True
+            conditions.append(has_verdict)
+        else:
+            conditions.append(db.unindexed(row.verdict).in_(_texts(query.verdict)))
+    if query.bbox_lonlat is not None:
+        by_box, near = _box_conditions(
+            db, connection, table, query.bbox_lonlat, 0 if pointed else few
+        )
+        conditions += by_box
+        pointed |= near
+    # These two lead to the indexes of lists, which are not to be taken then.
+    if query.area is not None:
+        area = db.unindexed(row.area) if pointed else row.area
+        conditions.append(area == query.area)
+    if query.min_priority is not None:
+        priority = db.unindexed(row.priority) if pointed else row.priority
+        conditions.append(priority >= query.min_priority)
+    return conditions, pointed
+
+
+def _filters(query: SiteQuery) -> list[sa.ColumnElement[bool]]:
+    """What alerts ask of their sites as well."""
+    row = schema.sites.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if not query.with_past:
+        conditions.append(row.current)
+    for column, chosen in (
+        (row.status, query.status),
+        (row.legality, query.legality),
+    ):
+        if chosen is not None:
+            conditions.append(column.in_(_texts(chosen)))
+    return conditions
+
+
+def _texts(values: Iterable[object]) -> list[str]:
+    return [str(value) for value in values]
+
+
+def _box_conditions(
+    db: Database, connection: Connection, table: sa.Table, bbox: BBox, few: int
+) -> tuple[list[sa.ColumnElement[bool]], bool]:
+    check_box(bbox)
+    conditions = [meets(table, bbox)]
+    near = db.are_few(connection, db.near_rows(table, bbox), few)
+    if near:
+        conditions.append(db.near(table, bbox))
+    return conditions, near
+
+
+def alerts(db: Database, query: SiteQuery) -> sa.Select[Any]:
+    """Alerts by priority."""
+    row, site = schema.alerts.c, schema.sites.c
+    conditions = _filters(query)
+    if query.area is not None:
+        conditions.append(row.area == query.area)
+    if query.bbox_lonlat is not None:
+        check_box(query.bbox_lonlat)
+        conditions.append(point_within(row.lon, row.lat, query.bbox_lonlat))
+    if query.level is not None:
+        conditions.append(row.level.in_(_texts(query.level)))
+    if query.min_area_ha is not None:
+        conditions.append(site.area_ha >= query.min_area_ha)
+    if query.min_priority is not None:
+        conditions.append(row.priority >= query.min_priority)
+    if query.seen_since is not None:
+        conditions.append(row.raised >= query.seen_since)
+    if query.verdict is not None:
+        conditions.append(site.verdict.in_(_texts(query.verdict)))
+    if query.site_ids is not None:
+        conditions.append(db.among(row.site_id, query.site_ids))
+    return (
+        sa.select(*columns(schema.alerts, columns_of(Alert)), site.verdict)
+        .join(schema.sites, site.site_id == row.site_id)
+        .where(*conditions)
+        .order_by(row.priority.desc(), row.alert_id)
+        .limit(query.limit)
+        .offset(query.offset or None)
+    )
+
+
+def detections(db: Database, query: SiteQuery, *, with_past: bool) -> sa.Select[Any]:
+    """Detections in the order in which they lie in the store; with a limit those found first.
+
+    Raises:
+        ConfigError: The query asks for what only sites have.
+    """
+    asked = [name for name in _ONLY_OF_SITES if getattr(query, name) not in {None, 0}]
+    if asked:
+        raise ConfigError(
+            f"detections cannot be asked for by {', '.join(asked)}: only sites can; ask for sites, "
+            "then for the detections of their ids"
+        )
+    table = schema.detections
+    row = table.c
+    wanted = sa.select(*columns(table, DETECTION_COLUMNS))
+    by_run: sa.ColumnElement[Any] = row.run_id
+    if query.site_ids is not None:
+        wanted = wanted.where(db.among(row.site_id, query.site_ids))
+        by_run = db.unindexed(row.run_id)
+    if query.bbox_lonlat is not None:
+        check_box(query.bbox_lonlat)
+        wanted = db.join_near(wanted, table, query.bbox_lonlat)
+        wanted = wanted.where(meets(table, query.bbox_lonlat))
+        by_run = db.unindexed(row.run_id)
+    if query.area is not None or not with_past:
+        wanted = wanted.where(by_run.in_(_runs_of(query.area, with_past=with_past)))
+    # To put all in order first would take as long as to read all.
+    return wanted.order_by(row.fid) if query.limit is None else wanted.limit(query.limit)
+
+
+def _runs_of(area: str | None, *, with_past: bool) -> sa.Select[Any]:
+    chosen = sa.select(schema.runs.c.run_id)
+    if area is not None:
+        chosen = chosen.where(schema.runs.c.area == area)
+    return chosen if with_past else chosen.where(schema.runs.c.current)
+
+
+def check_box(bbox: BBox) -> None:
+    """Refuse a box that holds nothing.
+
+    Raises:
+        ConfigError: South lies north of north, or a side is not within the world.
+    """
+    west, south, east, north = bbox
+    lons_fit = all(-180 <= lon <= 180 for lon in (west, east))
+    if not (lons_fit and -90 <= south <= north <= 90):
+        raise ConfigError(
+            f"the box {','.join(f'{side:g}' for side in bbox)} is none; give "
+            "west,south,east,north in degrees, south below north"
+        )
