@@ -41,14 +41,14 @@ def prove_workings(setup: Setup) -> str:
     dataset, table = read_dataset(setup.chips), []
     package = load_package(USUAL_MODEL, models_folder())
     for name, title in _SETS.items():
-        readers = [_read(path) for path in sorted(OUTLINES.glob(f"{name}-reader-*.json"))]
+        readers = [read_outlines(path) for path in sorted(OUTLINES.glob(f"{name}-reader-*.json"))]
         ids = sorted(readers[0])
         rows = dataset.table.reset_index().set_index("chip_id").loc[ids, "index"].to_numpy()
         images = dataset.images(rows)
         found = PixelPredictor(package).classify_chips(images, dataset.about.bands)
         model = 1 - found[:, 0] >= package.manifest.thresholds.t_main
         read = [
-            np.stack([_burn(reader[chip]["polygons"], images.shape[-1]) for chip in ids])
+            np.stack([burn(reader[chip]["polygons"], images.shape[-1]) for chip in ids])
             for reader in readers
         ]
         held_out = dataset.table["split"].iloc[rows].to_numpy() == "test_caroni"
@@ -98,12 +98,13 @@ def _mark_by_cues(
     )
 
 
-def _read(path: Path) -> dict[str, dict[str, list[list[list[list[float]]]]]]:
+def read_outlines(path: Path) -> dict[str, dict[str, list[list[list[list[float]]]]]]:
+    """What a reader outlined: by chip, polygons of rings of pixel coordinates."""
     found: dict[str, dict[str, list[list[list[list[float]]]]]] = json.loads(path.read_text())
     return found
 
 
-def _burn(polygons: list[list[list[list[float]]]], side: int) -> npt.NDArray[np.bool_]:
+def burn(polygons: list[list[list[list[float]]]], side: int) -> npt.NDArray[np.bool_]:
     """Pixels of which at least half is inside."""
     shapes = [shapely.make_valid(shapely.Polygon(rings[0], rings[1:])) for rings in polygons]
     if not shapes:

@@ -1,0 +1,142 @@
+"""The looks of one period, of several sensors and runs, taken together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.errors import DataError
+from sluice.base.places import Look, columns_of
+
+BoolArray = npt.NDArray[np.bool_]
+Objects = npt.NDArray[np.object_]
+WORKINGS, FOOTPRINT = 0, 1
+"""Kinds of areas, which are not compared with each other."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the looks of one period say of each site, (sites,) each."""
+
+    share: FloatArray
+    observed: BoolArray
+    detected: BoolArray
+    area: FloatArray
+    low: FloatArray
+    high: FloatArray
+    kind: IntArray
+    """Of the area: workings or footprint."""
+    cover: FloatArray
+    """Share of plants on the ground, NaN where it is not known."""
+
+
+@dataclass(frozen=True)
+class LooksByPeriod:
+    """Looks by period, with numbers for sites."""
+
+    site_ids: Objects
+    periods: pd.DataFrame
+    """`start` and `end`, in the order in which they end; a long one is over when its last day is.
+    """
+    looks: dict[int, pd.DataFrame]
+    """By number of the period; `site` is a number."""
+
+    @classmethod
+    def of(cls, looks: pd.DataFrame) -> LooksByPeriod:
+        """Sort a table of looks.
+
+        Raises:
+            DataError: A column is missing, or a period ends before it starts.
+        """
+        missing = [column for column in columns_of(Look) if column not in looks.columns]
+        if missing:
+            raise DataError(f"the table of looks has no column {', '.join(missing)}")
+        looks = pd.DataFrame(looks[columns_of(Look)])
+        periods = looks[["start", "end"]].drop_duplicates()
+        wrong = periods[periods["end"] < periods["start"]]
+        if len(wrong):
+            raise DataError(
+                f"a look's period ends on {wrong['end'].iloc[0]}, before it starts on "
+                f"{wrong['start'].iloc[0]}; mend its run"
+            )
+        periods = periods.sort_values(["end", "start"]).reset_index(drop=True)
+        number = looks[["start", "end"]].merge(
+            periods.assign(number=periods.index), on=["start", "end"], how="left"
+        )["number"]
+        codes, ids = pd.factorize(looks["site_id"], sort=True)
+        looks = looks.assign(site=codes, period=number.to_numpy())
+        looks = looks.sort_values(["period", "site", "sensor", "run_id"], kind="stable")
+        first = np.searchsorted(looks["period"].to_numpy(), np.arange(len(periods) + 1))
+        return cls(
+            np.asarray(ids, dtype=object),
+            periods,
+            {n: looks.iloc[first[n] : first[n + 1]] for n in range(len(periods))},
+        )
+
+    def seen_in(self, number: int, least_share: float, silent: Sequence[str]) -> Seen:
+        """What the looks of a period say together.
+
+        Args:
+            number: Of the period.
+            least_share: Of a site that must be seen for it to count as observed.
+            silent: Sensors that observe a site only where they detect it.
+        """
+        looks, size = self.looks[number], len(self.site_ids)
+        site = looks["site"].to_numpy()
+        share, detected = looks["observed_share"].to_numpy(float), looks["detected"].to_numpy(bool)
+        tells = detected | ~looks["sensor"].isin(list(silent)).to_numpy()
+        best = np.zeros(size)
+        np.maximum.at(best, site[tells], share[tells])
+        found = np.zeros(size, bool)
+        found[site[detected]] = True
+        area, low, high, kind = _areas(looks[detected], size)
+        return Seen(
+            share=best,
+            observed=found | ((best >= least_share) & (best > 0)),
+            detected=found,
+            area=area,
+            low=low,
+            high=high,
+            kind=kind,
+            cover=_cover(looks, size),
+        )
+
+
+def _areas(looks: pd.DataFrame, size: int) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    """Of each site the area that is known best: workings with the narrowest interval, else the
+    largest footprint; then its interval and its kind."""
+    area, low, high = (looks[f"area{end}_ha"].to_numpy(float) for end in ("", "_low", "_high"))
+    footprint = looks["footprint_ha"].to_numpy(float)
+    kind = np.where(np.isnan(area), FOOTPRINT, WORKINGS)
+    width = np.where(np.isnan(high - low), np.inf, high - low)
+    site = looks["site"].to_numpy()
+    order = np.lexsort((np.where(kind == WORKINGS, width, -footprint), kind, site))
+    _, first = np.unique(site[order], return_index=True)
+    chosen = order[first]
+    columns = [np.full(size, np.nan) for _ in range(3)]
+    kinds = np.full(size, FOOTPRINT)
+    columns[0][site[chosen]] = np.where(kind == WORKINGS, area, footprint)[chosen]
+    columns[1][site[chosen]] = np.where(kind == WORKINGS, low, np.nan)[chosen]
+    columns[2][site[chosen]] = np.where(kind == WORKINGS, high, np.nan)[chosen]
+    kinds[site[chosen]] = kind[chosen]
+    return columns[0], columns[1], columns[2], kinds
+
+
+def _cover(looks: pd.DataFrame, size: int) -> FloatArray:
+    """Share of plants on the ground, water aside, in the look that saw most of a site."""
+    plants = looks["forest_ha"].to_numpy(float) + looks["farmland_ha"].to_numpy(float)
+    ground = plants + looks["bare_ha"].to_numpy(float)
+    # A look without all three is no look at the cover; neither is one at water alone.
+    known = ground > 0
+    site, share = looks["site"].to_numpy()[known], looks["observed_share"].to_numpy(float)[known]
+    order = np.lexsort((-share, site))
+    _, first = np.unique(site[order], return_index=True)
+    chosen = order[first]
+    cover = np.full(size, np.nan)
+    cover[site[chosen]] = (plants[known] / ground[known])[chosen]
+    return cover
