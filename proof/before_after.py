@@ -51,7 +51,7 @@ class Pairs:
 
 def prove_before_after(setup: Setup) -> str:
     """ROC AUC of each score, out of fold by block, and what it gains over single dates."""
-    pairs = _load(setup)
+    pairs = load_pairs(setup)
     scores = {
         "random features of both dates, ridge": _random_features_of_pairs(pairs),
         "indices of both dates and their differences, forest": _indices_of_pairs(pairs),
@@ -87,7 +87,8 @@ def prove_before_after(setup: Setup) -> str:
     )
 
 
-def _load(setup: Setup) -> Pairs:
+def load_pairs(setup: Setup) -> Pairs:
+    """Read the pairs of `s2-pairs-amazon`."""
     folder = setup.data / "s2-pairs-amazon"
     table = pd.read_csv(folder / "pairs.csv")
 
@@ -141,6 +142,12 @@ def _indices_of_pairs(pairs: Pairs) -> Floats:
 
 
 def _default_difference(pairs: Pairs, setup: Setup) -> Floats:
+    before, after = score_by_default(pairs, setup)
+    return after - before
+
+
+def score_by_default(pairs: Pairs, setup: Setup) -> tuple[Floats, Floats]:
+    """Scores of the model under proof, before and after."""
     package = setup.package
     lines = package.manifest.adaptation_for("s2-l2a")
     bands = package.manifest.bands
@@ -153,7 +160,7 @@ def _default_difference(pairs: Pairs, setup: Setup) -> Floats:
             chosen = np.stack([adapt_bands(image, lines) for image in chosen])
         return predictor.score_chips(chosen, bands).astype(np.float64)
 
-    return score(pairs.after) - score(pairs.before)
+    return score(pairs.before), score(pairs.after)
 
 
 def _index_difference(pairs: Pairs) -> Floats:
