@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from xml.etree import ElementTree as ET
 
 import geopandas as gpd
@@ -42,21 +43,39 @@ def sites_qml(table: gpd.GeoDataFrame) -> str:
         A QGIS 3 layer style, XML.
     """
     column = sure_column(table)
+    classes = _class_aliases(table)
+    return layer_qml(
+        _renderer(column, classes_of(column)),
+        label="rank",
+        map_tip=_MAP_TIP.format(site_class=_CLASS_TIP if classes else ""),
+        aliases={**_ALIASES, **classes},
+    )
+
+
+def layer_qml(renderer: ET.Element, *, label: str, map_tip: str, aliases: Mapping[str, str]) -> str:
+    """The style of a vector layer.
+
+    Args:
+        renderer: A `renderer-v2` of QGIS.
+        label: The column that is written beside each feature.
+        map_tip: HTML with QGIS expressions.
+        aliases: What columns are called.
+
+    Returns:
+        A QGIS 3 layer style, XML.
+    """
     root = ET.Element(
         "qgis",
         version="3.28.0",
         labelsEnabled="1",
         styleCategories="Symbology|Labeling|Fields|Forms|MapTips",
     )
-    root.append(_renderer(column, classes_of(column)))
-    root.append(_labels())
-    classes = _class_aliases(table)
-    ET.SubElement(root, "mapTip", enabled="1").text = _MAP_TIP.format(
-        site_class=_CLASS_TIP if classes else ""
-    )
-    aliases = ET.SubElement(root, "aliases")
-    for field, name in {**_ALIASES, **classes}.items():
-        ET.SubElement(aliases, "alias", field=field, name=name)
+    root.append(renderer)
+    root.append(_labels(label))
+    ET.SubElement(root, "mapTip", enabled="1").text = map_tip
+    named = ET.SubElement(root, "aliases")
+    for field, name in aliases.items():
+        ET.SubElement(named, "alias", field=field, name=name)
     return qml_text(root)
 
 
@@ -100,12 +119,20 @@ def _renderer(column: str, classes: tuple[SureClass, ...]) -> ET.Element:
             label=sure.label,
             render="true",
         )
-        symbols.append(_symbol(str(number), sure.colour))
+        dashed = "if(\"isolated\", 'dash', 'solid')"
+        symbols.append(fill_symbol(str(number), sure.colour, dashed))
         lower = sure.upper
     return renderer
 
 
-def _symbol(name: str, colour: RGB) -> ET.Element:
+def fill_symbol(name: str, colour: RGB, outline_style: str) -> ET.Element:
+    """An outline in a colour, faintly filled.
+
+    Args:
+        name: As the renderer calls it.
+        colour: Of the outline.
+        outline_style: A QGIS expression that gives `dash` or `solid`.
+    """
     rgb = ",".join(str(part) for part in colour)
     symbol = ET.Element(
         "symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0"
@@ -125,31 +152,52 @@ def _symbol(name: str, colour: RGB) -> ET.Element:
         "style": "solid",
     }.items():
         ET.SubElement(options, "Option", name=key, type="QString", value=value)
-    layer.append(_dashed_where_isolated())
+    layer.append(_outline_style(outline_style))
     return symbol
 
 
-def _dashed_where_isolated() -> ET.Element:
+def marker_symbol(name: str, colour: RGB) -> ET.Element:
+    """A dot in a colour with a dark rim, so that it shows on any ground."""
+    symbol = ET.Element(
+        "symbol", type="marker", name=name, alpha="1", clip_to_extent="1", force_rhr="0"
+    )
+    layer = ET.SubElement(symbol, "layer", {"class": "SimpleMarker"})
+    layer.attrib.update(enabled="1", locked="0", **{"pass": "0"})
+    options = ET.SubElement(layer, "Option", type="Map")
+    for key, value in {
+        "color": f"{','.join(str(part) for part in colour)},255",
+        "name": "circle",
+        "outline_color": "20,20,20,255",
+        "outline_style": "solid",
+        "outline_width": "0.3",
+        "outline_width_unit": "MM",
+        "size": "3.2",
+        "size_unit": "MM",
+    }.items():
+        ET.SubElement(options, "Option", name=key, type="QString", value=value)
+    return symbol
+
+
+def _outline_style(expression: str) -> ET.Element:
     defined = ET.Element("data_defined_properties")
     whole = ET.SubElement(defined, "Option", type="Map")
     ET.SubElement(whole, "Option", name="name", type="QString", value="")
     properties = ET.SubElement(whole, "Option", name="properties", type="Map")
     style = ET.SubElement(properties, "Option", name="outlineStyle", type="Map")
     ET.SubElement(style, "Option", name="active", type="bool", value="true")
-    expression = "if(\"isolated\", 'dash', 'solid')"
     ET.SubElement(style, "Option", name="expression", type="QString", value=expression)
     ET.SubElement(style, "Option", name="type", type="int", value="3")
     ET.SubElement(whole, "Option", name="type", type="QString", value="collection")
     return defined
 
 
-def _labels() -> ET.Element:
+def _labels(field: str) -> ET.Element:
     labelling = ET.Element("labeling", type="simple")
     settings = ET.SubElement(labelling, "settings", calloutType="simple")
     text = ET.SubElement(
         settings,
         "text-style",
-        fieldName="rank",
+        fieldName=field,
         isExpression="0",
         fontSize="9",
         fontSizeUnit="Point",

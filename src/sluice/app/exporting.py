@@ -1,0 +1,136 @@
+"""From a store to a file for others: which sites, which tables, how much is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from sluice.app.exports.marked_up import Picture, Pictures
+from sluice.app.exports.write import Exported, format_of, write_export
+from sluice.app.reporting import gather_site
+from sluice.app.reports.place_pictures import PlacePicture, as_jpeg
+from sluice.app.reviewing import standing_alerts
+from sluice.base.errors import ConfigError
+from sluice.base.store import SiteQuery, Store
+from sluice.sites.history import by_quarter, by_year
+from sluice.sites.redaction import Redaction
+
+TABLES = ("sites", "alerts", "periods")
+_MOST_PICTURED = 500
+"""Sites in a KMZ with pictures: each takes some 100 kB."""
+
+
+def export(
+    store: Store,
+    query: SiteQuery,
+    path: Path,
+    *,
+    fmt: str | None = None,
+    what: Sequence[str] = ("sites",),
+    by: str = "period",
+    redaction: Redaction | None = None,
+    done: Callable[[int, int], None] | None = None,
+) -> Exported:
+    """Write sites, their alerts and their history to one file.
+
+    Args:
+        store: Where they are.
+        query: Which sites; where alerts alone are written, which alerts. Rejected ones stay out.
+        path: The file.
+        fmt: A name of `EXPORT_FORMATS`; None to tell by the file's name. A KMZ gets pictures.
+        what: Some of `TABLES`; several for a GeoPackage.
+        by: Rows of periods, see `periods_view`.
+        redaction: What is hidden.
+        done: Told how many of how many sites have their pictures.
+
+    Raises:
+        ConfigError: See `write_export`; a table that does not exist; too many sites for pictures.
+        RunFailed: The disk is full.
+    """
+    unknown = [name for name in what if name not in TABLES]
+    if unknown:
+        raise ConfigError(f"--what {unknown[0]}: is no table; use some of {', '.join(TABLES)}")
+    name, view = format_of(path, fmt), periods_view(by)
+    alerts = None
+    if tuple(what) == ("alerts",):
+        # As `sluice alerts list` tells them: the level asked for is the alert's.
+        alerts = standing_alerts(store.alerts(query))
+        query = SiteQuery(site_ids=tuple(alerts["site_id"].unique()), with_past=True)
+    sites = store.sites(query)
+    ids = tuple(sites["site_id"])
+    if alerts is None and "alerts" in what:
+        alerts = standing_alerts(store.alerts(SiteQuery(site_ids=ids)))
+    wants_periods = "periods" in what or (redaction is not None and redaction.delayed)
+    pictures = None
+    if name == "kmz" and redaction is None:
+        pictures = _pictures(store, ids, done)
+    return write_export(
+        path,
+        name,
+        sites=sites,
+        alerts=alerts,
+        periods=view(store.periods(ids)) if wants_periods else None,
+        what=what,
+        redaction=redaction,
+        pictures=pictures,
+    )
+
+
+def periods_view(by: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """From periods as they were scanned to quarters or years.
+
+    Args:
+        by: `period`, `quarter` or `year`.
+
+    Raises:
+        ConfigError: Another word.
+    """
+    views: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+        "period": lambda periods: periods,
+        "quarter": by_quarter,
+        "year": by_year,
+    }
+    if by not in views:
+        raise ConfigError(f"--by {by}: is not known; use one of {', '.join(views)}")
+    return views[by]
+
+
+def export_text(exported: Exported) -> str:
+    """What was written, in words."""
+    rows = ", ".join(f"{count:,} {name}" for name, count in exported.rows.items())
+    lines = [f"{exported.path}: {rows}."]
+    if exported.redacted:
+        lines.append(f"{exported.redacted:,} of them show no exact place.")
+    if exported.held_back:
+        lines.append(f"{exported.held_back:,} are held back for the delay.")
+    return " ".join(lines)
+
+
+def _pictures(
+    store: Store, ids: Sequence[str], done: Callable[[int, int], None] | None
+) -> Pictures:
+    if len(ids) > _MOST_PICTURED:
+        raise ConfigError(
+            f"pictures of {len(ids):,} sites make too large a file; choose at most "
+            f"{_MOST_PICTURED}, with --limit or --level, or write a .kml without pictures"
+        )
+    pictures = {}
+    for number, site_id in enumerate(ids, 1):
+        evidence = gather_site(store, site_id, check_files=False)
+        found = [
+            Picture(_caption(when, picture), as_jpeg(picture.pixels))
+            for when, picture in (("Before", evidence.before), ("After", evidence.after))
+            if picture is not None
+        ]
+        if found:
+            pictures[site_id] = found
+        if done is not None:
+            done(number, len(ids))
+    return pictures
+
+
+def _caption(when: str, picture: PlacePicture) -> str:
+    seen = "detected" if picture.detected else "not detected"
+    return f"{when}: {picture.start} to {picture.end}, {seen}"

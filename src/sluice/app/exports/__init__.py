@@ -1,0 +1,1 @@
+"""Sites, alerts and histories as files that open where people work."""

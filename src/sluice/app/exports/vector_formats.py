@@ -1,0 +1,138 @@
+"""Formats that GDAL writes and a run does not leave: Shapefile and PMTiles."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+import pyogrio
+
+from sluice.app.exports.appearance import column_title
+from sluice.app.exports.flat_table import DATE, Kind
+from sluice.base.errors import NoValidData, RunFailed
+
+SHORT_NAME, LONGEST_TEXT = 10, 254
+"""Characters of a Shapefile's column name, and bytes of its text."""
+_FURTHEST_ZOOM = 12
+_MEMBERS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+
+
+def write_shapefile(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
+    """Write a zipped Shapefile with a legend of its shortened column names.
+
+    Args:
+        frame: From `flat_table`.
+        path: A `.zip` file.
+        kind: What it shows.
+        disclaimer: Goes into the zip's `README.txt`.
+
+    Raises:
+        RunFailed: The file that was written does not hold every row.
+        pyogrio.errors.DataSourceError: It cannot be written.
+        OSError: Likewise.
+    """
+    names = short_names([name for name in frame.columns if name != "geometry"])
+    short = frame.rename(columns=names)
+    for name in names.values():
+        if pd.api.types.is_string_dtype(short[name].dtype):
+            short[name] = short[name].map(_cut, na_action="ignore").astype("str")
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
+        shape = Path(folder) / f"{kind.name}.shp"
+        pyogrio.write_dataframe(
+            short,
+            shape,
+            driver="ESRI Shapefile",
+            geometry_type="Point" if kind.name == "alerts" else "Polygon",
+            use_arrow=True,
+            layer_options={"ENCODING": "UTF-8"},
+        )
+        found = pyogrio.read_info(shape)["features"]
+        if found != len(frame):
+            raise RunFailed(
+                f"{path.name}: {found} of {len(frame)} rows were written; a Shapefile holds 2 GB "
+                "at most: use GeoPackage, or check the free space on the disk"
+            )
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for suffix in _MEMBERS:
+                archive.write(shape.with_suffix(suffix), f"{kind.name}{suffix}")
+            archive.writestr(f"{kind.name}_columns.csv", _legend(names))
+            archive.writestr("README.txt", f"{kind.title}\n\n{disclaimer}\n")
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Names of at most ten characters, each another one, by the full name.
+
+    The beginning is kept, and a number where two would be alike.
+    """
+    short: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        base = name.removeprefix("context_").encode("ascii", "replace").decode().replace("?", "_")
+        found, number = base[:SHORT_NAME], 2
+        while found.lower() in taken:
+            found = f"{base[: SHORT_NAME - len(str(number))]}{number}"
+            number += 1
+        taken.add(found.lower())
+        short[name] = found
+    return short
+
+
+def _cut(text: str) -> str:
+    """The text to as many whole characters as fit."""
+    return text.encode()[:LONGEST_TEXT].decode("utf-8", "ignore")
+
+
+def _legend(names: dict[str, str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["short", "column", "title"])
+    writer.writerows([short, name, column_title(name)] for name, short in names.items())
+    return text.getvalue()
+
+
+def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
+    """Write vector tiles in one file, which a web page reads without a server.
+
+    From afar small sites are a pixel each, and of many in a pixel one is drawn.
+
+    Args:
+        frame: From `flat_table`.
+        path: A `.pmtiles` file.
+        kind: What it shows.
+        disclaimer: Kept in the file's metadata.
+
+    Raises:
+        NoValidData: There is no row with a place: tiles cannot show that.
+        pyogrio.errors.DataSourceError: It cannot be written.
+    """
+    placed = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
+    if placed.empty:
+        raise NoValidData(
+            f"{path.name}: there are no {kind.name} to write, and tiles cannot be empty; "
+            "use another format, or a wider filter"
+        )
+    # Tiles know text, numbers and truth; days become text as others write it.
+    texts = {c: placed[c].astype("str") for c in placed.columns if placed[c].dtype == DATE}
+    # GDAL makes another file beside it on the way.
+    with tempfile.TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
+        tiles = Path(folder) / "tiles.pmtiles"
+        pyogrio.write_dataframe(
+            placed.assign(**texts),
+            tiles,
+            layer=kind.name,
+            driver="PMTiles",
+            geometry_type="Point" if kind.name == "alerts" else "Unknown",
+            dataset_options={
+                "MINZOOM": "0",
+                "MAXZOOM": str(_FURTHEST_ZOOM),
+                "NAME": kind.title,
+                "DESCRIPTION": disclaimer,
+            },
+        )
+        tiles.replace(path)

@@ -1,0 +1,307 @@
+"""One way out for sites, alerts and histories: redacted where asked, in the format asked."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from sluice.app.exports.appearance import qgis_style
+from sluice.app.exports.flat_table import (
+    ALERTS,
+    KINDS,
+    PERIODS,
+    SITES,
+    Kind,
+    Notation,
+    flat_table,
+)
+from sluice.app.exports.marked_up import Pictures, write_gpx, write_kml, write_kmz
+from sluice.app.exports.vector_formats import write_pmtiles, write_shapefile
+from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.vectors import (
+    GpkgLayer,
+    write_csv,
+    write_geojson,
+    write_geoparquet,
+    write_gpkg_layers,
+)
+from sluice.base.errors import ConfigError
+from sluice.base.files import write_whole
+from sluice.base.records import DISCLAIMER
+from sluice.sites.redaction import REDACTED, Redaction, redact, redact_alerts, redact_periods
+
+NOTE = "note"
+"""Column of a CSV file that holds the disclaimer."""
+_COMPANIONS = ("-wal", "-shm", "-journal")
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A kind of file."""
+
+    suffixes: tuple[str, ...]
+    """How its name may end; the first is the usual one."""
+    description: str
+    kinds: tuple[str, ...] = ("sites", "alerts")
+    """Tables that it holds; a GeoPackage several at once."""
+
+
+EXPORT_FORMATS = {
+    "geojson": ExportFormat((".geojson", ".json"), "GeoJSON (RFC 7946), for web maps and scripts"),
+    "gpkg": ExportFormat(
+        (".gpkg",), "GeoPackage with style, for QGIS", ("sites", "alerts", "periods")
+    ),
+    "kml": ExportFormat((".kml",), "KML, for Google Earth"),
+    "kmz": ExportFormat((".kmz",), "KML with pictures inside, for Google Earth"),
+    "csv": ExportFormat(
+        (".csv",), "table for spreadsheets, with coordinates", ("sites", "alerts", "periods")
+    ),
+    "gpx": ExportFormat((".gpx",), "waypoints for hand-held receivers and phones"),
+    "geoparquet": ExportFormat((".parquet", ".geoparquet"), "GeoParquet, for large tables"),
+    "pmtiles": ExportFormat((".pmtiles",), "vector tiles in one file, for web maps"),
+    "shapefile": ExportFormat((".shp.zip", ".zip"), "zipped Shapefile, for older programs"),
+}
+"""By name."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    path: Path
+    rows: dict[str, int]
+    """By table."""
+    redacted: int
+    """Of these."""
+    held_back: int
+    """Not written, being younger than the delay."""
+
+
+def format_of(path: Path, name: str | None = None) -> str:
+    """The format that is asked for by name, or by how the file's name ends.
+
+    Raises:
+        ConfigError: There is none, or name and file contradict each other.
+    """
+    known = ", ".join(EXPORT_FORMATS)
+    if name is not None and name not in EXPORT_FORMATS:
+        raise ConfigError(f"there is no format {name!r}; give one of {known}")
+    ending = path.name.lower()
+    if name is None:
+        for one, about in EXPORT_FORMATS.items():
+            if ending.endswith(about.suffixes):
+                return one
+        raise ConfigError(f"{path}: the name does not tell the format; give one of {known}")
+    if not ending.endswith(EXPORT_FORMATS[name].suffixes):
+        raise ConfigError(
+            f"{path}: a file of format {name} ends in {EXPORT_FORMATS[name].suffixes[0]}; "
+            "rename it, or leave the format out"
+        )
+    return name
+
+
+def write_export(
+    path: Path,
+    fmt: str | None = None,
+    *,
+    sites: gpd.GeoDataFrame,
+    alerts: pd.DataFrame | None = None,
+    periods: pd.DataFrame | None = None,
+    what: Sequence[str] = ("sites",),
+    redaction: Redaction | None = None,
+    today: dt.date | None = None,
+    coordinates: Sequence[Notation] = tuple(Notation),
+    pictures: Pictures | None = None,
+) -> Exported:
+    """Write tables of a store to one file, whole or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        fmt: A name of `EXPORT_FORMATS`; None to tell by the file's name.
+        sites: From `Store.sites`; needed for other tables too where these are redacted.
+        alerts: From `Store.alerts`.
+        periods: From `Store.periods`; needed where a redaction delays.
+        what: Tables to write; several for a GeoPackage only.
+        redaction: What is hidden; None for nothing.
+        today: From which a delay counts; None for today (UTC).
+        coordinates: Written beside decimal degrees.
+        pictures: Before and after, by site, for a KMZ; none of redacted sites is written.
+
+    Raises:
+        ConfigError: The format cannot hold this, or the file cannot be written.
+        DataError: A table lacks columns, or is needed and not given.
+        GridMismatch: Outlines are not in EPSG:4326.
+        NoValidData: There is nothing to write, and the format cannot hold that.
+        RunFailed: The disk is full.
+    """
+    name = format_of(path, fmt)
+    _check_request(name, what, pictures)
+    tables = {"sites": sites, "alerts": alerts, "periods": periods}
+    absent = [one for one in what if tables[one] is None]
+    if absent:
+        raise ConfigError(f"there is no table of {', '.join(absent)} to write; give it as well")
+    shown: dict[str, pd.DataFrame] = {one: tables[one] for one in what}
+    before = sum(len(table) for table in shown.values())
+    note = DISCLAIMER
+    if redaction is not None:
+        day = today or dt.datetime.now(dt.UTC).date()
+        for one, table in shown.items():
+            if one == SITES.name:
+                shown[one] = redact(sites, redaction, day, periods=periods)
+            else:
+                one_way = redact_alerts if one == ALERTS.name else redact_periods
+                shown[one] = one_way(table, redaction, day, sites=sites)
+        note = f"{DISCLAIMER} {redaction_note(redaction, day)}"
+    flat = {one: flat_table(table, KINDS[one], coordinates) for one, table in shown.items()}
+    with telling_disk_errors(path.parent), write_whole(path) as part:
+        _write(name, part, flat, note, _open_pictures(shown, pictures))
+        for companion in _COMPANIONS:
+            # A log of the file that was there would be taken for that of the new one.
+            path.with_name(path.name + companion).unlink(missing_ok=True)
+    rows = {one: len(table) for one, table in flat.items()}
+    redacted = sum(int(table[REDACTED].sum()) for table in flat.values() if REDACTED in table)
+    left = before - sum(rows.values())
+    return Exported(path, rows, redacted, left)
+
+
+def export_sites(
+    table: gpd.GeoDataFrame,
+    path: Path,
+    *,
+    format: str | None = None,  # noqa: A002 - the user's word
+    periods: pd.DataFrame | None = None,
+    redaction: Redaction | None = None,
+    today: dt.date | None = None,
+    coordinates: Sequence[Notation] = tuple(Notation),
+    pictures: Pictures | None = None,
+) -> Exported:
+    """Write sites; see `write_export`."""
+    return write_export(
+        path,
+        format,
+        sites=table,
+        periods=periods,
+        redaction=redaction,
+        today=today,
+        coordinates=coordinates,
+        pictures=pictures,
+    )
+
+
+def export_alerts(
+    table: pd.DataFrame,
+    path: Path,
+    *,
+    sites: gpd.GeoDataFrame,
+    format: str | None = None,  # noqa: A002 - the user's word
+    redaction: Redaction | None = None,
+    today: dt.date | None = None,
+    coordinates: Sequence[Notation] = tuple(Notation),
+    pictures: Pictures | None = None,
+) -> Exported:
+    """Write alerts as points; see `write_export`."""
+    return write_export(
+        path,
+        format,
+        sites=sites,
+        alerts=table,
+        what=("alerts",),
+        redaction=redaction,
+        today=today,
+        coordinates=coordinates,
+        pictures=pictures,
+    )
+
+
+def export_periods(
+    table: pd.DataFrame,
+    path: Path,
+    *,
+    sites: gpd.GeoDataFrame,
+    redaction: Redaction | None = None,
+    today: dt.date | None = None,
+) -> Exported:
+    """Write the history of sites as CSV, a line per site and period; see `write_export`."""
+    return write_export(
+        path,
+        "csv",
+        sites=sites,
+        periods=table,
+        what=("periods",),
+        redaction=redaction,
+        today=today,
+    )
+
+
+def redaction_note(redaction: Redaction, today: dt.date) -> str:
+    """What a reader has to know of a redacted table."""
+    which = "All sites" if redaction.which is None else "Sensitive sites"
+    size = f"{redaction.grid_m / 1000:g} km"
+    delayed = f", and as of {redaction.newest(today)}" if redaction.delayed else ""
+    return (
+        f"{which} are shown as the cell of a fixed grid of {size} in which each was first found"
+        f"{delayed}; coordinates are the cell's centre, not the site's."
+    )
+
+
+def _check_request(name: str, what: Sequence[str], pictures: Pictures | None) -> None:
+    about = EXPORT_FORMATS[name]
+    wrong = [one for one in what if one not in about.kinds]
+    if wrong or not what:
+        raise ConfigError(
+            f"a file of format {name} does not hold {', '.join(wrong) or 'nothing'}; "
+            f"it holds {', '.join(about.kinds)}"
+        )
+    if len(what) > 1 and name != "gpkg":
+        raise ConfigError(f"a file of format {name} holds one table; use gpkg, or several files")
+    if pictures and name != "kmz":
+        raise ConfigError(f"a file of format {name} cannot hold pictures; use kmz")
+
+
+def _open_pictures(shown: dict[str, pd.DataFrame], pictures: Pictures | None) -> Pictures:
+    """Pictures of sites that are shown as they are."""
+    if not pictures:
+        return {}
+    ids: set[str] = set()
+    for table in shown.values():
+        hidden = table[REDACTED].astype(bool) if REDACTED in table else False
+        ids |= set(table["site_id"] if hidden is False else table["site_id"][~hidden])
+    return {site_id: pictures[site_id] for site_id in ids if site_id in pictures}
+
+
+def _write(
+    name: str, part: Path, flat: dict[str, pd.DataFrame], note: str, pictures: Pictures
+) -> None:
+    if name == "gpkg":
+        write_gpkg_layers([_layer(KINDS[one], flat[one]) for one in flat], part, disclaimer=note)
+        return
+    (one, frame), *_ = flat.items()
+    kind = KINDS[one]
+    if name == "csv":
+        write_csv(frame.assign(**{NOTE: note}), part, encoding="utf-8-sig")
+    elif name == "geojson":
+        write_geojson(frame, part, disclaimer=note, name=kind.name)
+    elif name == "geoparquet":
+        write_geoparquet(frame, part, disclaimer=note)
+    elif name == "kml":
+        write_kml(frame, part, kind, disclaimer=note)
+    elif name == "kmz":
+        write_kmz(frame, part, kind, disclaimer=note, pictures=pictures)
+    elif name == "gpx":
+        write_gpx(frame, part, kind, disclaimer=note)
+    elif name == "pmtiles":
+        write_pmtiles(frame, part, kind, disclaimer=note)
+    else:
+        write_shapefile(frame, part, kind, disclaimer=note)
+
+
+def _layer(kind: Kind, frame: pd.DataFrame) -> GpkgLayer:
+    if kind is PERIODS:
+        return GpkgLayer(kind.name, frame, kind.title)
+    shape = "Point" if kind is ALERTS else "MultiPolygon"
+    return GpkgLayer(kind.name, frame, kind.title, shape, qgis_style(frame, kind))
