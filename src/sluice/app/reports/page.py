@@ -87,8 +87,15 @@ svg.chart { display: block; width: 100%; max-width: 46rem; height: auto; }
 """
 
 
-def page(title: str, body: Sequence[Html], *, lang: str = "en") -> str:
-    """A whole document that loads nothing from anywhere."""
+def page(title: str, body: Sequence[Html], *, lang: str = "en", css: str = "") -> str:
+    """A whole document that loads nothing from anywhere.
+
+    Args:
+        title: Of the document.
+        body: Its parts.
+        lang: Code of its language.
+        css: Rules of its own, after those of all pages.
+    """
     content = "\n".join(body)
     return (
         "<!DOCTYPE html>\n"
@@ -97,7 +104,7 @@ def page(title: str, body: Sequence[Html], *, lang: str = "en") -> str:
         # Nothing is loaded even if something slipped in.
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
         "img-src data:; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_CSS}{css}</style>\n</head>\n"
         f"<body>\n<main>\n{content}\n</main>\n</body>\n</html>\n"
     )
 

@@ -1,0 +1,120 @@
+"""What registered layers say of a place, in words."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from sluice.app.messages import Messages
+from sluice.app.reports.report_parts import NOTHING, capital, figure
+
+_INSIDE = ("concession", "protected", "indigenous", "settlement", "road", "expert")
+_FLAG = {"settlement": "in_settlement", "road": "on_road"}
+_NEAR = ("river", "road", "settlement", "airstrip", "concession", "protected", "indigenous")
+_COVER = ("forest_ha", "farmland_ha", "water_ha", "bare_ha")
+
+
+def context_rows(context: Mapping[str, Any], say: Messages) -> tuple[tuple[str, str], ...]:
+    """A row for each fact; what is known under another name stands as it is."""
+    rest = {name: value for name, value in context.items() if _there(value)}
+    rows: list[tuple[str, str]] = []
+    if "district" in rest:
+        rows.append((say.text("layer.district"), str(rest.pop("district"))))
+    for stem in _INSIDE:
+        flag = rest.pop(_FLAG.get(stem, f"in_{stem}"), None)
+        share = figure(rest.pop(f"{stem}_share", None))
+        if not flag:
+            rest.pop(f"{stem}_valid_share", None)
+        if flag is None:
+            continue
+        told = say.text("common.yes" if flag else "common.no")
+        if flag and share is not None and share < 0.995:
+            told = f"{told} ({say.percent(share)})"
+        if flag:
+            told = " · ".join([told, *_details(stem, rest, say)])
+            rest.pop(f"{stem}_m", None)
+        rows.append((say.text("context.inside", what=say.of("layer", stem)), told))
+    for stem in _NEAR:
+        distance = figure(rest.pop(f"{stem}_m", None))
+        if distance is None:
+            continue
+        name = rest.pop(f"{stem}_name", None)
+        told = say.metres(distance) + (f" · {name}" if name else "")
+        rows.append((say.text("context.distance", what=say.of("layer", stem)), told))
+    slope = figure(rest.pop("slope_deg", None))
+    if slope is not None:
+        rows.append((say.text("layer.slope"), f"{say.number(slope)}°"))
+    rows += [(name, _plain(value, say)) for name, value in sorted(rest.items())]
+    return tuple((capital(name), told) for name, told in rows)
+
+
+def _details(stem: str, rest: dict[str, Any], say: Messages) -> list[str]:
+    """Name, id and dates of what a place lies in; taken out of `rest`."""
+    told = [str(rest.pop(name)) for name in (f"{stem}_name", f"{stem}_id") if name in rest]
+    dates = [_date(rest.pop(f"{stem}_{end}", None), say) for end in ("start", "end")]
+    if any(dates):
+        told.append(" – ".join(day or "…" for day in dates))
+    valid = figure(rest.pop(f"{stem}_valid_share", None))
+    if valid is not None:
+        told.append(say.text("context.valid_share", share=say.percent(valid)))
+    return told
+
+
+def cover_rows(looks: pd.DataFrame, say: Messages) -> tuple[tuple[str, ...], ...]:
+    """Ground cover in the first and the last look that tell it, and the difference."""
+    if not len(looks) or not set(_COVER) <= set(looks.columns):
+        return ()
+    known = looks[looks[list(_COVER)].notna().any(axis=1)]
+    if not len(known):
+        return ()
+    rows = [_cover_row(known.iloc[0], say)]
+    if len(known) > 1:
+        rows.append(_cover_row(known.iloc[-1], say))
+        first, last = known.iloc[0], known.iloc[-1]
+        change = [_signed(figure(last[name]), figure(first[name]), say) for name in _COVER]
+        rows.append((say.text("context.change"), *change))
+    return tuple(rows)
+
+
+def _cover_row(look: pd.Series[Any], say: Messages) -> tuple[str, ...]:
+    areas = [figure(look[name]) for name in _COVER]
+    told = [NOTHING if area is None else say.hectares(area) for area in areas]
+    return (say.period(look["start"], look["end"]), *told)
+
+
+def _signed(last: float | None, first: float | None, say: Messages) -> str:
+    if last is None or first is None:
+        return NOTHING
+    change = last - first
+    if abs(change) < 0.05:
+        return say.hectares(0.0)
+    sign = "+" if change > 0 else "\N{MINUS SIGN}"
+    return f"{sign}{say.hectares(abs(change))}"
+
+
+def _date(value: Any, say: Messages) -> str:
+    """A date of a record, which JSON has made a text."""
+    if isinstance(value, dt.date):
+        return say.date(value)
+    if not value:
+        return ""
+    try:
+        return say.date(dt.date.fromisoformat(str(value)[:10]))
+    except ValueError:
+        return str(value)
+
+
+def _there(value: Any) -> bool:
+    return not (value is None or (isinstance(value, float) and math.isnan(value)))
+
+
+def _plain(value: Any, say: Messages) -> str:
+    if isinstance(value, bool):
+        return say.text("common.yes" if value else "common.no")
+    if isinstance(value, float):
+        return say.number(value, 2)
+    return str(value)
