@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
@@ -71,7 +72,8 @@ def run_demo(
     """
     scene_folder, map_folder = out / SCENE_FOLDER, out / MAP_FOLDER
     with telling_disk_errors(out):
-        _take_folder(out, overwrite=overwrite)
+        marks = {"sluice_version": __version__}
+        take_folder(out, finished=out / MAP_FOLDER / RUN, marks=marks, overwrite=overwrite)
     scene = demo_scene() if seed is None else build_scene(seed)
     with telling_disk_errors(out):
         write_scene(scene, scene_folder)
@@ -85,16 +87,30 @@ def run_demo(
     )
 
 
-def _take_folder(out: Path, *, overwrite: bool) -> None:
-    """Mark a new folder as ours, or see that it is.
+def take_folder(out: Path, *, finished: Path, marks: dict[str, Any], overwrite: bool) -> None:
+    """Mark a new folder as a demo's, or see that it is.
+
+    Args:
+        out: The folder.
+        finished: What a finished demo leaves in it.
+        marks: What the marker says; a demo that was begun goes on under the same marks only.
+        overwrite: Whether a demo that is there may be replaced.
 
     Raises:
-        ConfigError: It holds a finished demo that is to stay, or other people's files.
+        ConfigError: It holds a finished demo that is to stay, another demo that was begun, or other
+            people's files.
     """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out}: is a file; give --out a folder", href=str(out))
-    if (out / MAP_FOLDER / RUN).exists() and (out / MARKER).is_file() and not overwrite:
-        raise ConfigError(f"{out}: holds an earlier demo; give --overwrite to replace it")
+    if (out / MARKER).is_file() and not overwrite:
+        if finished.exists():
+            raise ConfigError(f"{out}: holds an earlier demo; give --overwrite to replace it")
+        begun = json.loads((out / MARKER).read_bytes())
+        if _kind_of(begun) != _kind_of(marks):
+            raise ConfigError(
+                f"{out}: holds another demo that was begun; give the same options to go on with "
+                "it, --overwrite to replace it, or --out another folder"
+            )
     if out.is_dir() and not (out / MARKER).is_file():
         foreign = sorted(path.name for path in out.iterdir() if not path.name.startswith("."))
         if foreign:
@@ -104,7 +120,11 @@ def _take_folder(out: Path, *, overwrite: bool) -> None:
                 href=str(out),
             )
     with write_whole(out / MARKER) as part:
-        part.write_text(json.dumps({"sluice_version": __version__}) + "\n", encoding="utf-8")
+        part.write_text(json.dumps(marks) + "\n", encoding="utf-8")
+
+
+def _kind_of(marks: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in marks.items() if name != "sluice_version"}
 
 
 def _compare(scene: PhantomScene, finished: FinishedScan) -> TruthComparison:

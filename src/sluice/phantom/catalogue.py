@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +20,7 @@ from affine import Affine
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.warp import reproject
 from shapely.geometry.base import BaseGeometry
 
@@ -55,6 +59,9 @@ NEAR_ZONE_22_M = (828_000.0, 9_300_000.0)
 _SHARE_OF_TWO = 0.6  # of the landscape's width that each of two tiles covers
 _EDGE_EVERY, _BEYOND_SWATH = 3, 0.3
 
+_Listed = tuple[str, pystac.Item]
+"""An item and the collection that it belongs to."""
+
 
 def write_catalogue(
     series: PhantomSeries,
@@ -67,6 +74,8 @@ def write_catalogue(
     tiles: TileLayout = "one",
     misstated: Collection[int] = (),
     radar_passes: Sequence[RadarPass] | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write a series' files and the catalogue that lists them.
 
@@ -91,6 +100,8 @@ def write_catalogue(
             offset; flavour `earth-search` only.
         radar_passes: Of `s1`; without, both orbits every twelve days from the first date to the
             last. Every third misses a corner.
+        workers: Dates written at a time; the files do not depend on it.
+        progress: Told how many dates and passes of how many are done.
 
     Returns:
         The path of `catalog.json`; `items.json`, an ItemCollection, lies beside it.
@@ -100,52 +111,79 @@ def write_catalogue(
         BandNotFound: A band that Sentinel-2 does not have.
         OSError: The folder cannot be written, or the disk is full.
     """
+    # Items name their files by whole paths, or relative to themselves.
+    folder = folder.resolve()
     style = find_flavour(flavour)
     if not levels or set(levels) - {"l2a", "l1c", "s1"}:
         raise ConfigError(f"levels are {sorted(levels)}; use some of l2a, l1c, s1")
     if misstated and not style.offset_removed:
         raise ConfigError(f"items of {flavour} claim nothing that could be misstated")
-    items = _write_sentinel_2(
-        series, folder, style, bands=bands, levels=levels, tiles=tiles, misstated=misstated
-    )
+    places = _lay_tiles(series.geobox, tiles)
+    optical = range(len(series)) if {"l2a", "l1c"} & set(levels) else range(0)
+    passes: Sequence[RadarPass] = ()
     if "s1" in levels:
         passes = radar_passes or spread_passes(series.dates[0], series.dates[-1])
-        items[RTC_COLLECTION] = [
-            _write_radar(series, flown, folder, _BEYOND_SWATH * (number % _EDGE_EVERY == 2))
-            for number, flown in enumerate(passes)
-        ]
+
+    def write_date(number: int) -> list[_Listed]:
+        return _write_sentinel_2(
+            series, number, places, folder, style, bands=bands, levels=levels, misstated=misstated
+        )
+
+    def write_pass(number: int) -> list[_Listed]:
+        beyond = _BEYOND_SWATH * (number % _EDGE_EVERY == 2)
+        return [(RTC_COLLECTION, _write_radar(series, passes[number], folder, beyond))]
+
+    jobs: list[Callable[[], list[_Listed]]] = [partial(write_date, n) for n in optical]
+    jobs += [partial(write_pass, number) for number in range(len(passes))]
+    items: dict[str, list[pystac.Item]] = {}
+    for number, written in enumerate(_each(jobs, workers), 1):
+        for collection, item in written:
+            items.setdefault(collection, []).append(item)
+        if progress is not None:
+            progress(number, len(jobs))
     _write_truth(series, folder)
     _write_items(items, folder, base_href)
     return _write_catalog(items, folder, style)
 
 
+def _each(jobs: Sequence[Callable[[], list[_Listed]]], workers: int) -> Iterator[list[_Listed]]:
+    """Results of jobs in their order, several of them at work at a time."""
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=workers) as pool:
+        # rasterio silences it for itself while it works, which threads undo for one another.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        futures = [pool.submit(job) for job in jobs]
+        try:
+            yield from (future.result() for future in futures)
+        finally:
+            for future in futures:
+                future.cancel()
+
+
 def _write_sentinel_2(
     series: PhantomSeries,
+    number: int,
+    places: Sequence[_Place],
     folder: Path,
     style: Flavour,
     *,
     bands: Sequence[str],
     levels: Collection[Level],
-    tiles: TileLayout,
     misstated: Collection[int],
-) -> dict[str, list[pystac.Item]]:
-    """Write the scenes of each date and tile; return their items by collection."""
-    places = _lay_tiles(series.geobox, tiles)
-    items: dict[str, list[pystac.Item]] = {}
-    for number in range(len(series)) if {"l2a", "l1c"} & set(levels) else ():
-        scene = series.scene_at(number, [name for name in bands if name != "cirrus"])
-        toa = series.toa_at(number, _with_cirrus(bands)) if "l1c" in levels else None
-        for place in places:
-            if "l2a" in levels:
-                granule = _granule(scene, place, reprocessed=style.reprocessed)
-                home = folder / style.collection / granule.item_id("L2A", style)
-                item = _write_l2a(scene, place, granule, home, style, misstated=number in misstated)
-                items.setdefault(style.collection, []).append(item)
-            if toa is not None:
-                granule = _granule(scene, place, reprocessed=False)
-                home = folder / L1C_COLLECTION / granule.item_id("L1C", style)
-                item = _write_l1c(toa, place, granule, home, style)
-                items.setdefault(L1C_COLLECTION, []).append(item)
+) -> list[_Listed]:
+    """Write the scenes of one date; return the items of all tiles and levels."""
+    scene = series.scene_at(number, [name for name in bands if name != "cirrus"])
+    toa = series.toa_at(number, _with_cirrus(bands)) if "l1c" in levels else None
+    items: list[_Listed] = []
+    for place in places:
+        if "l2a" in levels:
+            granule = _granule(scene, place, reprocessed=style.reprocessed)
+            home = folder / style.collection / granule.item_id("L2A", style)
+            item = _write_l2a(scene, place, granule, home, style, misstated=number in misstated)
+            items.append((style.collection, item))
+        if toa is not None:
+            granule = _granule(scene, place, reprocessed=False)
+            home = folder / L1C_COLLECTION / granule.item_id("L1C", style)
+            items.append((L1C_COLLECTION, _write_l1c(toa, place, granule, home, style)))
     return items
 
 

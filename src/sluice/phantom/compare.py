@@ -153,14 +153,23 @@ def _sort_alarms(
     count: dict[str, int] = {}
     area: dict[str, float] = {}
     for alarm in alarms:
-        kind = _ground_under(alarm, ground)
+        kind = ground_under(alarm, ground)
         count[kind] = count.get(kind, 0) + 1
         area[kind] = area.get(kind, 0.0) + alarm.area / 10_000
     order = sorted(count, key=lambda kind: (-count[kind], kind))
     return tuple(FalseAlarms(kind=k, count=count[k], area_ha=area[k]) for k in order)
 
 
-def _ground_under(alarm: BaseGeometry, ground: dict[str, BaseGeometry]) -> str:
+def ground_under(alarm: BaseGeometry, ground: dict[str, BaseGeometry]) -> str:
+    """The kind of ground that most of a shape lies on.
+
+    Args:
+        alarm: The shape.
+        ground: Shape of each kind, in the same CRS in metres.
+
+    Returns:
+        A kind: first among objects, then among land cover, else `BACKGROUND`.
+    """
     for land in (False, True):
         overlap = {
             kind: alarm.intersection(shape).area

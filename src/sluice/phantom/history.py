@@ -15,7 +15,7 @@ from sluice.phantom.canvas import FINE, outline_of
 from sluice.phantom.fields import correlated_noise
 from sluice.phantom.mines import MinePlan, worked_outline
 
-ACTIVE, ABANDONED = "active", "abandoned"
+ACTIVE, PAUSED, ABANDONED = "active", "paused", "abandoned"
 """States of a mine that has begun."""
 
 _ROLES = ("grows", "begins", "abandoned", "grows", "begins")
@@ -32,29 +32,41 @@ class MineHistory:
     plan: MinePlan
     started: dt.date
     full: dt.date
-    """When it reaches, or would reach, the size of the plan."""
+    """When it reaches, or would reach, the size of the plan, if nobody paused."""
     abandoned: dt.date | None
     """When work stops; None if it goes on."""
     order_hw: FloatArray
     """(h, w) at fine resolution, 0-1: ground grows over in this order."""
+    paused: tuple[dt.date, dt.date] | None = None
+    """First day without work, and the day on which it begins again, on the same ground."""
+    regrowth_days: float = _REGROWTH_DAYS
+    """After so many days without work 63 % of the bare soil has grown over."""
 
     def state(self, day: dt.date) -> str | None:
-        """`active`, `abandoned`, or None before it begins."""
+        """`active`, `paused`, `abandoned`, or None before it begins."""
         if day < self.started:
             return None
-        return ACTIVE if self.abandoned is None or day < self.abandoned else ABANDONED
+        if self.abandoned is not None and day >= self.abandoned:
+            return ABANDONED
+        return PAUSED if self._in_pause(day) else ACTIVE
 
     def worked_share(self, day: dt.date) -> float:
         """Part of the plan's ground that has been worked by then, 0-1."""
         until = day if self.abandoned is None else min(day, self.abandoned)
         whole = max(1, (self.full - self.started).days)
-        return float(np.clip((until - self.started).days / whole, 0, 1))
+        days = (until - self.started).days
+        if self.paused is not None and until > self.paused[0]:
+            days -= (min(until, self.paused[1]) - self.paused[0]).days
+        return float(np.clip(days / whole, 0, 1))
 
     def regrown_share(self, day: dt.date) -> float:
         """Part of the bare soil that has grown over by then, 0-1."""
-        if self.abandoned is None or day <= self.abandoned:
-            return 0.0
-        return float(1 - np.exp(-(day - self.abandoned).days / _REGROWTH_DAYS))
+        stopped = self.abandoned
+        if stopped is None or day <= stopped:
+            if self.paused is None or not self._in_pause(day):
+                return 0.0
+            stopped = self.paused[0]
+        return float(1 - np.exp(-(day - stopped).days / self.regrowth_days))
 
     def kind_at(self, day: dt.date) -> np.ndarray:
         """What each fine pixel of the plan's frame shows.
@@ -62,9 +74,7 @@ class MineHistory:
         Returns:
             (h, w) index into the plan's palette, negative where nothing was touched yet.
         """
-        plan = self.plan
-        worked = plan.rank_hw <= self._limit(self.worked_share(day))
-        kind = np.where(worked, plan.kind_hw, -1)
+        kind = self._worked_kind(day)
         regrown = self.regrown_share(day)
         if regrown > 0:
             share = np.where(self._is_pond, _PONDS_REGROW * regrown, regrown)
@@ -74,6 +84,18 @@ class MineHistory:
     def outline_at(self, day: dt.date) -> BaseGeometry:
         """Outline of what is bare or water then, in canvas pixels; may be empty."""
         return outline_of(worked_outline(self.kind_at(day) > 0), self.plan.frame.window)
+
+    def worked_outline_at(self, day: dt.date) -> BaseGeometry:
+        """Outline of all that was ever bare or water until then, in canvas pixels."""
+        return outline_of(worked_outline(self._worked_kind(day) > 0), self.plan.frame.window)
+
+    def _worked_kind(self, day: dt.date) -> np.ndarray:
+        """As `kind_at`, as if nothing grew back."""
+        worked = self.plan.rank_hw <= self._limit(self.worked_share(day))
+        return np.where(worked, self.plan.kind_hw, -1)
+
+    def _in_pause(self, day: dt.date) -> bool:
+        return self.paused is not None and self.paused[0] <= day < self.paused[1]
 
     @cached_property
     def _ranks(self) -> FloatArray:
