@@ -1,11 +1,14 @@
 """Fixtures that every test may use."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from proof.postgis_cluster import postgis_programs, private_cluster
 
 from scenes import write_toy_model
+from stores import PostgisPlaces, SqlitePlaces, StorePlaces
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -24,3 +27,27 @@ def shared_data() -> Path:
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of the model in `scenes`, in a folder of models of its own."""
     return write_toy_model(tmp_path_factory.mktemp("models")).folder
+
+
+@pytest.fixture(scope="session")
+def postgis_places() -> Iterator[PostgisPlaces]:
+    """A PostgreSQL server of the tests' own; they skip where Debian's packages are absent."""
+    programs = postgis_programs()
+    if programs is None:
+        pytest.skip("no PostGIS here; `apt-get install postgresql-15-postgis-3` to run this test")
+    with private_cluster(programs) as address:
+        yield PostgisPlaces(address)
+
+
+@pytest.fixture(scope="session")
+def sqlite_places(tmp_path_factory: pytest.TempPathFactory) -> SqlitePlaces:
+    """Where stores in SQLite files are made."""
+    return SqlitePlaces(tmp_path_factory.mktemp("stores"))
+
+
+@pytest.fixture(params=["sqlite", "postgis"])
+def places(request: pytest.FixtureRequest) -> Iterator[StorePlaces]:
+    """Where stores are made, of each kind in turn; close them before the test ends."""
+    found = request.getfixturevalue(f"{request.param}_places")
+    yield found
+    found.take_back()

@@ -8,10 +8,12 @@ import shlex
 import shutil
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -20,6 +22,7 @@ from sluice.app.cli.main import app
 from sluice.app.config import ResultsConfig
 from sluice.app.finding import Findings
 from sluice.app.jobs import Job, plan_jobs
+from sluice.app.stores import open_store
 from sluice.imagery.stac.presets import PRESETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -71,6 +74,14 @@ def write_chips(folder: Path) -> None:
     pd.DataFrame(rows, columns=names).to_csv(folder / "chips.csv", index=False)
 
 
+def write_places(folder: Path) -> None:
+    """Somebody's concessions and somebody's detections, on the image."""
+    squares = gpd.GeoSeries([shapely.box(511_000, 26_000, 513_000, 28_000)], crs="EPSG:32632")
+    layer = gpd.GeoDataFrame({"name": ["One"]}, geometry=squares.to_crs("EPSG:4326"))
+    layer.to_file(folder / "CONCESSIONS.gpkg")
+    layer.to_file(folder / "THEIRS.geojson")
+
+
 def sluice_commands(document: Path) -> list[str]:
     return [line for line in commands(document) if not line.startswith("make ")]
 
@@ -86,6 +97,9 @@ def test_commands_run(
     monkeypatch.setenv("SLUICE_MODELS", str(tmp_path / "models"))
     write_image(tmp_path / "IMAGE.tif")
     write_chips(tmp_path / "CHIPS")
+    write_places(tmp_path)
+    if any(line.startswith("sluice store") for line in lines):
+        open_store("sluice.sqlite", create=True).close()
     if any("ensemble" in line for line in lines):
         data = request.getfixturevalue("shared_data")
         (ensemble,) = (data / "amw-models").glob("48px*ensemble*.h5")

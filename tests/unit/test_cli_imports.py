@@ -9,6 +9,7 @@ import pytest
 HEAVY = {"torch", "fastapi", "dask", "openvino", "onnxruntime", "sklearn", "tensorflow"}
 GEOSPATIAL = {"rasterio", "geopandas", "pyogrio", "pyproj", "scipy", "numpy", "onnx", "h5py"}
 DRAWING = {"matplotlib", "PIL"}
+DATABASES = {"sqlalchemy", "alembic", "psycopg", "pandas", "shapely"}
 
 PROGRAM = """
 import json, sys
@@ -55,9 +56,11 @@ def imported_by(*words: str) -> tuple[set[str], str]:
         ("labels", "grid", "--help"),
         ("labels", "check", "--help"),
         ("labels", "import", "--help"),
+        ("store", "--help"),
+        ("store", "check", "--help"),
     ],
 )
 def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     modules, said = imported_by(*words)
-    assert not modules & (HEAVY | GEOSPATIAL | DRAWING)
+    assert not modules & (HEAVY | GEOSPATIAL | DRAWING | DATABASES)
     assert said.startswith(("Usage: sluice", "sluice "))

@@ -42,7 +42,8 @@ def wrapped(shape):
 @given(
     west=st.floats(178.0, 179.999),
     width=st.floats(0.01, 2),
-    south=st.floats(-80, 80),
+    # Millimetres: GEOS loses its way among numbers next to 0.
+    south=st.floats(-80, 80).map(lambda lat: round(lat, 8)),
     hole=st.booleans(),
 )
 def test_a_shape_is_cut_at_the_line(west: float, width: float, south: float, hole: bool) -> None:

@@ -224,6 +224,18 @@ def widened_box(area: BaseGeometry, margin_m: float) -> BaseGeometry:
     )
 
 
+def read_box(text: str) -> tuple[float, float, float, float]:
+    """`west,south,east,north` in degrees; west > east crosses 180 degrees.
+
+    Raises:
+        ConfigError: Not a box.
+    """
+    if _as_box(text) is None:
+        raise _no_box(text)
+    west, south, east, north = (float(part) for part in text.split(","))
+    return west, south, east, north
+
+
 def _as_box(text: str) -> BaseGeometry | None:
     parts = text.split(",")
     try:

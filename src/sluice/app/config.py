@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_PRIOR = 0.001
 """One window in a thousand holds a mine: about the order found over whole basins."""
 DEFAULT_CACHE_GB = 5.0
+DEFAULT_STORE = "sluice.sqlite"
 
 # Where the command line calls a field otherwise.
 _OPTIONS = {
@@ -34,6 +35,7 @@ _OPTIONS = {
     "tool": "--for",
     "picture_px": "--picture",
     "radius_m": "--radius",
+    "keep": "--keep-bands",
     "delta_m": "--delta",
     "apart_m": "--apart",
 }
@@ -70,6 +72,8 @@ class ResultsConfig(BaseModel):
         from sluice.imagery.remote import public_address  # noqa: PLC0415 - as in `access_for`
 
         how = {"out", "overwrite", "workers", "processes", "tile_px", "cache_gb"}
+        # Where a result goes changes nothing in it, and an address may hold a password.
+        how |= {"store", "area_name"}
         asked = self.model_dump(mode="json", exclude=how | {"failure_budget"})
         if self.source is not None:
             asked["source"] = public_address(self.source)
@@ -122,6 +126,12 @@ class ImageryConfig(ResultsConfig):
             return None
         return parse_span(self.first, self.last)
 
+    @property
+    def _is_kept(self) -> bool:
+        """Whether the result goes into a store: then even images named one by one have a period,
+        and an area may be named that the store knows."""
+        return False
+
     @model_validator(mode="after")
     def _one_road(self) -> Self:
         catalogue = {
@@ -136,6 +146,7 @@ class ImageryConfig(ResultsConfig):
                     "--source earth-search --area … --from 2024-01 --to 2024-12"
                 )
             stray = [name for name in ("--from", "--to") if catalogue[name] is not None]
+            stray = [] if self._is_kept else stray
             stray += ["--every"] if self.every != "none" else []
             stray += ["--max-cloud"] if self.max_cloud is not None else []
             stray += ["--collection"] if self.collection is not None else []
@@ -155,6 +166,8 @@ class ImageryConfig(ResultsConfig):
                 f"both images ({self.images[0]}) and --source {self.source} are given; choose one"
             )
         missing = [name for name, value in catalogue.items() if value is None]
+        if self._is_kept and "--area" in missing:
+            missing.remove("--area")  # The store may know it.
         if missing:
             raise ConfigError(
                 f"--source {self.source} needs {' and '.join(missing)}; for example "
@@ -182,11 +195,36 @@ class ScanConfig(ImageryConfig):
     that comes with Sluice where the images allow it."""
     any_level: bool = False
     """Scan imagery that the model's manifest does not name; kept in the record of the run."""
+    keep: tuple[str, ...] | None = None
+    """Bands of the image to keep beside the map, `none` for none; None keeps those that the model
+    reads where the result goes into a store."""
+    store: str | None = None
+    """Where the result is to land; None leaves it in its folder."""
+    area_name: str | None = None
+    """What the area is called in the store; None takes the name of the area's file."""
+    strict: bool = False
+    """Take out settlements, roads, concessions and green ground, as the store's layers say."""
 
     @property
     def command(self) -> str:
         """See `ResultsConfig`."""
         return "scan"
+
+    @property
+    def _is_kept(self) -> bool:
+        return self.store is not None
+
+    @model_validator(mode="after")
+    def _one_home(self) -> Self:
+        if self.store is None:
+            stray = [
+                name
+                for name, given in (("--area-name", self.area_name), ("--strict", self.strict))
+                if given
+            ]
+            if stray:
+                raise ConfigError(f"{stray[0]} needs a store; give --store")
+        return self
 
 
 class CompositeConfig(ImageryConfig):
@@ -262,6 +300,11 @@ def omnicloudmask_folder() -> Path:
     """Where OmniCloudMask's weights are: `SLUICE_OMNICLOUDMASK`, or the user's data folder."""
     chosen = os.environ.get("SLUICE_OMNICLOUDMASK")
     return Path(chosen) if chosen else Path(typer.get_app_dir("sluice")) / "omnicloudmask"
+
+
+def store_address(option: str | None) -> str:
+    """The store that a command works on: `--store`, `SLUICE_STORE`, or a file in this folder."""
+    return option or os.environ.get("SLUICE_STORE") or DEFAULT_STORE
 
 
 def access_for(source: str, cache_gb: float) -> RemoteAccess:

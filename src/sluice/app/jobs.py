@@ -34,28 +34,37 @@ class Job:
     """The period before; None for the first."""
 
 
-def plan_jobs(config: ResultsConfig, *, comparing: bool = False) -> list[Job]:
+def plan_jobs(
+    config: ResultsConfig,
+    *,
+    comparing: bool = False,
+    areas: Sequence[NamedArea] | None = None,
+) -> list[Job]:
     """List what a command is to make, areas first, then parts, then periods.
 
     Args:
         config: Gives areas, periods and the output folder.
+        areas: In place of the configuration's, where a store knows them.
         comparing: Each period is compared with the one before; the first is only compared with.
 
     Raises:
         ConfigError: An area or a date cannot be understood.
         SourceError: An area's file cannot be read.
     """
-    whole = config.period
+    # Images named one by one are one period, whatever it is called.
+    whole = config.period if config.source is not None else None
     if comparing and config.source is not None:
         _refuse_uneven(config)
     periods: list[Period | None] = [*split_period(whole, config.every)] if whole else [None]
-    if config.area is None:
+    if areas is None and config.area is None:
         return [Job("", config.out, None, "", None)]
+    if areas is None:
+        areas = read_areas(config.area or "")
     pairs = list(zip([None, *periods], periods, strict=False))
     if comparing and config.source is not None:
         del pairs[0]
     jobs = []
-    for area in read_areas(config.area):
+    for area in areas:
         # Images named one by one lie somewhere in the area, which may be a country.
         whole_area = [NamedArea("", area.geometry)]
         for part in map_parts(area.geometry) if config.source is not None else whole_area:
@@ -91,6 +100,7 @@ def run_jobs(
     jobs: Sequence[Job],
     run: Callable[[Job], Mapping[str, Any]],
     tell: Callable[[str], None],
+    also: Callable[[Job], Mapping[str, Any]] | None = None,
 ) -> list[JobOutcome]:
     """Make each result of a command, and keep `overview.csv` up to date.
 
@@ -102,25 +112,33 @@ def run_jobs(
         jobs: What to make.
         run: Makes one, and gives its figures.
         tell: Told of a result that failed.
+        also: Done with each finished result, one that an earlier call finished too; its figures
+            are added. Even the only result is then kept where it is finished.
 
     Raises:
         AuthError, ConfigError, ModelError: Wrong for every result alike.
         SluiceError: The only result could not be made.
     """
+
+    def make(job: Job) -> JobOutcome:
+        kept = None
+        if (len(jobs) > 1 or also is not None) and not config.overwrite:
+            kept = kept_outcome(job.name, job.out, config.request)
+        made = kept or JobOutcome.complete(job.name, job.out, run(job))
+        if also is None:
+            return made
+        return made.model_copy(update={"summary": {**made.summary, **also(job)}})
+
     if len(jobs) == 1:
-        return [JobOutcome.complete(jobs[0].name, jobs[0].out, run(jobs[0]))]
+        return [make(jobs[0])]
     outcomes: list[JobOutcome] = []
     for job in jobs:
-        kept = None if config.overwrite else kept_outcome(job.name, job.out, config.request)
-        if kept is not None:
-            outcomes.append(kept)
-        else:
-            try:
-                outcomes.append(JobOutcome.complete(job.name, job.out, run(job)))
-            except (AuthError, ConfigError, ModelError):
-                raise
-            except SluiceError as err:
-                tell(f"{job.name}: {err}")
-                outcomes.append(JobOutcome.failed(job.name, job.out, err))
+        try:
+            outcomes.append(make(job))
+        except (AuthError, ConfigError, ModelError):
+            raise
+        except SluiceError as err:
+            tell(f"{job.name}: {err}")
+            outcomes.append(JobOutcome.failed(job.name, job.out, err))
         write_overview(outcomes, config.out)
     return outcomes

@@ -150,7 +150,7 @@ def evaluate_sites_of_files(
         ground = gpd.GeoSeries([polygons], crs="EPSG:4326")
     return evaluate_sites(
         drawn,
-        _read_truth(truth, truth_layer),
+        read_truth(truth, truth_layer),
         ground,
         found_share=found_share,
         block_km=block_km,
@@ -186,7 +186,17 @@ def _grid_of(folder: Path) -> GeoBox:
         ) from err
 
 
-def _read_truth(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+def read_truth(path: Path, layer: str | None) -> gpd.GeoDataFrame:
+    """Read the outlines of all mines of an area.
+
+    Args:
+        path: A vector file.
+        layer: Of it; None where there is only one.
+
+    Raises:
+        ConfigError: No such layer, or one has to be named.
+        SourceError: The file cannot be read.
+    """
     layers = vector_layers(path)
     if layer is None and len(layers) > 1:
         raise ConfigError(

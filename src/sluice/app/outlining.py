@@ -107,7 +107,7 @@ def outline_sites(
     """
     reach_m = plan.manifest.window_px * plan.manifest.gsd_m / 2
     found = []
-    for grid, members in _grids_around(plan.geobox, detections, reach_m, package.manifest.gsd_m):
+    for grid, members in grids_around(plan.geobox, detections, reach_m, package.manifest.gsd_m):
         # Sites of other parts count here too, as theirs are not this one's workings.
         blended = _score(plan, package, grid, work)
         part = outline_workings(
@@ -137,10 +137,17 @@ def outline_sites(
     )
 
 
-def _grids_around(
+def grids_around(
     geobox: GeoBox, detections: gpd.GeoDataFrame, reach_m: float, gsd_m: float
 ) -> Iterator[tuple[GeoBox, set[str]]]:
-    """Parts of the grid around sites, at the model's pixel size, and the ids of those sites."""
+    """Parts of a grid around sites, and the ids of those sites.
+
+    Args:
+        geobox: Grid of the whole.
+        detections: `detection_id` and `geometry`.
+        reach_m: How far around them.
+        gsd_m: Pixel side of the parts.
+    """
     if detections.empty:
         return
     bounds = detections.geometry.to_crs(str(geobox.crs)).bounds.to_numpy()

@@ -20,6 +20,7 @@ from sluice.app.within import Within, needed_by
 from sluice.base.errors import ConfigError, ManifestMismatch
 from sluice.base.grid import iter_tiles
 from sluice.base.methods import Method
+from sluice.base.periods import Period
 from sluice.base.records import Scene
 from sluice.base.windows import WindowLattice
 from sluice.imagery.scenes import SceneImages
@@ -58,6 +59,8 @@ class ScanPlan:
     workers: int
     outline_model: ModelPackage | None = None
     """Outlines the workings within sites; None where none are outlined."""
+    kept_bands: tuple[str, ...] = ()
+    """Of the image that is kept beside the map."""
     needed: Within | None = None
     """Which tiles the area needs; None for all of them."""
 
@@ -170,6 +173,23 @@ def prepare_scan(
         workers=workers,
         needed=needed,
     )
+
+
+def period_of(plan: ScanPlan) -> Period:
+    """The time that a scan looks at: as asked for, else the dates of its images.
+
+    Raises:
+        ConfigError: An image has no date, and nobody says.
+    """
+    asked = plan.job.period or plan.config.period
+    if asked is not None:
+        return asked
+    dates = [scene.acquired for scene in plan.images.scenes if scene.acquired is not None]
+    if len(dates) < len(plan.images.scenes):
+        raise ConfigError(
+            "the images carry no dates, so the period is not known; say it with --from and --to"
+        )
+    return Period(min(dates), max(dates))
 
 
 def _reach_m(manifest: Manifest) -> float:

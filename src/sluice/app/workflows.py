@@ -6,7 +6,7 @@ import dataclasses
 import datetime as dt
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -14,10 +14,12 @@ from typing import Any, TypedDict
 import geopandas as gpd
 
 from sluice import __version__
+from sluice.app.area import NamedArea
 from sluice.app.config import ScanConfig
 from sluice.app.finding import Findings
 from sluice.app.gathering import Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
+from sluice.app.keeping import keep_image, kept_bands
 from sluice.app.loading import CompositeLoader
 from sluice.app.outlining import fitting, load_outline_model, outline_sites
 from sluice.app.planning import (
@@ -25,6 +27,7 @@ from sluice.app.planning import (
     clearest_scenes,
     load_model,
     model_bands,
+    period_of,
     prepare_scan,
     scan_geobox,
 )
@@ -39,6 +42,7 @@ from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
 from sluice.app.recipe import Recipe
 from sluice.app.skies import without_networks
+from sluice.app.strictness import LayersAround, cut_strictly
 from sluice.base.classes import ClassesHW, name_classes
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
@@ -85,7 +89,13 @@ def scan(
 
 
 def scan_all(
-    config: ScanConfig, progress: Progress | None = None, tell: Tell | None = None
+    config: ScanConfig,
+    progress: Progress | None = None,
+    tell: Tell | None = None,
+    *,
+    areas: Sequence[NamedArea] | None = None,
+    layers_around: LayersAround | None = None,
+    also: Callable[[Job], Mapping[str, Any]] | None = None,
 ) -> list[JobOutcome]:
     """Scan each area and period into a folder of its own; see `run_jobs`.
 
@@ -93,31 +103,44 @@ def scan_all(
         config: As for `scan`.
         progress: Told of each tile.
         tell: Told what was found, and what failed.
+        areas: In place of the configuration's.
+        layers_around: What `--strict` takes away, with green ground; None takes nothing.
+        also: Done with each finished result, see `run_jobs`.
     """
-    scanner = _Scanner(config, tell)
+    scanner = _Scanner(config, tell, areas, layers_around)
 
     def run(job: Job) -> dict[str, object]:
         return scanner.run(job, progress).summary.model_dump(mode="json")
 
-    return run_jobs(config, scanner.jobs(), run, scanner.gatherer.tell)
+    return run_jobs(config, scanner.jobs(), run, scanner.gatherer.tell, also)
 
 
-def find(config: ScanConfig, tell: Tell | None = None) -> list[Findings]:
+def find(
+    config: ScanConfig, tell: Tell | None = None, *, areas: Sequence[NamedArea] | None = None
+) -> list[Findings]:
     """Say what there is for each area and period, and what it would cost; reads next to nothing.
 
     Raises:
         ConfigError: Images are named one by one, so there is nothing to search.
         SourceError: A catalogue gave no answer.
     """
-    scanner = _Scanner(config, tell)
+    scanner = _Scanner(config, tell, areas)
     return [scanner.look(job) for job in scanner.jobs()]
 
 
 class _Scanner:
     """Model and catalogues of a command, loaded and opened once for all its jobs."""
 
-    def __init__(self, config: ScanConfig, tell: Tell | None) -> None:
+    def __init__(
+        self,
+        config: ScanConfig,
+        tell: Tell | None,
+        areas: Sequence[NamedArea] | None = None,
+        layers_around: LayersAround | None = None,
+    ) -> None:
         self.config = config
+        self.areas = areas
+        self.layers_around = layers_around
         self.package = load_model(config)
         manifest = self.package.manifest
         sensor = choose_sensor(config, [level.sensor for level in manifest.levels])
@@ -125,15 +148,17 @@ class _Scanner:
         self.gatherer = Gatherer(config, sensor, tell, margin_m=margin_m)
         self.bands, self.with_earlier = model_bands(manifest)
         self.outline_model = load_outline_model(config, self.package)
+        self.kept_bands = kept_bands(config, manifest)
+        self.wanted = tuple(dict.fromkeys([*self.bands, *self.kept_bands]))
 
     def jobs(self) -> list[Job]:
         """What the command is to make."""
-        return plan_jobs(self.config, comparing=self.with_earlier)
+        return plan_jobs(self.config, comparing=self.with_earlier, areas=self.areas)
 
     def look(self, job: Job) -> Findings:
         """Search for a job's scenes, and tell what was found."""
         geobox = scan_geobox(job, self.package.manifest, None)
-        return self.gatherer.describe(job, self.bands, geobox, with_earlier=self.with_earlier)
+        return self.gatherer.describe(job, self.wanted, geobox, with_earlier=self.with_earlier)
 
     def run(self, job: Job, progress: Progress | None) -> FinishedScan:
         """Scan one job."""
@@ -141,22 +166,29 @@ class _Scanner:
         check_output(job.out, overwrite=self.config.overwrite, command=self.config.command)
         if self.config.source is not None:
             self.look(job)
-        gathered = self.gatherer.gather(job, self.bands, with_earlier=self.with_earlier)
+        gathered = self.gatherer.gather(job, self.wanted, with_earlier=self.with_earlier)
         plan = replace(
             prepare_scan(self.config, job, self.package, gathered),
             outline_model=fitting(self.outline_model, gathered.images.scenes, self.config),
+            kept_bands=self.kept_bands,
         )
         work = open_output(job.out, overwrite=self.config.overwrite)
         outcomes: list[TileOutcome] = []
         try:
-            return _make_map(plan, work, started, noting(outcomes, progress))
+            return _make_map(plan, work, started, noting(outcomes, progress), self.layers_around)
         except SluiceError as err:
             record = _record(plan, outcomes, started)
             write_failed_run(record, err, job.out)
             raise
 
 
-def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progress) -> FinishedScan:
+def _make_map(
+    plan: ScanPlan,
+    work: Path,
+    started: dt.datetime,
+    progress: Progress,
+    layers_around: LayersAround | None,
+) -> FinishedScan:
     config = plan.config
     executor = run_in_processes if config.processes else run_in_threads
     result = scan_windows(
@@ -178,7 +210,14 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
     classes = None
     if blended.likeliest is not None:
         classes = name_classes(blended.scores, blended.likeliest, plan.manifest.thresholds.t_main)
+    image = keep_image(plan, plan.kept_bands, work)
     detections, workings = _find_sites(plan, windows, blended, classes), None
+    removed: tuple[str, ...] = ()
+    if layers_around is not None:
+        cut = cut_strictly(
+            plan, detections, layers_around, image[layout.COMPOSITE], period_of(plan)
+        )
+        detections, removed = cut.detections, cut.told
     if plan.outline_model is not None:
         outlined = outline_sites(plan, plan.outline_model, detections, work)
         detections, workings = outlined.detections, outlined.workings
@@ -191,12 +230,14 @@ def _make_map(plan: ScanPlan, work: Path, started: dt.datetime, progress: Progre
         detections,
         run,
         **_write_maps(plan, blended, classes, work, run.run_id),
+        image=image,
         preview=_preview(plan),
         geobox=plan.geobox,
         window_m=plan.manifest.window_px * plan.manifest.gsd_m,
         smallest_site_ha=config.min_footprint_ha,
         area=plan.area,
         workings=workings,
+        removed=removed,
     )
     return FinishedScan(paths, summary)
 

@@ -14,6 +14,7 @@ EVERY_MONTHS = {"month": 1, "quarter": 3, "4months": 4, "half-year": 6, "year": 
 """Lengths that a span of time is cut into, in months."""
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
+_CLOCK = re.compile(r"(?<=-\d{2}-\d{2})[T ]\d{2}:\d{2}.*")
 
 
 @dataclass(frozen=True, order=True)
@@ -85,22 +86,49 @@ def split_period(period: Period, every: str) -> Iterator[Period]:
         start = following
 
 
+def day_of(value: object, *, last: bool) -> dt.date | None:
+    """The day that a value of a table tells, or the first or last one of a year or month.
+
+    Args:
+        value: A date, a number such as 2024.0, or a text: `2024`, `2024-01`, `2024-01-15`, the last
+            with a time of day or without.
+        last: The last day of a year or month, else the first.
+
+    Returns:
+        None where it is none of these.
+    """
+    if isinstance(value, dt.datetime):
+        return value.date()
+    if isinstance(value, dt.date):
+        return value
+    text = f"{value:.0f}" if isinstance(value, float) and value % 1 == 0 else str(value).strip()
+    found = _DATE.fullmatch(_CLOCK.sub("", text))
+    try:
+        return None if found is None else _span_of(found)[-1 if last else 0]
+    except ValueError:
+        return None
+
+
 def _parse(text: str, option: str) -> tuple[dt.date, dt.date]:
     """First and last day that a year, a month or a day stands for."""
     found = _DATE.fullmatch(text.strip())
     try:
         if found is None:
             raise ValueError
-        year, month, day = (int(part or 0) for part in found.groups())
-        first = dt.date(year, month or 1, day or 1)
-        if day:
-            return first, first
-        return first, _last_of_month(first) if month else dt.date(year, 12, 31)
+        return _span_of(found)
     except ValueError:
         raise ConfigError(
             f"{option} {text}: is not a date; give a year (2024), a month (2024-01) or a day "
             "(2024-01-15)"
         ) from None
+
+
+def _span_of(found: re.Match[str]) -> tuple[dt.date, dt.date]:
+    year, month, day = (int(part or 0) for part in found.groups())
+    first = dt.date(year, month or 1, day or 1)
+    if day:
+        return first, first
+    return first, _last_of_month(first) if month else dt.date(year, 12, 31)
 
 
 def _last_of_month(day: dt.date) -> dt.date:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,13 +16,13 @@ import pyproj
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch, NoValidData
 from sluice.base.grid import BBox
+from sluice.base.periods import day_of
 
 COLUMNS = ("class", "start", "end", "source")
 """Before `geometry`, in every normalised table."""
 _EDGE = 1e-3
 _FAR_DEGREES = 10.0
 """National CRSs are used somewhat outside of what their authors had in mind."""
-_DATE = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?(?:[T ].*)?")
 
 
 @dataclass(frozen=True)
@@ -274,7 +273,7 @@ def _dates(frame: gpd.GeoDataFrame, name: str | None, where: str, *, last: bool)
     if pd.api.types.is_datetime64_any_dtype(values):
         days = values.dt.tz_convert("UTC") if values.dt.tz is not None else values
         return pd.Series(days.dt.tz_localize(None).dt.normalize().astype("datetime64[s]"))
-    parsed = values.map(lambda value: _day(value, last=last), na_action="ignore")
+    parsed = values.map(lambda value: day_of(value, last=last), na_action="ignore")
     wrong = np.asarray(parsed.isna() & values.notna() & (values.astype(str).str.strip() != ""))
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
@@ -284,20 +283,3 @@ def _dates(frame: gpd.GeoDataFrame, name: str | None, where: str, *, last: bool)
             href=where,
         )
     return pd.to_datetime(parsed).astype("datetime64[s]")
-
-
-def _day(value: object, *, last: bool) -> pd.Timestamp | None:
-    """The first or last day of a year, a month or a day; None where it is none of these."""
-    text = f"{value:.0f}" if isinstance(value, float) and value % 1 == 0 else str(value).strip()
-    found = _DATE.fullmatch(text)
-    if found is None:
-        return None
-    year, month, day = (int(part) if part else None for part in found.groups())
-    try:
-        if month is None:
-            return pd.Timestamp(year or 0, 12, 31) if last else pd.Timestamp(year or 0, 1, 1)
-        if day is None:
-            day = calendar.monthrange(year or 0, month)[1] if last else 1
-        return pd.Timestamp(year or 0, month, day)
-    except (ValueError, calendar.IllegalMonthError):
-        return None

@@ -8,7 +8,25 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from sluice.app.cli import cells, composite, elevation, evaluate, labels, models, scan, train
+from sluice.app.cli import (
+    alerts,
+    area,
+    areas,
+    cells,
+    composite,
+    context,
+    elevation,
+    evaluate,
+    imports,
+    labels,
+    models,
+    report,
+    review,
+    scan,
+    sites,
+    store,
+    train,
+)
 from sluice.app.cli.errors import Stopped, report_error
 
 _RESUMABLE = {"scan", "composite", "demo", "train", "labels"}
@@ -38,11 +56,20 @@ app.command("scan")(scan.scan)
 app.command("composite")(composite.composite)
 app.command("elevation")(elevation.elevation)
 app.command("demo")(scan.demo)
+app.command("report")(report.report)
 app.command("map-features")(cells.map_features)
+app.add_typer(areas.app, name="areas")
+app.add_typer(sites.app, name="sites")
+app.add_typer(alerts.app, name="alerts")
+app.command("review")(review.review)
+app.add_typer(imports.app, name="import")
 app.add_typer(models.app, name="models")
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(train.app, name="train")
 app.add_typer(labels.app, name="labels")
+app.add_typer(context.app, name="context")
+app.add_typer(area.app, name="area")
+app.add_typer(store.app, name="store")
 
 
 def _print_version(wanted: bool) -> None:

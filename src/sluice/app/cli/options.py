@@ -10,7 +10,7 @@ import typer
 from sluice.app.config import DEFAULT_CACHE_GB
 
 _OF_THE_TERMINAL = {"dry_run", "json", "quiet"}
-_LISTS = {"bands", "layers", "colours", "classes", "file_bands"}
+_LISTS = {"bands", "layers", "keep", "colours", "classes", "file_bands"}
 
 _AREA_HELP = "West,south,east,north in degrees, a file with polygons, or a folder of such files."
 
@@ -88,6 +88,23 @@ WORKERS: Any = typer.Option(
 CACHE: Any = typer.Option(
     DEFAULT_CACHE_GB, "--cache", help="Gigabytes of downloads to keep for later; 0 keeps none."
 )
+STORE: Any = typer.Option(
+    None,
+    "--store",
+    help="A store's file, or the postgresql:// address of one; SLUICE_STORE, or sluice.sqlite "
+    "here, if left out.",
+)
+AREA_NAME: Any = typer.Option(None, "--area-name", help="What the area is called in the store.")
+BBOX: Any = typer.Option(None, "--bbox", help="West,south,east,north in degrees.")
+STATUS: Any = typer.Option(
+    None,
+    "--status",
+    help="new, growing, steady, inactive, recovering; several with commas.",
+)
+LEVEL: Any = typer.Option(None, "--level", help="low, high, highest; several with commas.")
+VERIFIED: Any = typer.Option(False, "--verified-only", help="Only what a person has confirmed.")
+SINCE: Any = typer.Option(None, "--since", help="Seen, or raised, on this day or later.")
+LIMIT: Any = typer.Option(50, "--limit", min=1, help="Most rows, the most urgent first.")
 DRY_RUN: Any = typer.Option(
     False, "--dry-run", help="Say what there is, how many bytes and how long, and stop."
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -54,5 +55,38 @@ def tile_progress(*, shown: bool) -> Iterator[TileProgress]:
                 bar.reset(task, total=total, completed=done, description=text)
             else:
                 bar.update(task, total=total, completed=done, description=text)
+
+        yield tell
+
+
+@contextlib.contextmanager
+def stage_progress(*, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage of a long command; a line for each where stderr is no terminal.
+
+    Args:
+        shown: Whether to tell anything.
+    """
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (shown and console.is_terminal),
+    )
+    with bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                for earlier in tasks.values():
+                    bar.stop_task(earlier)
+                tasks[stage] = bar.add_task(stage, total=total)
+                if shown and not console.is_terminal:
+                    console.print(f"{stage} …", highlight=False)
+            bar.update(tasks[stage], completed=done, total=total)
 
         yield tell

@@ -51,6 +51,25 @@ def scan(
     any_level: bool = typer.Option(
         False, "--any-level", help="Use imagery that the model was not made for; kept on record."
     ),
+    store: str | None = typer.Option(
+        None,
+        "--store",
+        help="Where the result is to land, and be followed over time: a file, or a postgresql:// "
+        "address.",
+    ),
+    area_name: str | None = options.AREA_NAME,
+    strict: bool = typer.Option(
+        False,
+        "--strict",
+        help="Take out settlements, roads, concessions (the store's layers) and green ground "
+        "(NDVI over 0.3; needs the near infrared).",
+    ),
+    keep: str | None = typer.Option(
+        None,
+        "--keep-bands",
+        help="Bands of the image to keep beside the map, or none; with --store those that the "
+        "model reads. nir and swir16 serve land cover and --strict.",
+    ),
     workers: int | None = options.WORKERS,
     processes: bool = typer.Option(
         False, "--processes", help="Use processes instead of threads, for machines of many cores."
@@ -70,35 +89,62 @@ def scan(
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
     from sluice.app.finding import findings_text
+    from sluice.app.landing_runs import find_for_store, scan_into_store
     from sluice.app.workflows import find, scan_all
 
     config = make_config(ScanConfig, **asked)
+    lands = config.store is not None
     if dry_run:
-        show_findings(find, findings_text, config, as_json=json)
+        look = find_for_store if lands else find
+        show_findings(look, findings_text, config, as_json=json)
         return
-    show_results(scan_all, config, _result_text, as_json=json, quiet=quiet)
+    run = scan_into_store if lands else scan_all
+    show_results(run, config, _result_text, as_json=json, quiet=quiet)
 
 
 def _result_text(summary: dict[str, object], folder: Path) -> str:
+    from sluice.app.following import LANDED, Landed
     from sluice.app.products.layout import CLASSES
     from sluice.app.products.summary import Summary, summary_text
 
-    text = summary_text(Summary.model_validate(summary))
+    figures = dict(summary)
+    landed = figures.pop(LANDED, None)
+    text = summary_text(Summary.model_validate(figures))
+    if landed is not None:
+        text += f"\n\n{Landed.model_validate(landed).text}"
     text += f"\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
     classes = folder / CLASSES
     return f"{text}\nClasses for QGIS: {classes}" if classes.is_file() else text
 
 
 def demo(
-    out: Path = typer.Option(Path("demo"), "--out", help="Folder for the scene and the map."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Folder for images, truth and map; demo, or demo-country, if left out."
+    ),
+    country: bool = typer.Option(
+        False,
+        "--country",
+        help="Follow a country over eight quarters instead: mines open, grow, stop and heal. Takes "
+        "a few minutes.",
+    ),
     seed: int | None = typer.Option(None, "--seed", help="Another number makes another landscape."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace an earlier demo."),
     json: bool = typer.Option(False, "--json", help="Print the comparison as JSON."),
 ) -> None:
     """Scan a synthetic scene with known mines, and compare with the truth. Needs no network."""
-    from sluice.app.cli.progress import tile_progress
+    from sluice.app.cli.progress import stage_progress, tile_progress
+
+    if country:
+        from sluice.app.demo_country import run_country_demo
+
+        folder = Path("demo-country") if out is None else out
+        with stage_progress(shown=not json) as stage:
+            followed = run_country_demo(folder, seed=seed, overwrite=overwrite, stage=stage)
+        typer.echo(followed.comparison.model_dump_json(indent=2) if json else followed.text)
+        return
     from sluice.app.demo import run_demo
 
+    folder = Path("demo") if out is None else out
     with tile_progress(shown=not json) as progress:
-        outcome = run_demo(out, seed=seed, overwrite=overwrite, progress=progress)
+        outcome = run_demo(folder, seed=seed, overwrite=overwrite, progress=progress)
     typer.echo(outcome.model_dump_json(indent=2) if json else outcome.text)

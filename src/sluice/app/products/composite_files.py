@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,23 +110,10 @@ def write_composite(
         stage.mkdir(parents=True)
         tags = {"run": run.run_id, "period": run.period or "", "TIFFTAG_SOFTWARE": "Sluice"}
         tags |= composite_tags(run.scenes)
-        plain, plain_looks = stage / "plain.tif", stage / "plain-looks.tif"
-        histogram = _write_plain(tiles, (plain, plain_looks), layers, scale, tags)
-        add_overviews(plain, Resampling.average)
-        add_overviews(plain_looks, Resampling.nearest)
-        # Looked at before they are compressed, or while they are.
-        with ThreadPoolExecutor(1, thread_name_prefix="compress") as background:
-            compressed = [
-                background.submit(compress, plain, stage / layout.COMPOSITE),
-                background.submit(compress, plain_looks, stage / layout.LOOKS),
-            ]
-            # Either layer's first band tells where there is a value.
+        with _image_files(stage, tiles, layers, scale, tags) as (plain, histogram):
+            # Looked at before it is compressed, or while it is.
             coverage = measure_coverage(plain, tiles.geobox, area=area)
             _write_preview(plain, stage / layout.PREVIEW, layers, scale)
-        for done in compressed:
-            done.result()
-        plain.unlink()
-        plain_looks.unlink()
         summary = _summarise(run, layers, coverage, histogram)
         run = run.model_copy(update={"summary": summary.model_dump(mode="json")})
         write_run(run, stage / layout.RUN)
@@ -142,6 +130,46 @@ def write_composite(
         out_dir / layout.RUN,
     )
     return paths, summary
+
+
+def write_image(
+    stage: Path, tiles: LayerTiles, layers: Sequence[str], scale: float, tags: dict[str, str]
+) -> None:
+    """Write `composite.tif` and `looks.tif` of finished tiles.
+
+    Args:
+        stage: Folder that is there.
+        tiles: Those that are missing become no data.
+        layers: Names of the bands, in order.
+        scale: Value of one count.
+        tags: Of both files.
+
+    Raises:
+        OSError, RasterioError: They cannot be written.
+    """
+    with _image_files(stage, tiles, layers, scale, tags):
+        pass
+
+
+@contextlib.contextmanager
+def _image_files(
+    stage: Path, tiles: LayerTiles, layers: Sequence[str], scale: float, tags: dict[str, str]
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Write both files; within, the image lies uncompressed, and the looks have been counted."""
+    plain, plain_looks = stage / "plain.tif", stage / "plain-looks.tif"
+    histogram = _write_plain(tiles, (plain, plain_looks), layers, scale, tags)
+    add_overviews(plain, Resampling.average)
+    add_overviews(plain_looks, Resampling.nearest)
+    with ThreadPoolExecutor(1, thread_name_prefix="compress") as background:
+        compressed = [
+            background.submit(compress, plain, stage / layout.COMPOSITE),
+            background.submit(compress, plain_looks, stage / layout.LOOKS),
+        ]
+        yield plain, histogram
+    for done in compressed:
+        done.result()
+    plain.unlink()
+    plain_looks.unlink()
 
 
 def composite_tags(scenes: Sequence[Scene]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import textwrap
+from collections.abc import Sequence
 
 import geopandas as gpd
 
@@ -77,6 +78,8 @@ class Summary(Record):
     """Side of the square that the model judges at once."""
     smallest_site_ha: float
     """Smaller detections are left out."""
+    removed: tuple[str, ...] = ()
+    """What `--strict` took away, a line each."""
     prior: float | None
     """Share of windows that hold a mine, behind every probability."""
     largest: tuple[LargestSite, ...]
@@ -90,6 +93,7 @@ def summarise(
     *,
     window_m: float,
     smallest_site_ha: float,
+    removed: Sequence[str] = (),
 ) -> Summary:
     """Put the outcome in numbers.
 
@@ -99,6 +103,7 @@ def summarise(
         coverage: Of the area asked for.
         window_m: Side of the model's window in metres.
         smallest_site_ha: Smallest mapping unit of the run in hectares.
+        removed: What was taken away on purpose, a line each.
     """
     dates = [scene.acquired for scene in run.scenes if scene.acquired is not None]
     outlined = len(table) > 0 and bool(table["delineated_ha"].notna().all())
@@ -128,6 +133,7 @@ def summarise(
         assumed_level=_assumed_level(run),
         window_m=window_m,
         smallest_site_ha=smallest_site_ha,
+        removed=tuple(removed),
         prior=run.prior,
         largest=_largest(table),
         disclaimer=run.disclaimer,
@@ -180,6 +186,8 @@ def _class_totals(table: gpd.GeoDataFrame, run: Run) -> tuple[ClassTotal, ...]:
 def summary_text(summary: Summary) -> str:
     """Say it in plain language, in lines of fewer than 100 characters."""
     parts = [_found(summary), _observed(summary)]
+    if summary.removed:
+        parts.append("Taken away by the strict rule:\n  " + "\n  ".join(summary.removed))
     if summary.largest:
         parts.append(_places(summary))
     parts += [_limits(summary), summary.disclaimer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -33,12 +34,14 @@ def write_products(
     score_path: Path,
     probability_path: Path | None,
     classes_path: Path | None = None,
+    image: Mapping[str, Path] | None = None,
     preview: TileLoader,
     geobox: GeoBox,
     window_m: float,
     smallest_site_ha: float,
     area: BaseGeometry | None = None,
     workings: gpd.GeoDataFrame | None = None,
+    removed: Sequence[str] = (),
 ) -> tuple[ProductPaths, Summary]:
     """Write all files in hiding, then let them land in `out_dir`, `run.json` last.
 
@@ -50,12 +53,15 @@ def write_products(
         probability_path: Likewise; None where the model has no calibration.
         classes_path: Likewise, of numbers of the classes in `run.model`; None where it does not
             tell several sought ones apart.
+        image: The composite that was kept and its looks, by name; they are moved. None where none
+            was.
         preview: Gives the image on any coarse grid, for the quicklook.
         geobox: Processing grid.
         window_m: Side of the model's window in metres.
         smallest_site_ha: Smallest mapping unit of the run in hectares.
         area: In EPSG:4326, the part that was asked for; the whole grid if None.
         workings: In EPSG:4326, the outlines within sites; None where none were made.
+        removed: What was taken away on purpose, a line each.
 
     Returns:
         Where the files are, and the outcome that `run.json` holds.
@@ -69,11 +75,17 @@ def write_products(
         table = sites_table(detections, run)
         coverage = measure_coverage(score_path, geobox, area=area)
         summary = summarise(
-            table, run, coverage, window_m=window_m, smallest_site_ha=smallest_site_ha
+            table,
+            run,
+            coverage,
+            window_m=window_m,
+            smallest_site_ha=smallest_site_ha,
+            removed=removed,
         )
         run = run.model_copy(update={"summary": summary.model_dump(mode="json")})
 
         files = _map_files(stage, run, score_path, probability_path, classes_path)
+        files |= image or {}
         files |= _write_sites(table, workings, stage, run.disclaimer)
         draw_quicklook(
             stage / layout.QUICKLOOK,

@@ -1,0 +1,201 @@
+"""`sluice sites list | show | export`: places with a history."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import typer
+
+from sluice.app.cli import options
+
+app = typer.Typer(help="Sites in a store: where, since when, how large, growing or left.")
+
+
+@app.command("list")
+def list_sites(
+    store: str | None = options.STORE,
+    area_name: str | None = options.AREA_NAME,
+    bbox: str | None = options.BBOX,
+    status: str | None = options.STATUS,
+    level: str | None = options.LEVEL,
+    min_area_ha: float | None = typer.Option(None, "--min-area", help="Hectares."),
+    min_priority: float | None = typer.Option(None, "--min-priority", help="0 to 100."),
+    since: str | None = options.SINCE,
+    verified_only: bool = options.VERIFIED,
+    with_past: bool = typer.Option(
+        False, "--with-past", help="Sites that were merged or withdrawn, too."
+    ),
+    limit: int = options.LIMIT,
+    json: bool = options.JSON,
+) -> None:
+    """List sites, the most urgent first."""
+    from sluice.app.cli.places import echo_rows, opened, site_query
+    from sluice.app.place_lists import sites_text
+
+    query = site_query(
+        area_name=area_name,
+        bbox=bbox,
+        status=status,
+        level=level,
+        verified_only=verified_only,
+        since=since,
+        min_area_ha=min_area_ha,
+        min_priority=min_priority,
+        limit=limit,
+        with_past=with_past,
+    )
+    with opened(store, area_name=area_name) as opened_store:
+        sites = opened_store.sites(query)
+        total = opened_store.count_sites(query)
+    if json:
+        echo_rows(sites.drop(columns="geometry").to_dict("records"))
+    else:
+        typer.echo(sites_text(sites, total))
+
+
+@app.command("export")
+def export_sites(
+    file: Path = typer.Argument(help="Where to; the ending tells the format."),
+    store: str | None = options.STORE,
+    area_name: str | None = options.AREA_NAME,
+    bbox: str | None = options.BBOX,
+    status: str | None = options.STATUS,
+    level: str | None = options.LEVEL,
+    min_area_ha: float | None = typer.Option(None, "--min-area", help="Hectares."),
+    min_priority: float | None = typer.Option(None, "--min-priority", help="0 to 100."),
+    since: str | None = options.SINCE,
+    verified_only: bool = options.VERIFIED,
+    limit: int | None = typer.Option(
+        None, "--limit", min=1, help="Most sites, the most urgent first."
+    ),
+    fmt: str | None = typer.Option(
+        None,
+        "--format",
+        help="geojson, gpkg, kml, kmz (with pictures), csv, gpx, geoparquet, pmtiles, shapefile.",
+    ),
+    what: str = typer.Option(
+        "sites", "--what", help="sites, alerts or periods; several with commas in a GeoPackage."
+    ),
+    by: str = typer.Option("period", "--by", help="Rows of periods: each, quarter or year."),
+    redact: str | None = typer.Option(
+        None, "--redact", help="Show no place more exactly than this grid: 5km."
+    ),
+    delay: str | None = typer.Option(
+        None, "--delay", help="With --redact: hold back what is younger: 6months."
+    ),
+    key: str | None = typer.Option(
+        None,
+        "--redact-key",
+        envvar="SLUICE_REDACT_KEY",
+        help="Secret that gives redacted sites the same ids in each export, 16 letters or more.",
+    ),
+) -> None:
+    """Write sites to a file that opens where people work."""
+    from sluice.app.cli.places import opened, site_query
+    from sluice.app.cli.progress import stage_progress
+    from sluice.app.exporting import export, export_text
+    from sluice.app.exports.options import read_redaction
+
+    query = site_query(
+        area_name=area_name,
+        bbox=bbox,
+        status=status,
+        level=level,
+        verified_only=verified_only,
+        since=since,
+        min_area_ha=min_area_ha,
+        min_priority=min_priority,
+        limit=limit,
+    )
+    redaction = read_redaction(redact, delay, key=key)
+    tables = tuple(name.strip() for name in what.split(",") if name.strip())
+    with opened(store, area_name=area_name) as opened_store, stage_progress(shown=True) as tell:
+        exported = export(
+            opened_store,
+            query,
+            file,
+            fmt=fmt,
+            what=tables,
+            by=by,
+            redaction=redaction,
+            done=partial(tell, "Pictures"),
+        )
+    typer.echo(export_text(exported))
+
+
+@app.command("ground")
+def export_ground(
+    file: Path = typer.Argument(help="Where to: .gpkg, .geojson or .parquet."),
+    store: str | None = options.STORE,
+    area_name: str | None = options.AREA_NAME,
+    since: str | None = typer.Option(
+        None, "--since", help="Only detections of periods from this day on."
+    ),
+    until: str | None = typer.Option(None, "--until", help="Only up to this day, included."),
+    added_since: str | None = typer.Option(
+        None, "--added-since", help="Only ground that was not detected up to this day."
+    ),
+    smallest_ha: float = typer.Option(
+        1.0, "--smallest", help="With --added-since: smallest piece to keep, in hectares."
+    ),
+) -> None:
+    """Write all ground that was ever detected, or what was added after a day."""
+    from sluice.app.cli.places import opened
+    from sluice.app.ground import added_ground, detected_ground, write_ground
+    from sluice.base.errors import ConfigError
+    from sluice.base.periods import parse_span
+
+    first = None if since is None else parse_span(since, since).start
+    last = None if until is None else parse_span(until, until).end
+    if added_since is not None and first is not None:
+        raise ConfigError("--since and --added-since ask for two things; give one of them")
+    with opened(store, area_name=area_name) as opened_store:
+        if added_since is None:
+            ground = detected_ground(opened_store, area_name, since=first, until=last)
+        else:
+            ground = added_ground(
+                opened_store,
+                area_name,
+                after=parse_span(added_since, added_since).end,
+                until=last,
+                smallest_ha=smallest_ha,
+            )
+    write_ground(ground, file)
+    typer.echo(
+        f"{file}: {len(ground):,} polygons, {ground['area_ha'].sum():,.1f} ha of marked ground, "
+        "which takes in more than the mines."
+    )
+
+
+@app.command("show")
+def show_site(
+    site_id: str = typer.Argument(help="As `sluice sites list` tells it."),
+    by: str = typer.Option("period", "--by", help="A row for each period, quarter or year."),
+    store: str | None = options.STORE,
+    json: bool = options.JSON,
+) -> None:
+    """Show one site: its history, evidence, surroundings, alerts and reviews."""
+    from sluice.app.cli.places import echo_rows, opened
+    from sluice.app.exporting import periods_view
+    from sluice.app.place_lists import site_text
+    from sluice.app.reviewing import find_site, review_line
+    from sluice.base.store import SiteQuery
+
+    with opened(store) as opened_store:
+        site = find_site(opened_store, site_id)
+        view = periods_view(by)
+        looks, periods = opened_store.looks([site_id]), view(opened_store.periods([site_id]))
+        alerts = opened_store.alerts(SiteQuery(site_ids=(site_id,)))
+        reviews = opened_store.reviews([site_id])
+    if json:
+        told = {
+            **site,
+            "looks": looks.to_dict("records"),
+            "periods": periods.to_dict("records"),
+            "alerts": alerts.to_dict("records"),
+            "reviews": [review.model_dump(mode="json") for review in reviews],
+        }
+        echo_rows([told])
+    else:
+        typer.echo(site_text(site, looks, periods, alerts, [*map(review_line, reviews)]))

@@ -1,0 +1,101 @@
+"""The ground that was ever detected in an area, and what was added between two dates."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.vectors import (
+    GpkgLayer,
+    write_geojson,
+    write_geoparquet,
+    write_gpkg_layers,
+)
+from sluice.base.errors import ConfigError
+from sluice.base.files import write_whole
+from sluice.base.records import DISCLAIMER
+from sluice.base.store import SiteQuery, Store
+from sluice.sites.cumulative import cumulative_union, differences
+
+_LAYER = "ground"
+_ENDINGS = (".gpkg", ".geojson", ".parquet")
+
+
+def detected_ground(
+    store: Store, area: str | None, *, until: dt.date | None, since: dt.date | None
+) -> gpd.GeoDataFrame:
+    """The union of all detections up to a day.
+
+    Args:
+        store: Where they are.
+        area: One area; None for all.
+        until: Last day of the periods that count; None for all.
+        since: First day of theirs.
+
+    Returns:
+        As `sluice.sites.cumulative.dissolve`.
+    """
+    return cumulative_union(_dated_detections(store, area), since, until)
+
+
+def added_ground(
+    store: Store,
+    area: str | None,
+    *,
+    after: dt.date,
+    until: dt.date | None,
+    smallest_ha: float,
+) -> gpd.GeoDataFrame:
+    """What all detections up to a day cover and those up to an earlier day do not.
+
+    Args:
+        store: Where they are.
+        area: One area; None for all.
+        after: Last day of the earlier periods.
+        until: Last day of the later ones; None for all.
+        smallest_ha: Smallest piece that is kept, in geodesic hectares.
+
+    Raises:
+        ConfigError: `until` is not later than `after`.
+    """
+    if until is not None and until <= after:
+        raise ConfigError(
+            f"--until {until} is not later than --added-since {after}; swap the dates"
+        )
+    dated = _dated_detections(store, area)
+    earlier = cumulative_union(dated, None, after)
+    later = cumulative_union(dated, None, until)
+    return differences(earlier.geometry, later.geometry, smallest_ha=smallest_ha)
+
+
+def write_ground(ground: gpd.GeoDataFrame, path: Path) -> None:
+    """Write polygons to a GeoPackage, GeoJSON or GeoParquet file, whole or not at all.
+
+    Raises:
+        ConfigError: Another ending.
+        RunFailed: The disk is full.
+    """
+    ending = path.suffix.lower()
+    if ending not in _ENDINGS:
+        raise ConfigError(f"{path}: give a name that ends in one of {', '.join(_ENDINGS)}")
+    with telling_disk_errors(path.parent), write_whole(path) as part:
+        if ending == ".gpkg":
+            layer = GpkgLayer(_LAYER, ground, "Ground that was detected")
+            write_gpkg_layers([layer], part, disclaimer=DISCLAIMER)
+        elif ending == ".geojson":
+            write_geojson(ground, part, disclaimer=DISCLAIMER)
+        else:
+            write_geoparquet(ground, part, disclaimer=DISCLAIMER)
+
+
+def _dated_detections(store: Store, area: str | None) -> gpd.GeoDataFrame:
+    detections = store.detections(SiteQuery(area=area))
+    runs = pd.DataFrame(
+        [(run.run_id, run.start, run.end) for run in store.runs(area)],
+        columns=["run_id", "start", "end"],
+    )
+    return detections.merge(runs, on="run_id")
