@@ -39,6 +39,8 @@ class Setup:
     pictures: Path
     work: Path
     """For what is not kept."""
+    seeds: int | None = None
+    """Most countries of `following`; None takes all."""
 
     @property
     def has_data(self) -> bool:
