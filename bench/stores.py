@@ -14,7 +14,7 @@ from proof.postgis_cluster import postgis_programs, private_cluster
 from proof.store_rows import BOX, make_rows
 
 from bench.table import Row
-from sluice.app.stores import open_store
+from sluice.app.following.stores import open_store
 from sluice.base.places import Area, Level, Review, Status, Verdict
 from sluice.base.store import SiteQuery
 from sluice.store.sql_store import SqlStore

@@ -18,16 +18,16 @@ import pandas as pd
 from proof.markdown import spell, to_table
 from proof.setup import Setup
 from sluice import __version__
-from sluice.app.following_country import (
+from sluice.app.following.country import (
     OPTICAL,
     RADAR,
     compare_country,
     land_country,
     scan_country,
 )
+from sluice.app.following.stores import open_store
 from sluice.app.planning import usable_cores
 from sluice.app.products.layout import RUN, SCORE, SITES_GPKG, SITES_PARQUET
-from sluice.app.stores import open_store
 from sluice.base.arrays import FloatArray
 from sluice.base.files import write_whole
 from sluice.evaluation.bootstrap import LEVEL, Estimate, Statistic, bootstrap_estimates

@@ -22,7 +22,7 @@ import shapely
 
 from proof.postgis_cluster import postgis_programs, private_cluster
 from proof.store_rows import BOX, land_rows, make_rows
-from sluice.app.stores import open_store
+from sluice.app.following.stores import open_store
 from sluice.base.places import Area, Review, Verdict
 from sluice.base.store import SiteQuery
 from sluice.store.checking import check

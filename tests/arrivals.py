@@ -10,7 +10,7 @@ import shapely
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
 
-from sluice.app.following import Arrival
+from sluice.app.following.landing import Arrival
 from sluice.base.places import LandedRun
 from sluice.base.records import Detection
 from sluice.sites.area import geodesic_areas_ha

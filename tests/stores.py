@@ -13,7 +13,7 @@ import psycopg
 import shapely
 from psycopg import sql
 
-from sluice.app.stores import open_store
+from sluice.app.following.stores import open_store
 from sluice.base.places import Area, LandedRun, Legality, Review, Site, Status, Verdict
 from sluice.base.records import Detection
 from sluice.store.schema import metadata

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from sluice.app import demo_country
 from sluice.app.cli.main import app
 from sluice.app.demo_country import run_country_demo
-from sluice.app.following_country import AREA, OPTICAL
-from sluice.app.stores import open_store
+from sluice.app.following.country import AREA, OPTICAL
+from sluice.app.following.stores import open_store
 from sluice.base.errors import ConfigError
 from sluice.base.places import Legality, Status
 from sluice.base.store import SiteQuery

@@ -21,8 +21,8 @@ from sluice.app import compositing, elevation, workflows
 from sluice.app.cli.main import app
 from sluice.app.config import ResultsConfig
 from sluice.app.finding import Findings
+from sluice.app.following.stores import open_store
 from sluice.app.jobs import Job, plan_jobs
-from sluice.app.stores import open_store
 from sluice.imagery.stac.presets import PRESETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from arrivals import GRID, PIT, QUARTERS, arrival_of
-from sluice.app.following import Arrival, Landed, add_named_area, land
+from sluice.app.following.landing import Arrival, Landed, add_named_area, land
+from sluice.app.following.reviewing import add_review, standing_alerts
+from sluice.app.following.stores import open_store
 from sluice.app.products.coverage import outline_lonlat
-from sluice.app.reviewing import add_review, standing_alerts
-from sluice.app.stores import open_store
 from sluice.base.errors import ConfigError
 from sluice.base.places import Layer, LayerKind, Reason, Verdict
 from sluice.base.store import SiteQuery, Store
@@ -201,7 +201,7 @@ def test_a_landing_that_breaks_leaves_nothing(
     def broken(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("sluice.app.following.raise_alerts", broken)
+    monkeypatch.setattr("sluice.app.following.landing.raise_alerts", broken)
     with pytest.raises(MemoryError):
         land(store, arrival_of(1, [PIT, (60, 60, 3)]))
     assert len(_sites(store)) == 1

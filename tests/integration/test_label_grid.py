@@ -13,11 +13,11 @@ import shapely
 from rasterio.features import rasterize
 from typer.testing import CliRunner
 
-from sluice.app import chip_making
 from sluice.app.cli.main import app
 from sluice.app.config import make_config
-from sluice.app.label_config import LabelGridConfig
-from sluice.app.labelling import make_label_grid
+from sluice.app.labelling import chip_making
+from sluice.app.labelling.config import LabelGridConfig
+from sluice.app.labelling.grid import make_label_grid
 from sluice.app.products.coverage import outline_lonlat
 from sluice.base.errors import ConfigError, NoValidData, RunFailed
 from sluice.labels.dataset import read_dataset

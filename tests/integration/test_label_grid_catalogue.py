@@ -8,8 +8,8 @@ import pytest
 import shapely
 
 from sluice.app.config import make_config
-from sluice.app.label_config import LabelGridConfig
-from sluice.app.labelling import make_label_grid
+from sluice.app.labelling.config import LabelGridConfig
+from sluice.app.labelling.grid import make_label_grid
 from sluice.labels.check import check_dataset
 from sluice.labels.dataset import read_dataset
 

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from arrivals import GRID, PIT, arrival_of
 from sluice.app.cli.main import app
-from sluice.app.following import add_named_area, land
+from sluice.app.following.landing import add_named_area, land
+from sluice.app.following.stores import open_store
 from sluice.app.products.coverage import outline_lonlat
-from sluice.app.stores import open_store
 from sluice.base.errors import ConfigError
 
 OTHER = (60, 60, 3)

@@ -17,7 +17,7 @@ from proof.store_kills import state_of
 from proof.store_rows import land_rows, make_rows
 from psycopg import sql
 
-from sluice.app.stores import check_store, open_store
+from sluice.app.following.stores import check_store, open_store
 from sluice.base.errors import ConfigError, Conflict, DataError, SchemaVersion, StoreError
 from sluice.base.store import SiteQuery
 from sluice.store.migrating import downgrade

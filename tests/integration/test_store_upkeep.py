@@ -15,7 +15,7 @@ from proof.store_rows import land_rows, make_rows
 
 from sluice.app.cli.main import main
 from sluice.app.config import store_address
-from sluice.app.stores import (
+from sluice.app.following.stores import (
     backup_store,
     check_store,
     migrate_store,

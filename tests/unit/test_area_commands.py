@@ -16,13 +16,13 @@ from odc.geo.geobox import GeoBox
 from rasterio import features
 from typer.testing import CliRunner
 
-from sluice.app.area_estimating import estimate_sample
-from sluice.app.area_plan import read_plan
-from sluice.app.area_sampling import PlanOptions, plan_sample
-from sluice.app.area_strata import count_strata, read_strata
 from sluice.app.cli.main import app
 from sluice.app.products.layout import RUN, SCORE, SITES_GPKG, SITES_PARQUET
 from sluice.app.products.sample_files import read_sample
+from sluice.app.sampling.drawing import PlanOptions, plan_sample
+from sluice.app.sampling.estimating import estimate_sample
+from sluice.app.sampling.plan import read_plan
+from sluice.app.sampling.strata import count_strata, read_strata
 from sluice.base.errors import ConfigError, DataError, ItemNotFound, NoValidData, SluiceError
 from sluice.base.records import Run, Scene
 from sluice.evaluation.area_sample import OUTSIDE

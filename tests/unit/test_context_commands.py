@@ -13,8 +13,8 @@ from shapely.geometry import LineString, Point, box
 
 from context_cases import YEAR, places
 from sluice.app.cli.errors import report_error
-from sluice.app.layer_files import LayerColumns, read_layer
-from sluice.app.layers import describe_with_store
+from sluice.app.following.layer_files import LayerColumns, read_layer
+from sluice.app.following.layers import describe_with_store
 from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.places import Layer
 
@@ -60,9 +60,9 @@ class FakeStore:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
     fake = FakeStore()
-    stores = types.ModuleType("sluice.app.stores")
+    stores = types.ModuleType("sluice.app.following.stores")
     stores.open_store = lambda address, *, create=False: fake  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "sluice.app.stores", stores)
+    monkeypatch.setitem(sys.modules, "sluice.app.following.stores", stores)
     monkeypatch.setattr(
         "sluice.app.config.store_address", lambda option: option or "x", raising=False
     )

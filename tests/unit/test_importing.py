@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import shapely
 
-from sluice.app.importing import ImportRequest, read_detections
+from sluice.app.following.importing import ImportRequest, read_detections
 from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
 from sluice.base.records import Detection
 from sluice.sites.area import geodesic_areas_ha

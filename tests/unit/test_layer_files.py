@@ -13,8 +13,8 @@ import shapely
 from affine import Affine
 from shapely.geometry import LineString, Point, Polygon, box
 
-from sluice.app.layer_files import LayerColumns, parse_buffer, read_layer
-from sluice.app.layers import far_from_areas, layer_summary, slope_reader, summary_text
+from sluice.app.following.layer_files import LayerColumns, parse_buffer, read_layer
+from sluice.app.following.layers import far_from_areas, layer_summary, slope_reader, summary_text
 from sluice.base.errors import (
     AssetReadError,
     ConfigError,

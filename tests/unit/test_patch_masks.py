@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sluice.app.patch_masks import make_patch_masks
+from sluice.app.labelling.patch_masks import make_patch_masks
 from sluice.base.errors import ConfigError, DataError, ManifestMismatch, NoValidData
 from sluice.labels.patch_masks import mask_from_cues, spread_fields
 from sluice.models.local_scores import LocalScorer, LocalScores

@@ -20,8 +20,8 @@ from shapely.geometry import MultiPolygon, Point, box
 from typer.testing import CliRunner
 
 import report_cases as cases
-from sluice.app import reporting
 from sluice.app.cli.main import app
+from sluice.app.following import reporting
 from sluice.app.messages import LANGUAGES, messages
 from sluice.app.reports.area_content import area_document
 from sluice.app.reports.blocks import Chart, Facts, Heading, Pictures, Points, Table, Text
@@ -507,7 +507,7 @@ def test_the_command_writes_and_names_its_files(store, tmp_path, monkeypatch):
         def __exit__(self, *_):
             return None
 
-    monkeypatch.setattr("sluice.app.stores.open_store", lambda _: Opened())
+    monkeypatch.setattr("sluice.app.following.stores.open_store", lambda _: Opened())
     done = CliRunner().invoke(
         app, ["report", cases.SITE, "--out", str(tmp_path), "--lang", "fr,pt", "--format", "html"]
     )

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from sluice import __version__
 from sluice.app.demo import take_folder
 from sluice.app.exports.write import export_sites
-from sluice.app.following_country import (
+from sluice.app.following.country import (
     OPTICAL,
     RADAR,
     compare_country,
@@ -20,11 +20,11 @@ from sluice.app.following_country import (
     register_layers,
     scan_country,
 )
+from sluice.app.following.stores import open_store
 from sluice.app.planning import usable_cores
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.layout import QUICKLOOK
 from sluice.app.reports.country_text import comparison_text
-from sluice.app.stores import open_store
 from sluice.base.files import write_whole
 from sluice.base.periods import Period
 from sluice.base.store import SiteQuery

@@ -10,13 +10,13 @@ from pathlib import Path
 from sluice import __version__
 from sluice.app.compositing import LayerMaker
 from sluice.app.config import ScanConfig
+from sluice.app.following.strictness import NDVI_BANDS
 from sluice.app.loading import Compositor, refuse_missing_bands
 from sluice.app.planning import ScanPlan, choose_tiles, first_tile, model_bands
 from sluice.app.products import layout
 from sluice.app.products.composite_files import composite_tags, write_image
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.run_record import grid_record
-from sluice.app.strictness import NDVI_BANDS
 from sluice.app.within import needed_by
 from sluice.base.errors import ConfigError
 from sluice.imagery.names import find_band

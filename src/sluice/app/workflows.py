@@ -17,6 +17,7 @@ from sluice import __version__
 from sluice.app.area import NamedArea
 from sluice.app.config import ScanConfig
 from sluice.app.finding import Findings
+from sluice.app.following.strictness import LayersAround, cut_strictly
 from sluice.app.gathering import Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs, run_jobs
 from sluice.app.keeping import keep_image, kept_bands
@@ -42,7 +43,6 @@ from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
 from sluice.app.recipe import Recipe
 from sluice.app.skies import without_networks
-from sluice.app.strictness import LayersAround, cut_strictly
 from sluice.base.classes import ClassesHW, name_classes
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome

@@ -25,8 +25,8 @@ def list_alerts(
 ) -> None:
     """List alerts, the most urgent first."""
     from sluice.app.cli.places import echo_rows, opened, site_query
-    from sluice.app.place_lists import alerts_text
-    from sluice.app.reviewing import standing_alerts
+    from sluice.app.following.place_lists import alerts_text
+    from sluice.app.following.reviewing import standing_alerts
 
     query = site_query(
         area_name=area_name, bbox=bbox, level=level, verified_only=verified_only, since=since
@@ -48,8 +48,8 @@ def show_alert(
 ) -> None:
     """Show one alert, and why it has its level."""
     from sluice.app.cli.places import echo_rows, opened
-    from sluice.app.place_lists import alert_text
-    from sluice.app.reviewing import find_alert
+    from sluice.app.following.place_lists import alert_text
+    from sluice.app.following.reviewing import find_alert
     from sluice.base.records import DISCLAIMER
 
     with opened(store) as opened_store:

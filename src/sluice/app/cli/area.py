@@ -64,10 +64,10 @@ def plan(
     json: bool = typer.Option(False, "--json", help="Print the plan as JSON."),
 ) -> None:
     """Draw points in strata of a map, to be labelled without seeing the map."""
-    from sluice.app.area_options import parse_allocation, parse_expected, parse_values
-    from sluice.app.area_sampling import PlanOptions, plan_sample, sample_files
-    from sluice.app.area_strata import read_strata
-    from sluice.app.area_text import plan_text
+    from sluice.app.sampling.drawing import PlanOptions, plan_sample, sample_files
+    from sluice.app.sampling.options import parse_allocation, parse_expected, parse_values
+    from sluice.app.sampling.strata import read_strata
+    from sluice.app.sampling.text import plan_text
 
     options = PlanOptions(
         points=points,
@@ -119,8 +119,8 @@ def estimate(
     json: bool = typer.Option(False, "--json", help="For machines."),
 ) -> None:
     """Turn labels into the area of mines and the map's accuracy, with intervals."""
-    from sluice.app.area_estimating import estimate_sample, write_report
-    from sluice.app.area_text import report_text
+    from sluice.app.sampling.estimating import estimate_sample, write_report
+    from sluice.app.sampling.text import report_text
 
     report = estimate_sample(
         sample,

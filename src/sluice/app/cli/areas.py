@@ -18,7 +18,7 @@ def add_area(
     """Add an area; the store is made where it is missing."""
     from sluice.app.area import read_area
     from sluice.app.cli.places import opened
-    from sluice.app.following import add_named_area
+    from sluice.app.following.landing import add_named_area
 
     geometry = read_area(area)
     with opened(store, create=True) as opened_store:
@@ -30,8 +30,8 @@ def add_area(
 def list_areas(store: str | None = options.STORE, json: bool = options.JSON) -> None:
     """List areas, with what is known of each."""
     from sluice.app.cli.places import echo_rows, opened
-    from sluice.app.following import areas_with_figures
-    from sluice.app.place_lists import table_text
+    from sluice.app.following.landing import areas_with_figures
+    from sluice.app.following.place_lists import table_text
 
     with opened(store) as opened_store:
         rows = areas_with_figures(opened_store)

@@ -64,8 +64,8 @@ def add(
 
     What it says of sites that are in the store already is told anew when a run next lands.
     """
-    from sluice.app.layer_files import LayerColumns, read_layer
-    from sluice.app.layers import far_from_areas, where_it_lies
+    from sluice.app.following.layer_files import LayerColumns, read_layer
+    from sluice.app.following.layers import far_from_areas, where_it_lies
 
     columns = LayerColumns(name_column, id_column, start_column, end_column)
     read = read_layer(
@@ -108,7 +108,7 @@ def list_layers(store: str | None = _STORE, json: bool = _JSON) -> None:
 @app.command("show")
 def show(name: str = _NAME, store: str | None = _STORE, json: bool = _JSON) -> None:
     """Show what a layer holds: where it lies, its names and dates."""
-    from sluice.app.layers import layer_summary, summary_text
+    from sluice.app.following.layers import layer_summary, summary_text
 
     with _opened(store) as opened:
         features = opened.layer_features(name)
@@ -141,7 +141,7 @@ def _opened(address: str | None, *, create: bool = False) -> Any:
     import contextlib
 
     from sluice.app.config import store_address
-    from sluice.app.stores import open_store
+    from sluice.app.following.stores import open_store
 
     opened: Store = open_store(store_address(address), create=create)
     return contextlib.closing(opened)

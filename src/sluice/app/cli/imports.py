@@ -39,7 +39,7 @@ def import_detections(
     """Bring other people's detections of one period into a store, and link them to its sites."""
     from sluice.app.cli.places import opened
     from sluice.app.config import make_config
-    from sluice.app.importing import ImportRequest, import_file
+    from sluice.app.following.importing import ImportRequest, import_file
 
     request = make_config(
         ImportRequest,
@@ -72,7 +72,7 @@ def import_run(
 ) -> None:
     """Bring a finished scan into a store, and link its detections to the sites there."""
     from sluice.app.cli.places import opened
-    from sluice.app.landing_runs import land_folder
+    from sluice.app.following.landing_runs import land_folder
 
     with opened(store, create=True) as opened_store:
         landed = land_folder(opened_store, folder, area_name=area_name, first=first, last=last)

@@ -62,7 +62,7 @@ def prepare(
     """
     asked = options.config_values(locals())
     from sluice.app.config import make_config
-    from sluice.app.labelling_tasks import LabellingTasksConfig, prepare_labelling, summary_text
+    from sluice.app.labelling.tasks import LabellingTasksConfig, prepare_labelling, summary_text
 
     config = make_config(LabellingTasksConfig, **asked)
     silent = quiet or json
@@ -131,8 +131,8 @@ def import_labels(
     """
     asked = options.config_values(locals())
     from sluice.app.config import make_config
-    from sluice.app.label_imports import LabelImportConfig, summary_text
-    from sluice.app.label_imports import import_labels as run
+    from sluice.app.labelling.imports import LabelImportConfig, summary_text
+    from sluice.app.labelling.imports import import_labels as run
 
     config = make_config(LabelImportConfig, **{**asked, "sources": tuple(sources)})
     summary = run(config)

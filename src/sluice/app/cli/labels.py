@@ -89,9 +89,9 @@ def grid(
     asked = options.config_values(locals())
     from sluice.app.cli.progress import tile_progress
     from sluice.app.config import make_config
-    from sluice.app.label_config import LabelGridConfig
-    from sluice.app.label_summary import summary_text
-    from sluice.app.labelling import make_label_grid
+    from sluice.app.labelling.config import LabelGridConfig
+    from sluice.app.labelling.grid import make_label_grid
+    from sluice.app.labelling.summary import summary_text
 
     asked["typed"] = tuple(typed)
     config = make_config(LabelGridConfig, **asked)
@@ -145,7 +145,7 @@ def split(
     json: bool = options.JSON,
 ) -> None:
     """Divide chips into train, validation and test, so that no ground is in two of them."""
-    from sluice.app.dividing import DivideConfig, divide, division_text
+    from sluice.app.labelling.dividing import DivideConfig, divide, division_text
     from sluice.app.products.landing import telling_disk_errors
 
     config = DivideConfig(
@@ -190,7 +190,7 @@ def card(
     ),
 ) -> None:
     """Write DATASET_CARD.md: what is in a data set, where and when, and under which licence."""
-    from sluice.app.label_summary import notes_of
+    from sluice.app.labelling.summary import notes_of
     from sluice.app.products.landing import telling_disk_errors
     from sluice.labels.card import write_card
     from sluice.labels.dataset import read_dataset
@@ -217,7 +217,7 @@ def masks(
     ),
 ) -> None:
     """From chips labelled as wholes to chips with masks of where the mine is likely to be."""
-    from sluice.app.patch_masks import make_patch_masks
+    from sluice.app.labelling.patch_masks import make_patch_masks
     from sluice.app.products.landing import telling_disk_errors
 
     with telling_disk_errors(out):

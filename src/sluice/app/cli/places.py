@@ -31,7 +31,7 @@ def opened(
         ConfigError: It is not; the message names those that are.
     """
     from sluice.app.config import store_address
-    from sluice.app.stores import open_store
+    from sluice.app.following.stores import open_store
     from sluice.base.errors import ConfigError
 
     with contextlib.closing(open_store(store_address(address), create=create)) as store:

@@ -36,8 +36,8 @@ def report(
 
     from sluice.app.config import store_address
     from sluice.app.exports.options import read_redaction
-    from sluice.app.reporting import report as write
-    from sluice.app.stores import open_store
+    from sluice.app.following.reporting import report as write
+    from sluice.app.following.stores import open_store
 
     redaction = read_redaction(redact, delay)
     with open_store(store_address(store)) as opened:

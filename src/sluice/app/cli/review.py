@@ -22,7 +22,7 @@ def review(
 ) -> None:
     """Confirm or reject a site. Verdicts are added, never changed: the last one counts."""
     from sluice.app.cli.places import opened, word
-    from sluice.app.reviewing import add_review, review_line
+    from sluice.app.following.reviewing import add_review, review_line
     from sluice.base.places import Reason, Verdict
 
     asked = word(verdict, Verdict, "verdict")

@@ -89,7 +89,7 @@ def scan(
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
     from sluice.app.finding import findings_text
-    from sluice.app.landing_runs import find_for_store, scan_into_store
+    from sluice.app.following.landing_runs import find_for_store, scan_into_store
     from sluice.app.workflows import find, scan_all
 
     config = make_config(ScanConfig, **asked)
@@ -103,7 +103,7 @@ def scan(
 
 
 def _result_text(summary: dict[str, object], folder: Path) -> str:
-    from sluice.app.following import LANDED, Landed
+    from sluice.app.following.landing import LANDED, Landed
     from sluice.app.products.layout import CLASSES
     from sluice.app.products.summary import Summary, summary_text
 

@@ -31,7 +31,7 @@ def list_sites(
 ) -> None:
     """List sites, the most urgent first."""
     from sluice.app.cli.places import echo_rows, opened, site_query
-    from sluice.app.place_lists import sites_text
+    from sluice.app.following.place_lists import sites_text
 
     query = site_query(
         area_name=area_name,
@@ -94,8 +94,8 @@ def export_sites(
     """Write sites to a file that opens where people work."""
     from sluice.app.cli.places import opened, site_query
     from sluice.app.cli.progress import stage_progress
-    from sluice.app.exporting import export, export_text
     from sluice.app.exports.options import read_redaction
+    from sluice.app.following.exporting import export, export_text
 
     query = site_query(
         area_name=area_name,
@@ -142,7 +142,7 @@ def export_ground(
 ) -> None:
     """Write all ground that was ever detected, or what was added after a day."""
     from sluice.app.cli.places import opened
-    from sluice.app.ground import added_ground, detected_ground, write_ground
+    from sluice.app.following.ground import added_ground, detected_ground, write_ground
     from sluice.base.errors import ConfigError
     from sluice.base.periods import parse_span
 
@@ -177,9 +177,9 @@ def show_site(
 ) -> None:
     """Show one site: its history, evidence, surroundings, alerts and reviews."""
     from sluice.app.cli.places import echo_rows, opened
-    from sluice.app.exporting import periods_view
-    from sluice.app.place_lists import site_text
-    from sluice.app.reviewing import find_site, review_line
+    from sluice.app.following.exporting import periods_view
+    from sluice.app.following.place_lists import site_text
+    from sluice.app.following.reviewing import find_site, review_line
     from sluice.base.store import SiteQuery
 
     with opened(store) as opened_store:

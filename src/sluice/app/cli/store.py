@@ -25,7 +25,7 @@ def info(
     import json as json_module
 
     from sluice.app.config import store_address
-    from sluice.app.stores import describe_store
+    from sluice.app.following.stores import describe_store
 
     told = describe_store(store_address(store))
     if json:
@@ -42,7 +42,7 @@ def info(
 def check(store: str | None = _STORE) -> None:
     """Check that a store is sound: file, references, shapes, boxes, reviews, counts."""
     from sluice.app.config import store_address
-    from sluice.app.stores import check_store
+    from sluice.app.following.stores import check_store
     from sluice.base.errors import StoreError
 
     address = store_address(store)
@@ -65,7 +65,7 @@ def backup(
 ) -> None:
     """Copy a store into a new file, while others go on writing."""
     from sluice.app.config import store_address
-    from sluice.app.stores import backup_store
+    from sluice.app.following.stores import backup_store
 
     backup_store(store_address(store), file)
     typer.echo(f"Written: {file} ({file.stat().st_size / 1e6:,.1f} MB)")
@@ -78,7 +78,7 @@ def restore(
 ) -> None:
     """Make a store of a backup, where there is none: nothing is ever overwritten."""
     from sluice.app.config import store_address
-    from sluice.app.stores import restore_store
+    from sluice.app.following.stores import restore_store
 
     restore_store(file, store_address(store))
     typer.echo(f"Restored from {file}")
@@ -88,7 +88,7 @@ def restore(
 def migrate(store: str | None = _STORE) -> None:
     """Bring a store that an older Sluice made to this version; a file is copied before."""
     from sluice.app.config import store_address
-    from sluice.app.stores import migrate_store
+    from sluice.app.following.stores import migrate_store
 
     done = migrate_store(store_address(store))
     if done.before == done.after:

@@ -6,7 +6,7 @@ import textwrap
 
 import numpy as np
 
-from sluice.app.place_lists import table_text
+from sluice.app.following.place_lists import table_text
 from sluice.base.periods import Period
 from sluice.base.places import Status
 from sluice.phantom.follow_records import LEAST_HA, CountryComparison, MineOutcome

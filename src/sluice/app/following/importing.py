@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sluice import __version__
 from sluice.app.area import read_area
-from sluice.app.following import Arrival, Landed, Rules, add_named_area, land
+from sluice.app.following.landing import Arrival, Landed, Rules, add_named_area, land
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
 from sluice.base.files import read_vector, sha256_file

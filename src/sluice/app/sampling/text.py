@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sluice.app.area_plan import SamplePlan
+from sluice.app.sampling.plan import SamplePlan
 from sluice.evaluation.area_estimate import AreaEstimate, Figure, StratumCount, binomial_limits
 
 if TYPE_CHECKING:
-    from sluice.app.area_estimating import AreaReport
+    from sluice.app.sampling.estimating import AreaReport
 
 _FEW = 5
 _WIDTH = 92

@@ -9,9 +9,9 @@ import pandas as pd
 
 from sluice.app.exports.marked_up import Picture, Pictures
 from sluice.app.exports.write import Exported, format_of, write_export
-from sluice.app.reporting import gather_site
+from sluice.app.following.reporting import gather_site
+from sluice.app.following.reviewing import standing_alerts
 from sluice.app.reports.place_pictures import PlacePicture, as_jpeg
-from sluice.app.reviewing import standing_alerts
 from sluice.base.errors import ConfigError
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.history import by_quarter, by_year

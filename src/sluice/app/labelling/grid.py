@@ -21,11 +21,11 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice import __version__
 from sluice.app.area import polygon_parts, read_areas
-from sluice.app.chip_making import ChipStore, ChipTask, StoredChip, make_chips
 from sluice.app.gathering import Gathered, Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs
-from sluice.app.label_config import LabelGridConfig
-from sluice.app.label_summary import LabelGridSummary, summary_notes
+from sluice.app.labelling.chip_making import ChipStore, ChipTask, StoredChip, make_chips
+from sluice.app.labelling.config import LabelGridConfig
+from sluice.app.labelling.summary import LabelGridSummary, summary_notes
 from sluice.app.loading import CompositeLoader, refuse_missing_bands
 from sluice.app.planning import recipe_of, usable_cores
 from sluice.app.products.coverage import outline_lonlat, to_grid

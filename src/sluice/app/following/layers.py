@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from sluice.app.layer_files import slope_band
+from sluice.app.following.layer_files import slope_band
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
 from sluice.base.files import open_raster, sha256_file

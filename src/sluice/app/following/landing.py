@@ -18,8 +18,8 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from sluice.app.cover_of_runs import cover_of_run
-from sluice.app.layers import describe_with_store
+from sluice.app.following.cover_of_runs import cover_of_run
+from sluice.app.following.layers import describe_with_store
 from sluice.base.errors import ConfigError
 from sluice.base.periods import Period
 from sluice.base.places import (

@@ -14,9 +14,6 @@ import pandas as pd
 import pyproj
 
 from sluice import __version__
-from sluice.app.area_plan import PlannedPoint, SamplePlan, plan_path, sealed, write_plan
-from sluice.app.area_strata import MINE, NOT_MINE, CountedStrata, MapStrata, count_strata
-from sluice.app.area_text import how_to_label
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.sample_files import (
     ANSWER,
@@ -27,6 +24,9 @@ from sluice.app.products.sample_files import (
     write_sample,
 )
 from sluice.app.products.table import imagery_link
+from sluice.app.sampling.plan import PlannedPoint, SamplePlan, plan_path, sealed, write_plan
+from sluice.app.sampling.strata import MINE, NOT_MINE, CountedStrata, MapStrata, count_strata
+from sluice.app.sampling.text import how_to_label
 from sluice.base.errors import ConfigError
 from sluice.evaluation.area_sample import (
     LEAST_PER_STRATUM,

@@ -9,9 +9,9 @@ from typing import Any
 import geopandas as gpd
 
 from sluice.app.config import ScanConfig, make_config
+from sluice.app.following.landing_runs import RADAR_DROP, land_folder
+from sluice.app.following.layer_files import LayerColumns, read_layer
 from sluice.app.jobs import Job
-from sluice.app.landing_runs import RADAR_DROP, land_folder
-from sluice.app.layer_files import LayerColumns, read_layer
 from sluice.app.workflows import scan_all
 from sluice.base.errors import RunFailed
 from sluice.base.periods import Period

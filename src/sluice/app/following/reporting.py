@@ -14,7 +14,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from sluice import __version__
-from sluice.app.cover_of_runs import image_of, is_result_of
+from sluice.app.following.cover_of_runs import image_of, is_result_of
 from sluice.app.messages import messages
 from sluice.app.products import layout
 from sluice.app.reports.place_pictures import (

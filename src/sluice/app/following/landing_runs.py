@@ -18,16 +18,24 @@ from shapely.geometry.base import BaseGeometry
 from sluice.app.area import NamedArea, read_areas
 from sluice.app.config import ScanConfig, store_address
 from sluice.app.finding import Findings
-from sluice.app.following import LANDED, Arrival, Landed, Rules, add_named_area, land, landed_before
+from sluice.app.following.landing import (
+    LANDED,
+    Arrival,
+    Landed,
+    Rules,
+    add_named_area,
+    land,
+    landed_before,
+)
+from sluice.app.following.layers import layers_around
+from sluice.app.following.stores import open_store
 from sluice.app.gathering import Tell
 from sluice.app.jobs import Job
-from sluice.app.layers import layers_around
 from sluice.app.products import layout
 from sluice.app.products.coverage import outline_lonlat
 from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import read_run
 from sluice.app.products.vectors import WORKINGS
-from sluice.app.stores import open_store
 from sluice.app.workflows import find, scan_all
 from sluice.base.arrays import ArrayHW
 from sluice.base.calibration import Calibration

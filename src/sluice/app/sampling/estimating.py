@@ -11,10 +11,6 @@ import pandas as pd
 import pyproj
 import shapely
 
-from sluice.app.area_plan import SamplePlan, plan_path, read_plan
-from sluice.app.area_sampling import ANSWERS, UNSURE
-from sluice.app.area_strata import MINE, NOT_MINE, source_hashes
-from sluice.app.area_text import remarks
 from sluice.app.judging import read_truth
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.sample_files import (
@@ -24,6 +20,10 @@ from sluice.app.products.sample_files import (
     labelled_points,
     read_sample,
 )
+from sluice.app.sampling.drawing import ANSWERS, UNSURE
+from sluice.app.sampling.plan import SamplePlan, plan_path, read_plan
+from sluice.app.sampling.strata import MINE, NOT_MINE, source_hashes
+from sluice.app.sampling.text import remarks
 from sluice.base.errors import DataError
 from sluice.base.files import write_whole
 from sluice.base.records import Record

@@ -1,0 +1,1 @@
+"""Sites followed in a store: landing, layers, reviews, lists, exports, reports."""

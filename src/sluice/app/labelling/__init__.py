@@ -1,0 +1,1 @@
+"""Labels and imagery to data sets of chips: `sluice labels`."""

@@ -1,0 +1,1 @@
+"""How much mine there is, from a sample that a person labels: `sluice area`."""
