@@ -15,6 +15,7 @@ from bench.composites import compare_composites, measure_composite_memory
 from bench.dense import compare_dense
 from bench.images import make_pattern, write_image
 from bench.keras_peer import compare_keras
+from bench.linking import measure_linking
 from bench.machine import describe_machine
 from bench.stores import measure_stores
 from bench.table import Row, to_markdown, write_between_markers
@@ -118,6 +119,10 @@ class Bench:
         dates = self.sizes.composite_dates
         return measure_composite_memory(self.work, size_px=self.sizes.tile_px, dates=dates)
 
+    def linking(self) -> list[Row]:
+        """Linking detections to sites."""
+        return measure_linking(sites=self.sizes.store_sites, quarters=5)
+
     def store(self) -> list[Row]:
         """Loading and asking stores."""
         sizes = self.sizes
@@ -134,6 +139,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "memory": Bench.memory,
     "composite": Bench.composite,
     "composite-memory": Bench.composite_memory,
+    "linking": Bench.linking,
     "store": Bench.store,
 }
 

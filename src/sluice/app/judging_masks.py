@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sluice.app.config import models_folder
+from sluice.base.arrays import ObjectArray
 from sluice.base.classes import NOT_OBSERVED, name_classes
 from sluice.base.errors import ManifestMismatch
 from sluice.evaluation.masks import MaskReport, count_masks, evaluate_masks
@@ -30,7 +31,7 @@ class CountedMasks:
 
     counts: pd.DataFrame
     """See `evaluation.masks.count_masks`."""
-    groups: npt.NDArray[np.object_]
+    groups: ObjectArray
     """(N,) group of each chip."""
     classes: tuple[str, ...]
     """As the data set names them."""

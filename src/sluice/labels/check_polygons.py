@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from sluice.base.arrays import FloatArray
+from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.files import read_vector
 from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
 
@@ -152,9 +152,7 @@ def _dates(frame: gpd.GeoDataFrame) -> list[_Check]:
     ]
 
 
-def _doubles(
-    frame: gpd.GeoDataFrame, mended: npt.NDArray[np.object_], usable: BoolArray
-) -> list[Finding]:
+def _doubles(frame: gpd.GeoDataFrame, mended: ObjectArray, usable: BoolArray) -> list[Finding]:
     """Shapes that lie on one another: the same one twice, or ground of two classes."""
     rows = np.flatnonzero(usable)
     shapes = mended[rows]

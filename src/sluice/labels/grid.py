@@ -23,7 +23,7 @@ from scipy.sparse.csgraph import connected_components
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import ConfigError, GridMismatch, NoValidData
 
 LABELLED, RANDOM = "labelled", "random"
@@ -219,7 +219,7 @@ class _Zone:
         meets = shapely.intersects(shape, boxes) & ~shapely.touches(shape, boxes)
         return np.asarray(keys[meets])
 
-    def boxes(self, keys: IntArray) -> npt.NDArray[np.object_]:
+    def boxes(self, keys: IntArray) -> ObjectArray:
         """Squares of cells in metres."""
         left, bottom = keys.T * self.spacing.delta_m
         side = self.spacing.side_m
@@ -320,7 +320,7 @@ def _zones_of(
     return zones
 
 
-def _turned_to(parts: npt.NDArray[np.object_], meridian: float) -> npt.NDArray[np.object_]:
+def _turned_to(parts: ObjectArray, meridian: float) -> ObjectArray:
     """Shapes moved by whole turns to where they are nearest to a meridian."""
     if not len(parts):
         return parts

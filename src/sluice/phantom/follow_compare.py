@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from sluice.base.arrays import BoolHW, FloatArray, IntArray
+from sluice.base.arrays import BoolHW, FloatArray, IntArray, ObjectArray
 from sluice.base.errors import DataError, GridMismatch
 from sluice.base.places import AlertState, Level, Status
 from sluice.phantom.compare import ground_under
@@ -188,7 +188,7 @@ def _grounds(shapes: npt.NDArray[Any], touches: BoolHW, confusers: gpd.GeoDataFr
 class _Told:
     """What was told of each site in each quarter, (sites, quarters) each."""
 
-    status: npt.NDArray[np.object_]
+    status: ObjectArray
     """None where nothing was told."""
     detected: BoolHW
     area_ksq: FloatArray

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.places import AlertState
 
 BoolArray = npt.NDArray[np.bool_]
-Objects = npt.NDArray[np.object_]
 _FOOTPRINT, _WORKINGS = 0, 1
 
 
@@ -49,7 +48,7 @@ class _Rows:
     told_before: BoolArray
     """The row before was told already."""
     has_level: BoolArray
-    end: Objects
+    end: ObjectArray
 
     @classmethod
     def of(cls, rows: pd.DataFrame) -> _Rows:
@@ -78,7 +77,7 @@ class _State:
 
     base: FloatArray
     """(events, kinds) hectares told last; NaN where none was seen."""
-    base_end: Objects
+    base_end: ObjectArray
     """(events, kinds) last day of the period that they were seen in."""
     pending: IntArray
     """(events, kinds) number of the growth that waits for a second look, -1 without."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from sluice.base.arrays import ObjectArray
 from sluice.base.errors import ConfigError
 from sluice.base.places import Alert, AlertKind, AlertState, Level, Verdict, columns_of
 from sluice.sites.alert_growth import AlertRule, growths_of
@@ -106,7 +106,7 @@ def _told_rows(posteriors: pd.DataFrame, periods: pd.DataFrame) -> pd.DataFrame:
     return rows[is_told].reset_index(drop=True)
 
 
-def _told_before(rows: pd.DataFrame) -> npt.NDArray[np.object_]:
+def _told_before(rows: pd.DataFrame) -> ObjectArray:
     """For each event, in order: what became of the last event that was told at the same site.
 
     `rejected`, `inactive`, or empty where there was none.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyproj
 import shapely
-from shapely.geometry import Polygon
-from shapely.geometry.base import BaseGeometry, BaseMultipartGeometry
+from shapely.geometry.base import BaseGeometry
 
-from sluice.base.arrays import FloatArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import ConfigError
 
 _WGS84 = pyproj.Geod(ellps="WGS84")
@@ -41,31 +41,36 @@ def geodesic_areas_ha(geometries: Sequence[BaseGeometry], crs: Any) -> FloatArra
         known = pyproj.CRS.from_user_input(crs)
     except pyproj.exceptions.CRSError as err:
         raise ConfigError(f"the CRS {crs!r} is not known; give an EPSG code") from err
-    to_lonlat = pyproj.Transformer.from_crs(known, "EPSG:4326", always_xy=True)
     step = _STEP_DEG if known.is_geographic else _STEP_M
-    parts, owner = shapely.get_parts(
-        shapely.segmentize(np.asarray(geometries, dtype=object), step), return_index=True
-    )
+    polygons, owner = _polygons(shapely.segmentize(np.asarray(geometries, dtype=object), step))
+    rings, polygon = shapely.get_rings(polygons, return_index=True)
+    outer = np.diff(polygon, prepend=-1) > 0
+    areas_m2 = _rings_m2(rings, pyproj.Transformer.from_crs(known, "EPSG:4326", always_xy=True))
     areas = np.zeros(len(geometries))
-    for part, index in zip(parts, owner, strict=True):
-        areas[index] += _geometry_m2(part, to_lonlat) / 10_000
+    np.add.at(areas, owner[polygon], np.where(outer, areas_m2, -areas_m2) / 10_000)
     return areas
 
 
-def _geometry_m2(geometry: BaseGeometry, to_lonlat: pyproj.Transformer) -> float:
-    if isinstance(geometry, BaseMultipartGeometry):
-        return sum(_geometry_m2(part, to_lonlat) for part in geometry.geoms)
-    return _polygon_m2(geometry, to_lonlat) if isinstance(geometry, Polygon) else 0.0
+def _polygons(geometries: ObjectArray) -> tuple[ObjectArray, IntArray]:
+    """The polygons of which these are made, and to which of them each belongs."""
+    parts, owner = shapely.get_parts(geometries, return_index=True)
+    # A collection may hold multipolygons.
+    while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
+        parts, of_part = shapely.get_parts(parts, return_index=True)
+        owner = owner[of_part]
+    kept = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    return parts[kept], owner[kept]
 
 
-def _polygon_m2(polygon: Polygon, to_lonlat: pyproj.Transformer) -> float:
-    if polygon.is_empty:
-        return 0.0
-    outer = _ring_m2(np.asarray(polygon.exterior.coords), to_lonlat)
-    return outer - sum(_ring_m2(np.asarray(hole.coords), to_lonlat) for hole in polygon.interiors)
-
-
-def _ring_m2(coordinates: FloatArray, to_lonlat: pyproj.Transformer) -> float:
-    lon, lat = to_lonlat.transform(coordinates[:, 0], coordinates[:, 1])
+def _rings_m2(rings: ObjectArray, to_lonlat: pyproj.Transformer) -> FloatArray:
+    x, y = shapely.get_coordinates(rings).T
+    lon, lat = to_lonlat.transform(x, y)
+    ends = np.cumsum(shapely.get_num_coordinates(rings))
     # The sign tells the ring's direction only.
-    return abs(float(_WGS84.polygon_area_perimeter(lon, lat)[0]))
+    return np.array(
+        [
+            abs(_WGS84.polygon_area_perimeter(lon[start:end], lat[start:end])[0])
+            for start, end in itertools.pairwise([0, *ends.tolist()])
+        ],
+        dtype=float,
+    )

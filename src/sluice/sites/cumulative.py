@@ -11,14 +11,13 @@ import datetime as dt
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import shapely
 from scipy import sparse
 
+from sluice.base.arrays import ObjectArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.sites.area import geodesic_areas_ha
 
-Geometries = npt.NDArray[np.object_]
 _POLYGONAL = (3, 6)
 _AT_EDGE_DEG = 1e-9
 
@@ -114,7 +113,7 @@ def _check_crs(shapes: gpd.GeoSeries) -> None:
         raise GridMismatch(f"the shapes are in {shapes.crs}; bring them to EPSG:4326")
 
 
-def _polygons(shapes: gpd.GeoSeries) -> Geometries:
+def _polygons(shapes: gpd.GeoSeries) -> ObjectArray:
     """Valid polygons, without what is none."""
     whole = shapes.to_numpy()
     broken = ~shapely.is_valid(whole)
@@ -124,14 +123,14 @@ def _polygons(shapes: gpd.GeoSeries) -> Geometries:
     return _parts(whole)
 
 
-def _parts(shapes: Geometries | shapely.Geometry) -> Geometries:
+def _parts(shapes: ObjectArray | shapely.Geometry) -> ObjectArray:
     """The polygons that shapes are made of, however deep."""
     parts = shapely.get_parts(shapely.get_parts(np.atleast_1d(np.asarray(shapes, dtype=object))))
     parts = parts[np.isin(shapely.get_type_id(parts), _POLYGONAL) & ~shapely.is_empty(parts)]
     return np.asarray(parts, dtype=object)
 
 
-def _join_across_180(parts: Geometries) -> Geometries:
+def _join_across_180(parts: ObjectArray) -> ObjectArray:
     """Make one of the polygons that meet at 180 degrees of longitude."""
     west, _, east, _ = shapely.bounds(parts).reshape(-1, 4).T
     left = np.flatnonzero(west <= -180 + _AT_EDGE_DEG)
@@ -156,7 +155,7 @@ def _join_across_180(parts: Geometries) -> Geometries:
     return np.concatenate([parts[alone], joined])
 
 
-def _frame(shapes: Geometries) -> gpd.GeoDataFrame:
+def _frame(shapes: ObjectArray) -> gpd.GeoDataFrame:
     shapes = shapely.normalize(shapes)
     bounds = shapely.bounds(shapes).reshape(-1, 4)
     order = np.lexsort((bounds[:, 3], bounds[:, 2], bounds[:, 1], bounds[:, 0]))

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.special import expit, logit
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import ConfigError
 from sluice.base.places import Level
 
@@ -365,7 +365,7 @@ class _State:
         summed = (self.total[sites] / effect).sum(axis=1)
         return np.asarray(expit(logit(self.prior) + summed))
 
-    def _level(self, sites: IntArray, posterior: FloatArray) -> npt.NDArray[np.object_]:
+    def _level(self, sites: IntArray, posterior: FloatArray) -> ObjectArray:
         # A sensor whose looks speak against it on the whole does not back it.
         speaking = (self.spoke[sites] & (self.total[sites] > 0)).sum(axis=1)
         sure = posterior >= self.rule.high
@@ -381,7 +381,7 @@ class _State:
         sites: IntArray,
         seen: _Seen,
         posterior: FloatArray,
-        level: npt.NDArray[np.object_],
+        level: ObjectArray,
     ) -> npt.NDArray[np.str_]:
         """Confirm, reject and end events."""
         ongoing = self.open[sites]
@@ -424,7 +424,7 @@ def _result(
     )
 
 
-def _names(spoke: BoolArray, sensors: list[str]) -> npt.NDArray[np.object_]:
+def _names(spoke: BoolArray, sensors: list[str]) -> ObjectArray:
     """Names of the sensors that have spoken, with commas."""
     code = spoke @ (1 << np.arange(len(sensors)))
     known, place = np.unique(code, return_inverse=True)

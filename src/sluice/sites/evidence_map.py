@@ -20,7 +20,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 
-from sluice.base.arrays import ArrayHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayHW, FloatArray, IntArray, ObjectArray
 from sluice.base.errors import AssetReadError, ConfigError, GridMismatch, ShapeMismatch
 from sluice.sites.radar_evidence import drop_log_lr
 
@@ -253,7 +253,7 @@ def cells_of_places(places: gpd.GeoSeries, geobox: GeoBox) -> Iterator[tuple[Int
         start = stop
 
 
-def _meeting(shapes: npt.NDArray[np.object_], geobox: GeoBox) -> IntArray:
+def _meeting(shapes: ObjectArray, geobox: GeoBox) -> IntArray:
     """Positions of the shapes whose boxes meet the grid's."""
     west, south, east, north = geobox.boundingbox.bbox
     # An empty shape has no box, and one far from the grid's zone may have an infinite one.
@@ -265,7 +265,7 @@ def _meeting(shapes: npt.NDArray[np.object_], geobox: GeoBox) -> IntArray:
     return np.flatnonzero(meets)
 
 
-def _candidate_boxes(shapes: npt.NDArray[np.object_], geobox: GeoBox) -> tuple[IntArray, IntArray]:
+def _candidate_boxes(shapes: ObjectArray, geobox: GeoBox) -> tuple[IntArray, IntArray]:
     """First (row, column) whose centre lies in each shape's box, and how many there are."""
     a = geobox.affine
     bounds = shapely.bounds(shapes).reshape(-1, 4)
@@ -277,7 +277,7 @@ def _candidate_boxes(shapes: npt.NDArray[np.object_], geobox: GeoBox) -> tuple[I
 
 
 def _cells_inside(
-    shapes: npt.NDArray[np.object_], first: IntArray, count: IntArray, geobox: GeoBox
+    shapes: ObjectArray, first: IntArray, count: IntArray, geobox: GeoBox
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Place, row and column of the cells of some places."""
     a = geobox.affine

@@ -12,10 +12,10 @@ import datetime as dt
 import numpy as np
 import pandas as pd
 
-from sluice.base.arrays import IntArray
+from sluice.base.arrays import IntArray, ObjectArray
 from sluice.base.periods import Period
 from sluice.base.places import SitePeriod, Status, columns_of
-from sluice.sites.history_looks import LooksByPeriod, Objects, Seen
+from sluice.sites.history_looks import LooksByPeriod, Seen
 from sluice.sites.history_states import HistoryRule, State, Told, go_by
 from sluice.sites.history_words import tell
 
@@ -94,7 +94,7 @@ def first_and_last(looks: pd.DataFrame, rule: HistoryRule | None = None) -> pd.D
 
 
 def _rows(
-    site_ids: Objects, told: Told, seen: Seen, words: Objects, period: Period
+    site_ids: ObjectArray, told: Told, seen: Seen, words: ObjectArray, period: Period
 ) -> pd.DataFrame:
     """The rows of one period, of the sites that have begun."""
     begun = np.flatnonzero(told.begun)

@@ -9,12 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import DataError
 from sluice.base.places import Look, columns_of
 
 BoolArray = npt.NDArray[np.bool_]
-Objects = npt.NDArray[np.object_]
 WORKINGS, FOOTPRINT = 0, 1
 """Kinds of areas, which are not compared with each other."""
 
@@ -39,7 +38,7 @@ class Seen:
 class LooksByPeriod:
     """Looks by period, with numbers for sites."""
 
-    site_ids: Objects
+    site_ids: ObjectArray
     periods: pd.DataFrame
     """`start` and `end`, in the order in which they end; a long one is over when its last day is.
     """

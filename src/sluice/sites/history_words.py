@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sluice.base.arrays import ObjectArray
 from sluice.base.periods import Period
-from sluice.sites.history_looks import FOOTPRINT, BoolArray, Objects, Seen
+from sluice.sites.history_looks import FOOTPRINT, BoolArray, Seen
 from sluice.sites.history_states import HistoryRule, Told
 
 
@@ -25,7 +26,7 @@ def period_name(period: Period) -> str:
     return period.name
 
 
-def tell(told: Told, seen: Seen, rule: HistoryRule, periods: Sequence[Period]) -> Objects:
+def tell(told: Told, seen: Seen, rule: HistoryRule, periods: Sequence[Period]) -> ObjectArray:
     """Say of each site why it has its status.
 
     Args:

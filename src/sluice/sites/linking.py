@@ -18,7 +18,7 @@ import pyproj
 import shapely
 from scipy import sparse
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.vectorise import geohash
@@ -31,8 +31,6 @@ _NEEDED = {
     "detections": ("detection_id", "lon", "lat", "score_peak", "footprint_ha"),
     "sites": ("site_id", "first_seen", "merged_into", "current"),
 }
-
-Geometries = npt.NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -163,7 +161,7 @@ def _components(
     return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])
 
 
-def _pairs_within(geometries: Geometries, asked: int, reach_m: float) -> tuple[IntArray, IntArray]:
+def _pairs_within(geometries: ObjectArray, asked: int, reach_m: float) -> tuple[IntArray, IntArray]:
     """Pairs of geometries that lie within reach; the first of each is among those asked for.
 
     Distances are taken on the ellipsoidal Mercator projection, which is conformal: at one place it
@@ -189,7 +187,7 @@ def _pairs_within(geometries: Geometries, asked: int, reach_m: float) -> tuple[I
 
 
 def _query(
-    tree: shapely.STRtree, parts: Geometries, numbers: IntArray, reach: FloatArray
+    tree: shapely.STRtree, parts: ObjectArray, numbers: IntArray, reach: FloatArray
 ) -> npt.NDArray[np.int64]:
     if not len(parts) or not len(tree):
         return np.zeros((2, 0), dtype=np.int64)

@@ -28,7 +28,7 @@ import pyproj
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from sluice.base.arrays import FloatArray
+from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.base.places import Status, Verdict
 from sluice.sites.fixed_grid import LARGEST_M, SMALLEST_M, cells_of
@@ -319,7 +319,7 @@ def _anchors(rows: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
     return lon, lat
 
 
-def _geohash_centres(codes: npt.NDArray[np.object_]) -> tuple[FloatArray, FloatArray]:
+def _geohash_centres(codes: ObjectArray) -> tuple[FloatArray, FloatArray]:
     """Centres of geohashes of any length: `sluice.sites.vectorise.geohash` the other way."""
     lon, lat = np.full(len(codes), -180.0), np.full(len(codes), -90.0)
     width, height = np.full(len(codes), 360.0), np.full(len(codes), 180.0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
-from shapely.geometry.base import BaseGeometry
 
+from sluice.base.arrays import ObjectArray
 from sluice.base.places import Site, columns_of
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.linking import Links
@@ -49,21 +50,42 @@ def ground_of_sites(
     ]
     changed = set(withdrawn.index) | set(found["site_id"]) | set(links.merged)
     ground = pd.concat([pd.Series(part.to_numpy(), index=part.index) for part in parts])
-    ground.index = pd.Index([links.merged.get(name, name) for name in ground.index])
+    if len(links.merged):
+        names = pd.Series(ground.index, dtype=object)
+        ground.index = pd.Index(
+            names.map(links.merged).where(names.isin(links.merged.index), names)
+        )
     ground = ground[ground.index.isin(changed)]
     outlines = union_by_site(pd.Series(ground.index), gpd.GeoSeries(ground.to_numpy(), crs=_LONLAT))
     # A site of which nothing is left keeps its outline: what comes back there is the same place.
-    outlines = outlines[~shapely.is_empty(outlines.to_numpy())].map(_as_multi)
+    outlines = outlines[~shapely.is_empty(outlines.to_numpy())]
+    outlines = pd.Series(_as_multi(outlines.to_numpy()), index=outlines.index, dtype=object)
     sites.loc[outlines.index, "geometry"] = gpd.GeoSeries(outlines, crs=_LONLAT)
     sites.loc[outlines.index, "cumulative_ha"] = geodesic_areas_ha(list(outlines), _LONLAT)
     return gpd.GeoDataFrame(sites, geometry="geometry", crs=_LONLAT).reset_index(drop=True)
 
 
-def _as_multi(shape: BaseGeometry) -> shapely.MultiPolygon:
-    return shapely.MultiPolygon([p for p in shapely.get_parts(shape) if p.geom_type == "Polygon"])
+def _as_multi(shapes: ObjectArray) -> ObjectArray:
+    """Multipolygons of the polygons in each."""
+    parts, owner = shapely.get_parts(shapes, return_index=True)
+    kept = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+    multi = np.full(len(shapes), shapely.MultiPolygon(), dtype=object)
+    shapely.multipolygons(parts[kept], indices=owner[kept], out=multi)
+    return multi
 
 
 def union_by_site(site_ids: pd.Series, shapes: gpd.GeoSeries) -> pd.Series:
     """The union of the shapes of each site, by its id."""
-    groups = pd.Series(shapes.to_numpy(), index=site_ids.to_numpy()).groupby(level=0)
-    return groups.agg(lambda members: shapely.union_all(members.to_numpy()))
+    codes, names = pd.factorize(site_ids.to_numpy(), sort=True)
+    order = np.argsort(codes, kind="stable")
+    joined, codes = shapes.to_numpy()[order], codes[order]
+    # Neighbours two by two, in all sites at once, until each has one left.
+    while len(codes) > len(names):
+        starts = np.searchsorted(codes, codes)
+        first = np.flatnonzero((np.arange(len(codes)) - starts) % 2 == 0)
+        paired = first[first + 1 < len(codes)]
+        paired = paired[codes[paired] == codes[paired + 1]]
+        joined[paired] = shapely.union(joined[paired], joined[paired + 1])
+        joined, codes = joined[first], codes[first]
+    # In one form, so that joining the same ground again changes nothing.
+    return pd.Series(shapely.normalize(joined), index=names, dtype=object)
