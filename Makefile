@@ -41,7 +41,7 @@ test: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 bench: $(DEV)
 	$(PIP) -e ".[$(EXTRAS),bench]"

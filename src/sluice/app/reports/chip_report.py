@@ -36,7 +36,7 @@ def write_chip_report(judgement: Judgement, path: Path) -> None:
     """Write the page, whole or not at all.
 
     Args:
-        judgement: Of one or several models; mistakes are shown of the first.
+        judgement: Of one or several models.
         path: An `.html` file.
 
     Raises:
@@ -57,8 +57,7 @@ def chip_report_html(judgement: Judgement) -> str:
         SourceError: A sheet of chips cannot be read.
     """
     first = judgement.models[0]
-    seen = _scored(first)
-    if seen["label"].nunique() < 2:
+    if _scored(first)["label"].nunique() < 2:
         raise DataError(
             f"{first.report.data}: the scored chips are all of one label, so there is nothing to "
             "draw a curve of; choose chips of both, or leave --report out"
@@ -72,13 +71,28 @@ def chip_report_html(judgement: Judgement) -> str:
         *(_comparison(judgement.comparison) if judgement.comparison else ()),
         *_curves(judgement),
         *_confusion(judgement),
-        *_reliability(first, seen),
-        *_kinds(first.report.overall),
-        *_mistakes(judgement.folder, first, seen),
-        *_map(first, seen),
-        *_method(first.report),
     ]
-    return page.page(title, parts)
+    for number, model in enumerate(judgement.models):
+        parts += _of_one_model(judgement, model, str(number))
+    return page.page(title, [*parts, *_method(judgement)])
+
+
+def _of_one_model(judgement: Judgement, model: JudgedModel, key: str) -> list[Html]:
+    """What is shown of each model by itself.
+
+    Args:
+        judgement: Of all of them.
+        model: The one.
+        key: Tells its charts from those of others.
+    """
+    seen = _scored(model)
+    of = f" of {model.manifest.name}" if len(judgement.models) > 1 else ""
+    return [
+        *_reliability(model, seen, of, key),
+        *_kinds(model.report.overall, of),
+        *_mistakes(judgement.folder, model, seen, of),
+        *_map(model, seen, of, key),
+    ]
 
 
 def _scored(model: JudgedModel) -> pd.DataFrame:
@@ -247,11 +261,11 @@ def _confusion_rows(counts: Confusion) -> list[tuple[str, Sequence[Html]]]:
     ]
 
 
-def _reliability(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
+def _reliability(model: JudgedModel, seen: pd.DataFrame, of: str, key: str) -> list[Html]:
     calibration = model.manifest.calibration
     if calibration is None:
         return [
-            page.heading("Reliability"),
+            page.heading(f"Reliability{of}"),
             page.paragraph(
                 f"{model.manifest.name} has no calibration: its scores are no probabilities."
             ),
@@ -273,12 +287,12 @@ def _reliability(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
         for k, share in enumerate(shares)
     ]
     chart = page.figure(
-        charts.reliability_svg(bins, shares, "reliability"),
+        charts.reliability_svg(bins, shares, f"reliability-{key}"),
         "On the dotted line a probability keeps its word. Each dot stands for as many chips, with "
         "its 95 % interval.",
     )
     return [
-        page.heading("Reliability"),
+        page.heading(f"Reliability{of}"),
         page.paragraph(
             f"Probabilities are those with the prior of the calibration, {prior:.3f}. Where mines "
             "are commoner or rarer among these chips, the dots lie above or below the line."
@@ -287,7 +301,7 @@ def _reliability(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
     ]
 
 
-def _kinds(overall: ChipFigures) -> list[Html]:
+def _kinds(overall: ChipFigures, of: str) -> list[Html]:
     if not overall.false_alarms:
         return []
     highest = max(row.rate.value or 0.0 for row in overall.false_alarms) or 1.0
@@ -303,19 +317,19 @@ def _kinds(overall: ChipFigures) -> list[Html]:
         for row in overall.false_alarms
     ]
     return [
-        page.heading("False alarms by kind of place"),
+        page.heading(f"False alarms by kind of place{of}"),
         page.paragraph("Where a set's name tells no kind, the set's own name stands."),
         page.table("", ("kind of place", "alarms", "share", ""), rows),
     ]
 
 
-def _mistakes(folder: Path, model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
+def _mistakes(folder: Path, model: JudgedModel, seen: pd.DataFrame, of: str) -> list[Html]:
     detected = seen["score"].to_numpy(np.float32) >= model.report.threshold
     mine = seen["label"].to_numpy() == 1
     order = {"kind": "stable", "ignore_index": False}
     alarms = seen[detected & ~mine].sort_values("score", ascending=False, **order)
     misses = seen[~detected & mine].sort_values("score", **order)
-    parts = [page.heading("Worst mistakes")]
+    parts = [page.heading(f"Worst mistakes{of}")]
     sorts = (("False alarms with the highest scores", alarms),)
     for title, rows in (*sorts, ("Missed mines with the lowest scores", misses)):
         parts.append(page.heading(title, 3))
@@ -346,7 +360,7 @@ def _chip_lines(row: pd.Series) -> list[str]:
     return lines
 
 
-def _map(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
+def _map(model: JudgedModel, seen: pd.DataFrame, of: str, key: str) -> list[Html]:
     placed = seen[seen["lon"].notna() & seen["lat"].notna()]
     detected = placed["score"].to_numpy(np.float32) >= model.report.threshold
     mine = placed["label"].to_numpy() == 1
@@ -359,20 +373,24 @@ def _map(model: JudgedModel, seen: pd.DataFrame) -> list[Html]:
     lon, lat = (placed[axis].to_numpy(np.float64)[shown] for axis in ("lon", "lat"))
     unplaced = f" {without:,} chips have no place on record." if without else ""
     return [
-        page.heading("Where it errs"),
+        page.heading(f"Where {model.manifest.name if of else 'it'} errs"),
         page.figure(
-            charts.error_map_svg(lon, lat, verdict[shown], "map"),
+            charts.error_map_svg(lon, lat, verdict[shown], f"map-{key}"),
             f"Chips by longitude and latitude.{unplaced}",
         ),
     ]
 
 
-def _method(report: ChipReport) -> list[Html]:
+def _method(judgement: Judgement) -> list[Html]:
+    report = judgement.models[0].report
+    thresholds = ", ".join(
+        f"{model.report.threshold:.4f} for {model.report.model}" for model in judgement.models
+    )
     return [
         page.heading("How this was made"),
         page.paragraph(
             "A chip raises an alarm where its score is at or above the model's own threshold, "
-            f"which is {report.threshold:.4f} for {report.model}. Intervals are of 95 %: "
+            f"which is {thresholds}. Intervals are of 95 %: "
             f"{report.resamples:,} bootstrap resamples of whole blocks of chips that share ground "
             f"or pixels (seed {report.seed}), exact binomial where a share is 0 or 1."
         ),
