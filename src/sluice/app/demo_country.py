@@ -33,8 +33,8 @@ from sluice.phantom.country_files import CountryFiles, write_country
 from sluice.phantom.follow_records import CountryComparison
 
 STORE, OUTCOME, SITES = "country.sqlite", "comparison.json", "sites.gpkg"
-KEPT = ("red", "green", "blue")
-"""Bands of the images that stay, for pictures."""
+KEPT = ("red", "green", "blue", "nir", "swir16")
+"""Bands of the images that stay, for pictures and for what covers the ground."""
 SEED = 41
 
 Stage = Callable[[str, int, int], None]
@@ -118,6 +118,7 @@ def run_country_demo(
             write_country(
                 country,
                 files.folder,
+                bands=KEPT,
                 workers=min(4, usable_cores()),
                 progress=lambda done, total: tell("Drawing images", done, total),
             )

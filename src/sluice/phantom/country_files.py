@@ -109,7 +109,9 @@ def read_truth(files: CountryFiles) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame]
             f"{files.truth}: holds no truth of a phantom country; write it anew"
         ) from err
     for name in _DAYS:
-        truth[name] = pd.to_datetime(truth[name]).dt.date
+        # A country without mines has no days, and a column without any was not written.
+        days = truth[name] if name in truth else pd.Series(pd.NaT, index=truth.index)
+        truth[name] = pd.to_datetime(days).dt.date
     return truth, confusers
 
 

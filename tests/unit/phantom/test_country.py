@@ -159,6 +159,21 @@ def test_files_come_back_as_they_were_and_say_that_they_are_fiction(
     assert b"fictional" in files.layer(LayerKind.ROADS).read_bytes()
 
 
+def test_a_country_without_mines_is_read_again(country: Country, tmp_path) -> None:
+    files = CountryFiles(tmp_path)
+    series = dataclasses.replace(
+        country.series,
+        histories=(),
+        acquired_at=country.series.acquired_at[:1],
+        cloud_shares=country.series.cloud_shares[:1],
+    )
+    write_country(dataclasses.replace(country, series=series), tmp_path, levels=("l2a",))
+    truth, confusers = read_truth(files)
+    assert len(truth) == 0
+    assert {"start", "end", "status"} <= set(truth.columns)
+    assert len(confusers) == len(country.series.confusers)
+
+
 def test_what_cannot_be_drawn_is_refused(tmp_path) -> None:
     with pytest.raises(ConfigError, match="use a share above 0 and below 1"):
         build_country(1, size_px=240, cloud=1.0)
