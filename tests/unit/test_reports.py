@@ -1,5 +1,6 @@
 """Reports: what they must say, in each language, whatever the evidence; and that they last."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import html
@@ -32,6 +33,7 @@ from sluice.app.reports.site_content import baseline, site_document
 from sluice.app.reports.site_evidence import sum_periods
 from sluice.base.errors import AssetReadError, ConfigError
 from sluice.base.places import Status
+from sluice.base.said import read_said
 from sluice.sites.redaction import Redaction
 
 HOSTILE = "<script>alert(1)</script>&\"' {0} </para> ]]> "
@@ -118,7 +120,9 @@ def test_a_site_report_says_what_is_known(evidence):
         "90 m · Rio Crepori",
         "Sandbar? Wait for the dry season.",
         "measured on simulated landscapes only",
-        "7.1 ha, 37 % more than the 5.2 ha",
+        "Why this status: It grew from 5.2 ha in Jul – Sept 2023 to 7.1 ha: by more than 20%",
+        "62% of it lies in the protected area Floresta Nacional do Crepori.",
+        "Highest: two sensors agree, and the probability reached 0.975.",
         "\N{MINUS SIGN}7.1 ha",
         "ab" * 32,
     ):
@@ -164,6 +168,33 @@ def test_every_language_tells_the_same_figures(evidence, area_evidence, language
     assert own in said(evidence, language)
     page = document(evidence, language)
     assert page.language == language
+
+
+def test_rules_are_said_in_the_language_of_the_report(evidence):
+    for language, facts in {
+        "fr": ("est passée de 5,2 ha", "se trouve en partie (62 %)", "deux capteurs concordent"),
+        "es": ("pasó de 5,2 ha", "Una parte del sitio (62 %)", "dos sensores coinciden"),
+        "pt": ("passou de 5,2 ha", "Parte do local (62%)", "dois sensores concordam"),
+    }.items():
+        text = said(evidence, language)
+        for fact in facts:
+            assert fact in text, (language, fact)
+        assert "Floresta Nacional do Crepori" in text
+        assert "two sensors" not in text
+    told = evidence.facts()["site"]["legality_why"]
+    assert told == [
+        {
+            "code": "legality_why.protected_part",
+            "values": {"name": "Floresta Nacional do Crepori", "inside_share": 0.62},
+        }
+    ]
+
+
+def test_sentences_of_older_stores_are_quoted(evidence):
+    rule = read_said("grew from 3.1 to 4.4 ha, more than 20%")
+    old = replace(evidence, site=evidence.site.model_copy(update={"status_rule": rule}))
+    assert "« grew from 3.1 to 4.4 ha, more than 20% »" in said(old, "fr")
+    assert "Why this status: grew from 3.1 to 4.4 ha" in said(old, "en")
 
 
 def test_the_same_evidence_gives_the_same_bytes(store, evidence, tmp_path):
@@ -298,7 +329,7 @@ def test_hostile_names_stay_text(evidence, tmp_path, name):
     site = evidence.site.model_copy(
         update={
             "area": name,
-            "legality_why": name,
+            "legality_why": read_said(name),
             "context": {"river_m": 3.0, "river_name": name, name: name},
         }
     )
@@ -500,14 +531,7 @@ def test_mistakes_are_told_in_one_line(store, evidence, tmp_path):
 
 
 def test_the_command_writes_and_names_its_files(store, tmp_path, monkeypatch):
-    class Opened:
-        def __enter__(self):
-            return store
-
-        def __exit__(self, *_):
-            return None
-
-    monkeypatch.setattr("sluice.app.following.stores.open_store", lambda _: Opened())
+    monkeypatch.setattr("sluice.app.cli.places.opened", lambda _: contextlib.nullcontext(store))
     done = CliRunner().invoke(
         app, ["report", cases.SITE, "--out", str(tmp_path), "--lang", "fr,pt", "--format", "html"]
     )

@@ -2,7 +2,8 @@
 
 `languages/<code>.toml` holds the texts of a language. A text has named places, `{site}`, and where
 it counts something, forms of the plural as CLDR names them (`one`, `other`). Numbers and dates are
-written as the language writes them, by Babel.
+written as the language writes them, by Babel. What rules decided (`sluice.base.said`) is a text
+whose places tell their units.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
@@ -20,9 +21,11 @@ from typing import Any, TypeAlias
 
 from babel import Locale
 from babel.dates import format_date, format_interval
-from babel.numbers import format_decimal, format_percent
+from babel.lists import format_list
+from babel.numbers import format_percent, get_decimal_symbol, get_group_symbol
 
 from sluice.base.errors import ConfigError
+from sluice.base.said import Said, SaidValue, read_said
 
 LANGUAGES = ("en", "fr", "es", "pt")
 """Codes of ISO 639-1."""
@@ -49,8 +52,23 @@ class Messages:
 
     def __init__(self, language: str, entries: Mapping[str, Entry]) -> None:
         self.language = language
-        self._entries = entries
+        self.entries = entries
         self._locale = Locale.parse(_LOCALES.get(language, language))
+        # Babel takes 40 microseconds for a number and 60 for a period; exports have millions.
+        self._signs = str.maketrans(
+            {",": get_group_symbol(self._locale), ".": get_decimal_symbol(self._locale)}
+        )
+        self._percent = str(format_percent(0.11, locale=self._locale)).split("11")
+        self._periods: dict[tuple[dt.date, dt.date], str] = {}
+        self._units: dict[str, Callable[[Any], str]] = {
+            "ha": self.hectares,
+            "m": self.metres,
+            "share": self.percent,
+            "probability": self.probability,
+            "day": lambda day: self.date(dt.date.fromisoformat(day)),
+            "period": lambda span: self.period(*map(dt.date.fromisoformat, span.split("/"))),
+            "sensors": lambda ids: self.listed([self.sensor(one) for one in ids.split(",")]),
+        }
 
     def text(self, key: str, /, **values: Value) -> str:
         """One text with its places filled.
@@ -63,14 +81,13 @@ class Messages:
         Raises:
             KeyError: No such text, or a place was not given: a fault of the caller.
         """
-        entry = self._entries[key]
+        entry = self.entries[key]
         if not isinstance(entry, str):
             form = str(self._locale.plural_form(_count(values)))
             entry = entry.get(form, entry["other"])
         shown = {name: self._show(value) for name, value in values.items()}
         return "".join(
-            before + (shown[name] if name is not None else "")
-            for before, name, _, _ in Formatter().parse(entry)
+            before + (shown[name] if name is not None else "") for before, name in _parts(entry)
         )
 
     def of(self, group: str, value: StrEnum | str) -> str:
@@ -83,20 +100,67 @@ class Messages:
 
     def known(self, group: str, value: str) -> bool:
         """Whether there is a word for a value."""
-        return f"{group}.{value}" in self._entries
+        return f"{group}.{value}" in self.entries
+
+    def said(self, said: object) -> str:
+        """What rules decided, as sentences.
+
+        Args:
+            said: As tables, stores and records hold it; see `sluice.base.said.read_said`.
+        """
+        return " ".join(self.sentences(said))
+
+    def sentences(self, said: object) -> list[str]:
+        """Likewise, one by one; of a code that this version does not know, code and values."""
+        return [self._sentence(one) for one in read_said(said)]
+
+    def _sentence(self, said: Said) -> str:
+        try:
+            worded = {name: self._worded(name, value) for name, value in said.values.items()}
+            return self.text(said.code, **worded)
+        except (KeyError, TypeError):
+            values = ", ".join(f"{name} {value}" for name, value in said.values.items())
+            return f"{said.code} ({values})" if values else said.code
+
+    def _worded(self, name: str, value: SaidValue) -> Value:
+        """A value of something said, by the unit that its name ends in."""
+        unit = self._units.get(name.rpartition("_")[2])
+        if unit is not None:
+            try:
+                return unit(value)
+            except (ValueError, TypeError, AttributeError):
+                return str(value)
+        return self.number(value, 1) if isinstance(value, float) else value
+
+    def sensor(self, sensor: str) -> str:
+        """What people call a sensor; its id where there is no word for it."""
+        return self.of("sensor", sensor) if self.known("sensor", sensor) else sensor
+
+    def listed(self, words: Sequence[str]) -> str:
+        """`a, b and c`."""
+        return str(format_list(list(words), locale=self._locale))
 
     def number(self, value: float, digits: int = 0) -> str:
         """A number with so many digits after the decimal sign."""
-        pattern = "#,##0" + ("." + "0" * digits if digits else "")
-        return str(format_decimal(value, pattern, locale=self._locale))
+        return f"{value:,.{digits}f}".translate(self._signs)
+
+    def probability(self, value: float) -> str:
+        """Up to three digits; what is not quite 0 or 1 is not rounded to it."""
+        if 0 < value < 0.0005:
+            return f"< {self.number(0.001, 3)}"
+        if 0.9995 <= value < 1:
+            return f"> {self.number(0.999, 3)}"
+        return self.number(value, max(1, len(f"{value:.3f}".rstrip("0")) - 2))
 
     def percent(self, share: float) -> str:
         """A share of 1 as whole percent; what is not quite 0 or 100 is not rounded to it."""
-        if 0 < share < 0.005:
-            return f"< {format_percent(0.01, locale=self._locale)}"
-        if 0.995 < share < 1:
-            return f"> {format_percent(0.99, locale=self._locale)}"
-        return str(format_percent(share, locale=self._locale))
+        before, after = self._percent
+        sign, whole = "", self.number(100 * share)
+        if share > 0 and whole == "0":
+            sign, whole = "< ", "1"
+        elif share < 1 and whole == "100":
+            sign, whole = "> ", "99"
+        return f"{sign}{before}{whole}{after}"
 
     def hectares(self, area_ha: float) -> str:
         """An area with its unit; a tenth is told below 100 ha."""
@@ -116,9 +180,15 @@ class Messages:
         return str(format_date(day, "long", locale=self._locale))
 
     def period(self, start: dt.date, end: dt.date) -> str:
-        """From one day to another, short: whole months without their days."""
-        whole = start.day == 1 and (end + dt.timedelta(days=1)).day == 1
-        return str(format_interval(start, end, "yMMM" if whole else "yMMMd", locale=self._locale))
+        """From one day to another, short: whole months without their days, years without them."""
+        known = self._periods.get((start, end))
+        if known is None:
+            pattern = "yMMMd"
+            if start.day == 1 and (end + dt.timedelta(days=1)).day == 1:
+                pattern = "y" if (start.month, end.month) == (1, 12) else "yMMM"
+            known = str(format_interval(start, end, pattern, locale=self._locale))
+            self._periods[start, end] = known
+        return known
 
     def _show(self, value: Value) -> str:
         if isinstance(value, str):
@@ -128,6 +198,12 @@ class Messages:
         if isinstance(value, int):
             return self.number(value)
         raise TypeError(f"a place takes text, whole numbers and dates, not {type(value).__name__}")
+
+
+@lru_cache(maxsize=4096)
+def _parts(entry: str) -> tuple[tuple[str, str | None], ...]:
+    """Text, and the place after it."""
+    return tuple((before, name) for before, name, _, _ in Formatter().parse(entry))
 
 
 def _count(values: Mapping[str, Value]) -> int:
@@ -153,6 +229,18 @@ def read_catalogue(language: str) -> Mapping[str, Entry]:
     """The texts of a language by key, as its file has them."""
     path = resources.files("sluice.app").joinpath("languages", f"{language}.toml")
     return MappingProxyType(dict(_flatten(tomllib.loads(path.read_text("utf-8")), "")))
+
+
+def catalogue_json(language: str = DEFAULT_LANGUAGE) -> dict[str, str | dict[str, str]]:
+    """The texts of a language by key, for faces that fill the places themselves.
+
+    A text with forms of the plural is an object of them; the value of `n` chooses the form.
+
+    Raises:
+        ConfigError: The language is not known.
+    """
+    entries = messages(language).entries
+    return {key: text if isinstance(text, str) else dict(text) for key, text in entries.items()}
 
 
 def _flatten(table: Mapping[str, Any], before: str) -> list[tuple[str, Entry]]:

@@ -15,7 +15,9 @@ import pandas as pd
 
 from sluice.base.arrays import ObjectArray
 from sluice.base.errors import ConfigError
+from sluice.base.periods import Period
 from sluice.base.places import Alert, AlertKind, AlertState, Level, Verdict, columns_of
+from sluice.base.said import Said
 from sluice.sites.alert_growth import AlertRule, growths_of
 from sluice.sites.evidence import EvidenceRule
 
@@ -191,54 +193,59 @@ def _event_alerts(
     return _with_verdicts(table, said)
 
 
-def _reasons(event: Any, evidence: EvidenceRule) -> list[str]:
-    """Why an event has its level and state, in plain words."""
-    said = []
-    if event.after == "inactive":
-        said.append("Worked again: the place had been found inactive.")
-    elif event.known_before:
+def _reasons(event: Any, evidence: EvidenceRule) -> list[dict[str, Any]]:
+    """Why an event has its level and state."""
+    said = [_news(event)]
+    if event.after == "rejected":
+        said.append(Said.of("alert_reason.after_rejected"))
+    sensors, best = event.sensors or "", event.best
+    if sensors:
         said.append(
-            f"New: the place had been observed before, and nothing was detected until the period "
-            f"from {event.start} to {event.end}."
+            Said.of(
+                "alert_reason.detected",
+                n=int(event.dates),
+                sensors=sensors,
+                highest_probability=best,
+            )
         )
     else:
-        said.append(
-            "Found: there is no earlier look at this place, so the mine may be older than the "
-            "alert."
-        )
-    if event.after == "rejected":
-        said.append("An earlier alert here was rejected, so strong evidence was asked for.")
-    sensors = " and ".join(event.sensors.split(",")) if event.sensors else "no sensor"
-    dates = "1 period" if event.dates == 1 else f"{event.dates} periods"
-    said.append(f"Detected in {dates}, by {sensors}; probability up to {event.best:.3f}.")
+        said.append(Said.of("alert_reason.likely", highest_probability=best))
     said.append(_level_reason(event, evidence))
-    if _RADAR in event.sensors.split(","):
-        said.append(
-            "The radar's weight was measured on synthetic series without floods: flooded ground "
-            "looks like new pits."
-        )
+    names = sensors.split(",")
+    if len(names) > 1 and set(names) & set(evidence.unknown_sensors):
+        said.append(Said.of("alert_reason.unknown_sensor"))
+    if _RADAR in names:
+        said.append(Said.of("alert_reason.radar"))
     if event.state == AlertState.CONFIRMED.value:
-        said.append("Confirmed by a second period or sensor.")
+        said.append(Said.of("alert_reason.confirmed"))
     elif event.state == AlertState.REJECTED.value and event.posterior < evidence.reject_below:
-        said.append(f"Rejected: later looks brought the probability down to {event.posterior:.3f}.")
+        said.append(Said.of("alert_reason.rejected_fell", probability=event.posterior))
     elif event.state == AlertState.REJECTED.value:
-        said.append(
-            f"Rejected: the probability stayed below {evidence.low:g}, and nothing confirmed it."
-        )
-    return said
+        said.append(Said.of("alert_reason.rejected_stayed", low_probability=evidence.low))
+    return [one.plain() for one in said]
 
 
-def _level_reason(event: Any, evidence: EvidenceRule) -> str:
+def _news(event: Any) -> Said:
+    if event.after == "inactive":
+        return Said.of("alert_reason.resumed")
+    if event.known_before:
+        return Said.of("alert_reason.new", period=Period(event.start, event.end))
+    return Said.of("alert_reason.found")
+
+
+def _level_reason(event: Any, evidence: EvidenceRule) -> Said:
     level = _LEVELS[event.rank]
     if level == Level.HIGHEST.value:
-        return f"Highest: two sensors agree, and the probability is {evidence.high:g} or more."
+        return Said.of("alert_reason.highest", high_probability=evidence.high)
     if level == Level.HIGH.value and event.dates >= _HIGH:
-        return f"High: two periods agree, and the probability is {evidence.high:g} or more."
+        return Said.of("alert_reason.high_dates", high_probability=evidence.high)
     if level == Level.HIGH.value:
-        return f"High: strong evidence in one period, a probability of {evidence.strong:g} or more."
-    return (
-        f"Low: a probability of {evidence.low:g} or more; high asks for {evidence.high:g} with two "
-        f"periods, or {evidence.strong:g}."
+        return Said.of("alert_reason.high_strong", strong_probability=evidence.strong)
+    return Said.of(
+        "alert_reason.low",
+        low_probability=evidence.low,
+        high_probability=evidence.high,
+        strong_probability=evidence.strong,
     )
 
 
@@ -264,30 +271,32 @@ def _growth_alerts(growths: pd.DataFrame, said: Mapping[str, Verdict]) -> pd.Dat
     return _with_verdicts(table, said)
 
 
-def _growth_reasons(row: Any) -> list[str]:
-    kind = "workings" if np.isfinite(row.area_low_ha) else "footprint"
-    said = [
-        f"Grown: the area of its {kind} was told as {row.was_ha:.1f} ha in the period to "
-        f"{row.since}, and is {row.area_ha:.1f} ha now, "
-        f"{100 * row.growth_ha / row.was_ha:.0f} % more.",
-        f"Probability {row.posterior:.3f}.",
-    ]
+def _growth_reasons(row: Any) -> list[dict[str, Any]]:
+    workings = np.isfinite(row.area_low_ha)
+    grown = Said.of(
+        "alert_reason.workings_grew" if workings else "alert_reason.footprint_grew",
+        was_ha=row.was_ha,
+        since_day=row.since,
+        area_ha=row.area_ha,
+        growth_share=row.growth_ha / row.was_ha,
+    )
+    said = [grown, Said.of("alert_reason.probability", probability=row.posterior)]
     if row.state == AlertState.CONFIRMED.value:
-        said.append("Confirmed: the next look shows at least half of the growth.")
+        said.append(Said.of("alert_reason.growth_confirmed"))
     elif row.state == AlertState.REJECTED.value:
-        said.append("Rejected: the next look shows less than half of the growth.")
-    return said
+        said.append(Said.of("alert_reason.growth_rejected"))
+    return [one.plain() for one in said]
 
 
 def _with_verdicts(table: pd.DataFrame, said: Mapping[str, Verdict]) -> pd.DataFrame:
     """A person's verdict counts more than what looks say."""
-    for verdict, state in (
-        (Verdict.CONFIRMED, AlertState.CONFIRMED),
-        (Verdict.REJECTED, AlertState.REJECTED),
+    for verdict, state, code in (
+        (Verdict.CONFIRMED, AlertState.CONFIRMED, "alert_reason.person_confirmed"),
+        (Verdict.REJECTED, AlertState.REJECTED, "alert_reason.person_rejected"),
     ):
         by_person = table["site_id"].map(said) == verdict
         for row in np.flatnonzero(by_person):
-            table["reasons"].iloc[row].append(f"{state.value.capitalize()} by a person.")
+            table["reasons"].iloc[row].append(Said.of(code).plain())
         table.loc[by_person, "state"] = state.value
     return table
 

@@ -1,29 +1,21 @@
-"""The rule that gave a status, in words with its figures."""
+"""The rule that gave a status, as sentences with its figures."""
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from sluice.base.arrays import ObjectArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.periods import Period
-from sluice.sites.history_looks import FOOTPRINT, BoolArray, Seen
+from sluice.base.said import joined_texts, said_texts
+from sluice.sites.history_looks import FOOTPRINT, Seen
 from sluice.sites.history_states import HistoryRule, Told
 
-
-def period_name(period: Period) -> str:
-    """`2024`, `2024-Q1`, or what `Period.name` says."""
-    start, end = period.start, period.end
-    whole = start.day == 1 and end.day == calendar.monthrange(end.year, end.month)[1]
-    if whole and start.year == end.year:
-        if (start.month, end.month) == (1, 12):
-            return f"{start.year}"
-        if start.month % 3 == 1 and end.month == start.month + 2:
-            return f"{start.year}-Q{end.month // 3}"
-    return period.name
+_LEAST = 0.001
+"""What was observed of a site is never told as nothing."""
 
 
 def tell(told: Told, seen: Seen, rule: HistoryRule, periods: Sequence[Period]) -> ObjectArray:
@@ -36,109 +28,157 @@ def tell(told: Told, seen: Seen, rule: HistoryRule, periods: Sequence[Period]) -
         periods: All up to this one.
 
     Returns:
-        (sites,) sentences; empty for sites that have not begun.
+        (sites,) sentences, as `sluice.base.said.packed` has them; empty for sites not begun.
     """
-    words = np.full(len(told.begun), "", dtype=object)
-    names = [period_name(period) for period in periods]
-    days = (periods[-1].end - periods[-1].start) // dt.timedelta(days=1) + 1
-    least = f"{rule.min_observed_share:.0%}"
-
-    def put(chosen: BoolArray, text: Callable[[int], str]) -> None:
-        rows = np.flatnonzero(chosen)
-        words[rows] = [text(int(row)) for row in rows]
-
-    def area(row: int) -> str:
-        return _area(seen, row)
-
-    def growth(row: int) -> str:
-        return _growth(told, seen, rule, row, names)
-
+    why = _Why(told, seen, rule, periods)
     detected = told.begun & seen.detected
-    put(detected, lambda row: f"detected, {area(row)}; the first area that was seen well")
-    put(
-        detected & (seen.share < rule.min_observed_share),
-        lambda row: (
-            f"detected, {area(row)}; with {_percent(seen.share[row])} of it observed, less than "
-            f"{least}, its growth is not judged"
-        ),
+    # A later case goes before an earlier one.
+    cases = (
+        (detected, why.first_area),
+        (detected & (seen.share < rule.min_observed_share), why.little_seen),
+        (detected & np.isnan(seen.area), why.no_area),
+        (told.judged, why.judged),
+        (told.resumed, why.resumed),
+        (told.resumed & told.grew, why.resumed_larger),
+        (told.started, why.started),
+        (told.gap, why.gap),
+        (told.inactive, why.inactive),
+        (told.recovering, why.recovering),
+        (told.recovering & np.isnan(seen.cover), why.recovering_unseen),
+        (told.hidden, why.hidden),
+        (told.hidden & (seen.share > 0), why.partly_hidden),
     )
-    put(detected & np.isnan(seen.area), lambda _: "detected; its area is not known")
-    put(told.judged, growth)
-    put(
-        told.resumed,
-        lambda row: (
-            f"detected again, {area(row)}; it was inactive since {names[told.since[row]]}"
-            + (f"; {growth(row)}" if told.grew[row] else "")
-        ),
-    )
-    put(
-        told.started,
-        lambda row: (
-            f"first detected, {area(row)}; "
-            + (
-                "observed before, and nothing was detected"
-                if told.known_before[row]
-                else "not observed before, so it may be older"
-            )
-        ),
-    )
-    put(
-        told.gap,
-        lambda row: (
-            f"not detected, with {_percent(seen.share[row])} of it observed: one such period of "
-            f"{days} days is taken for a gap, a second one for the end"
-        ),
-    )
-    put(
-        told.inactive,
-        lambda row: (
-            f"not detected since {names[told.since[row]]}, with {_percent(seen.share[row])} of it "
-            f"observed, {least} or more"
-        ),
-    )
-    put(told.recovering, lambda row: _recovery(told, seen, rule, row, names))
-    put(
-        told.hidden,
-        lambda row: (
-            f"{_percent(seen.share[row])} of it observed, less than {least}: nothing can be said"
-            if seen.share[row] > 0
-            else "not observed: nothing can be said"
-        ),
-    )
+    case_of = np.full(len(told.begun), -1)
+    for number, (chosen, _) in enumerate(cases):
+        case_of[chosen] = number
+    words = np.full(len(told.begun), "", dtype=object)
+    for number, (_, sentences) in enumerate(cases):
+        rows = np.flatnonzero(case_of == number)
+        if len(rows):
+            words[rows] = joined_texts(*sentences(rows))
     return words
 
 
-def _percent(share: float) -> str:
-    """Whole percents below it, so that what is less than a limit does not look like it."""
-    return f"{int(100 * share + 1e-9)}%"
+@dataclass(frozen=True)
+class _Why:
+    """The sentences of each case, for sites by their numbers."""
 
+    told: Told
+    seen: Seen
+    rule: HistoryRule
+    periods: Sequence[Period]
 
-def _area(seen: Seen, row: int) -> str:
-    if np.isnan(seen.area[row]):
-        return "its area is not known"
-    return f"{'at most ' if seen.kind[row] == FOOTPRINT else ''}{seen.area[row]:.1f} ha"
+    def first_area(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        return said_texts("status_rule.first_area", len(rows)), self._area(rows)
 
+    def little_seen(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        little = said_texts(
+            "status_rule.little_seen",
+            len(rows),
+            observed_share=self._observed(rows),
+            least_share=self.rule.min_observed_share,
+        )
+        return little, self._area(rows)
 
-def _growth(told: Told, seen: Seen, rule: HistoryRule, row: int, names: Sequence[str]) -> str:
-    """`grew from 3.1 to 4.4 ha, more than 20% and 0.5 ha, since 2024-Q1`, or that it did not."""
-    what = "footprint " if seen.kind[row] == FOOTPRINT else ""
-    noise = told.noise[row] - 1
-    limit = (
-        f"more than {rule.growth_share:.0%}, {rule.growth_ha:g} ha and the {noise:.0%} by which "
-        "two looks differ, since "
-    )
-    limit += names[told.reference_at[row]]
-    figures = f"from {told.reference[row]:.1f} to {seen.area[row]:.1f} ha"
-    if told.grew[row]:
-        return f"{what}grew {figures}, {limit}"
-    return f"detected; {what}{figures}: not grown by {limit}"
+    def no_area(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        return (said_texts("status_rule.no_area", len(rows)),)
 
+    def judged(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        """That it grew, or did not grow enough; footprints are called so."""
+        codes = np.where(
+            self.seen.kind[rows] == FOOTPRINT,
+            np.where(
+                self.told.grew[rows],
+                "status_rule.footprint_grew",
+                "status_rule.footprint_not_grown",
+            ),
+            np.where(self.told.grew[rows], "status_rule.grew", "status_rule.not_grown"),
+        )
+        figures = said_texts(
+            codes.astype(object),
+            len(rows),
+            from_ha=self.told.reference[rows],
+            to_ha=self.seen.area[rows],
+            since_period=self._names(self.told.reference_at[rows]),
+            least_share=self.rule.growth_share,
+            least_ha=self.rule.growth_ha,
+            noise_share=self.told.noise[rows] - 1,
+        )
+        return (figures,)
 
-def _recovery(told: Told, seen: Seen, rule: HistoryRule, row: int, names: Sequence[str]) -> str:
-    since = f"inactive since {names[told.since[row]]}, and plants"
-    if np.isnan(seen.cover[row]):
-        return f"{since} covered its ground when it was last seen well"
-    return (
-        f"{since} cover {seen.cover[row]:.0%} of its ground, at least {rule.recovering_cover:.0%}, "
-        f"after {told.worked_cover[row]:.0%} when it was last detected"
-    )
+    def resumed(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        return self._again(rows), self._area(rows)
+
+    def resumed_larger(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        return self._again(rows), *self.judged(rows)
+
+    def _again(self, rows: IntArray) -> ObjectArray:
+        since = self._names(self.told.since[rows])
+        return said_texts("status_rule.resumed", len(rows), since_period=since)
+
+    def started(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        known = self.told.known_before[rows]
+        codes = np.where(known, "status_rule.began", "status_rule.may_be_older").astype(object)
+        return said_texts(codes, len(rows)), self._area(rows)
+
+    def gap(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        last = self.periods[-1]
+        days = (last.end - last.start) // dt.timedelta(days=1) + 1
+        observed = self._observed(rows)
+        return (said_texts("status_rule.gap", len(rows), observed_share=observed, n=days),)
+
+    def inactive(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        silent = said_texts(
+            "status_rule.inactive",
+            len(rows),
+            since_period=self._names(self.told.since[rows]),
+            observed_share=self._observed(rows),
+            least_share=self.rule.min_observed_share,
+        )
+        return (silent,)
+
+    def recovering(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        covered = said_texts(
+            "status_rule.recovering",
+            len(rows),
+            since_period=self._names(self.told.since[rows]),
+            cover_share=self.seen.cover[rows],
+            least_share=self.rule.recovering_cover,
+            worked_share=self.told.worked_cover[rows],
+        )
+        return (covered,)
+
+    def recovering_unseen(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        since = self._names(self.told.since[rows])
+        return (said_texts("status_rule.recovering_unseen", len(rows), since_period=since),)
+
+    def hidden(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        return (said_texts("status_rule.hidden", len(rows)),)
+
+    def partly_hidden(self, rows: IntArray) -> tuple[ObjectArray, ...]:
+        partly = said_texts(
+            "status_rule.partly_hidden",
+            len(rows),
+            observed_share=self._observed(rows),
+            least_share=self.rule.min_observed_share,
+        )
+        return (partly,)
+
+    def _area(self, rows: IntArray) -> ObjectArray:
+        area, footprint = self.seen.area[rows], self.seen.kind[rows] == FOOTPRINT
+        known = ~np.isnan(area)
+        codes = np.where(footprint, "status_rule.area_at_most", "status_rule.area").astype(object)
+        texts = said_texts("status_rule.area_unknown", len(rows))
+        texts[known] = said_texts(codes[known], int(known.sum()), area_ha=area[known])
+        return texts
+
+    def _names(self, numbers: IntArray) -> ObjectArray:
+        """Periods as text."""
+        texts = [f"{period.start}/{period.end}" for period in self.periods]
+        return np.array(texts, dtype=object)[numbers]
+
+    def _observed(self, rows: IntArray) -> FloatArray:
+        """Whole percents below it, so that what is less than a limit does not look like it."""
+        share = self.seen.share[rows]
+        whole = np.floor(100 * share + 1e-9) / 100
+        return np.asarray(np.where(share > 0, np.maximum(whole, _LEAST), 0.0))

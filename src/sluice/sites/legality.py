@@ -7,6 +7,7 @@ wrongly, a permit may not be in it, and a footprint reaches beyond the mine itse
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,60 @@ import pandas as pd
 from sluice.base.arrays import BoolHW, FloatArray
 from sluice.base.periods import Period
 from sluice.base.places import Legality
+from sluice.base.said import Said, joined_texts, packed, said_texts
+from sluice.sites.context import REACH_M
 
 LEAST_SHARE = 0.5
 """Of a place's area: less of it within an area does not make its class, and is told."""
+_ALL = 0.995
+"""Whole percents of this are all."""
 
-_AREAS = {"protected": "the protected area", "indigenous": "the indigenous area"}
+
+@dataclass(frozen=True)
+class _Inside:
+    """Codes of the sentences that a place lies in a kind of area."""
+
+    whole: str
+    part: str
+    whole_unnamed: str
+    part_unnamed: str
+
+    def say(self, share: FloatArray, names: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of each place, by the share of it that lies inside."""
+        whole, named = share >= _ALL, np.array([bool(name) for name in names], bool)
+        texts = np.empty(len(names), object)
+        cases: tuple[tuple[str, BoolHW, dict[str, npt.NDArray[Any]]], ...] = (
+            (self.whole, named & whole, {"name": names}),
+            (self.part, named & ~whole, {"name": names, "inside_share": share}),
+            (self.whole_unnamed, ~named & whole, {}),
+            (self.part_unnamed, ~named & ~whole, {"inside_share": share}),
+        )
+        for code, rows, values in cases:
+            told = {name: value[rows] for name, value in values.items()}
+            texts[rows] = said_texts(code, int(rows.sum()), **told)
+        return texts
+
+
+_CONCESSION = _Inside(
+    "legality_why.concession",
+    "legality_why.concession_part",
+    "legality_why.concession_unnamed",
+    "legality_why.concession_part_unnamed",
+)
+_AREAS = {
+    "protected": _Inside(
+        "legality_why.protected",
+        "legality_why.protected_part",
+        "legality_why.protected_unnamed",
+        "legality_why.protected_part_unnamed",
+    ),
+    "indigenous": _Inside(
+        "legality_why.indigenous",
+        "legality_why.indigenous_part",
+        "legality_why.indigenous_unnamed",
+        "legality_why.indigenous_part_unnamed",
+    ),
+}
 
 
 def legalities(
@@ -36,7 +86,7 @@ def legalities(
     3. within concessions that are not valid in the period: `EXPIRED_CONCESSION`;
     4. elsewhere where a layer of concessions reaches: `OUTSIDE`; else `UNKNOWN`.
 
-    A concession without dates counts as valid, and the sentence says that the layer gives none.
+    A concession without dates counts as valid, and a sentence says that the layer gives none.
 
     Args:
         context: From `sluice.sites.context.describe_places`, for the same period.
@@ -44,7 +94,8 @@ def legalities(
         least_share: 0-1.
 
     Returns:
-        `legality` (`Legality`'s values) and `legality_why`, on the index of `context`.
+        `legality` (`Legality`'s values) and `legality_why` (sentences, as
+        `sluice.base.said.packed` leaves them), on the index of `context`.
     """
     held, valid = _number(context, "concession_share"), _number(context, "concession_valid_share")
     kept = np.maximum(_number(context, "protected_share"), _number(context, "indigenous_share"))
@@ -70,85 +121,73 @@ def legalities(
 def _reasons(
     context: pd.DataFrame, period: Period, known: BoolHW, held: FloatArray, valid: FloatArray
 ) -> npt.NDArray[Any]:
-    """A sentence or two for each place; those alike are written once."""
-    far = context["concession_m"].to_numpy(dtype=float)
-    why = np.empty(len(context), object)
-    why[known] = [_outside(metres) for metres in far[known]]
-    why[~known] = "No registered layer of concessions reaches this place."
+    """The sentences of each place, packed."""
+    why = said_texts("legality_why.unreached", len(context))
+    why[known] = _outside(context["concession_m"].to_numpy(dtype=float)[known])
     within = np.flatnonzero(held > 0)
     if len(within):
-        told = context.iloc[within]
-        why[within] = [
-            _concession(*facts, period=period)
-            for facts in zip(
-                told["concession_name"],
-                told["concession_id"],
-                zip(told["concession_start"], told["concession_end"], strict=True),
-                zip(held[within], valid[within], strict=True),
-                strict=True,
-            )
-        ]
-    for stem, words in _AREAS.items():
+        why[within] = _concessions(context.iloc[within], period, held[within], valid[within])
+    for stem, codes in _AREAS.items():
         share = _number(context, f"{stem}_share")
         rows = np.flatnonzero(share > 0)
-        why[rows] = [
-            f"{sentence} {_part(part)} lies in {words} {_name(name)}."
-            for sentence, part, name in zip(
-                why[rows], share[rows], context[f"{stem}_name"].iloc[rows], strict=True
-            )
-        ]
-    return why
+        names = context[f"{stem}_name"].to_numpy(dtype=object)[rows]
+        why[rows] = why[rows] + "," + codes.say(share[rows], names)
+    return joined_texts(why)
 
 
-def _outside(metres: float) -> str:
-    lies = "It lies in none of the registered concessions"
-    if np.isnan(metres):
-        return f"{lies}; none is within 50 km."
-    return f"{lies}; the nearest is {metres / 1000:,.1f} km away."
+def _outside(metres: FloatArray) -> npt.NDArray[Any]:
+    texts = said_texts("legality_why.outside_far", len(metres), reach_m=REACH_M)
+    near = np.isfinite(metres)
+    texts[near] = said_texts("legality_why.outside_near", int(near.sum()), nearest_m=metres[near])
+    return texts
 
 
-def _concession(
-    name: str | None,
-    number: str | None,
-    term: tuple[dt.date | None, dt.date | None],
-    shares: tuple[float, float],
-    *,
-    period: Period,
-) -> str:
-    (start, end), (held, valid) = term, shares
-    told = f" (id {number})" if number else ""
-    sentence = f"{_part(held)} lies in the concession {_name(name)}{told}, {_term(start, end)}"
+def _concessions(
+    context: pd.DataFrame, period: Period, held: FloatArray, valid: FloatArray
+) -> npt.NDArray[Any]:
+    """Of places that lie in one: which, its dates, and what they mean for the period."""
+    names = np.empty(len(context), object)
+    named = zip(context["concession_name"], context["concession_id"], strict=True)
+    names[:] = [_called(name, number) for name, number in named]
+    texts = _CONCESSION.say(held, names)
+    dates = zip(context["concession_start"], context["concession_end"], strict=True)
+    shares = zip(held.tolist(), valid.tolist(), strict=True)
+    terms = [
+        packed(_term(start, end, period, *told))[1:-1]
+        for (start, end), told in zip(dates, shares, strict=True)
+    ]
+    return np.asarray(texts + "," + np.array(terms, dtype=object))
+
+
+def _called(name: str | None, number: str | None) -> str | None:
+    """`Obuasi (P0)`."""
+    parts = [name or "", f"({number})" if number else ""]
+    return " ".join(filter(None, parts)) or None
+
+
+def _term(
+    start: dt.date | None, end: dt.date | None, period: Period, held: float, valid: float
+) -> list[Said]:
+    said = [_dates(start, end)]
     if end is not None and end < period.start:
-        return f"{sentence}: it had ended before the period {_days(period)}."
+        return [*said, Said.of("legality_why.concession_ended", period=period)]
     if start is not None and start > period.end:
-        return f"{sentence}: it begins after the period {_days(period)}."
+        return [*said, Said.of("legality_why.concession_begins_later", period=period)]
     if (start is not None and start > period.start) or (end is not None and end < period.end):
-        sentence += f": for a part of the period {_days(period)}"
+        said.append(Said.of("legality_why.concession_part_of_period", period=period))
     if valid < held - 0.005:
-        sentence += f"; {_part(valid).lower()} lies in concessions valid in the period"
-    return f"{sentence}."
+        said.append(Said.of("legality_why.concessions_valid", valid_share=valid))
+    return said
 
 
-def _term(start: dt.date | None, end: dt.date | None) -> str:
-    if start is None and end is None:
-        return "for which the layer gives no dates"
-    if end is None:
-        return f"valid from {start}"
-    return f"valid until {end}" if start is None else f"valid {start} to {end}"
-
-
-def _part(share: float) -> str:
-    if share >= 0.995:
-        return "All of it"
-    return f"{100 * share:.0f} % of it" if share >= 0.01 else "Less than 1 % of it"
-
-
-def _name(name: str | None) -> str:
-    return "without a name" if name is None else name
-
-
-def _days(period: Period) -> str:
-    return f"{period.start} to {period.end}"
+def _dates(start: dt.date | None, end: dt.date | None) -> Said:
+    if start is not None and end is not None:
+        return Said.of("legality_why.concession_valid_between", start_day=start, end_day=end)
+    if start is not None:
+        return Said.of("legality_why.concession_valid_from", start_day=start)
+    if end is not None:
+        return Said.of("legality_why.concession_valid_until", end_day=end)
+    return Said.of("legality_why.concession_undated")
 
 
 def _number(context: pd.DataFrame, name: str) -> FloatArray:

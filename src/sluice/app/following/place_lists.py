@@ -1,193 +1,201 @@
-"""Sites and alerts as lines of text."""
+"""Sites and alerts as lines of text, in the language of the reader."""
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import geopandas as gpd
 import pandas as pd
 
-from sluice.base.places import Level, Status
-from sluice.base.records import DISCLAIMER
+from sluice.app.messages import Messages
+from sluice.app.reports.context_words import context_rows, cover_rows
+from sluice.app.reports.report_parts import capital, decimal_degrees, figure
+from sluice.app.reports.site_evidence import SiteEvidence
+from sluice.app.reports.site_words import (
+    alert_kind,
+    glance_rows,
+    priority_words,
+    review_row,
+    what_became,
+)
 from sluice.base.store import Row
-from sluice.sites.looks import cover_change
 
-_STATUS_WORDS = {
-    Status.NEW: "new",
-    Status.GROWING: "growing",
-    Status.STEADY: "steady",
-    Status.INACTIVE: "inactive",
-    Status.RECOVERING: "recovering",
-    Status.NOT_OBSERVED: "not observed",
-}
 _WIDTH = 99
+_GROUNDS = ("forest", "farmland", "water", "bare")
 
 
-def sites_text(sites: gpd.GeoDataFrame, total: int) -> str:
+def rejected_text(rejected: int, say: Messages) -> str:
+    """How many sites were left out since a person rejected them."""
+    return say.text("list.rejected", n=rejected)
+
+
+def sites_text(sites: gpd.GeoDataFrame, total: int, rejected: int, say: Messages) -> str:
     """A line for each site, most urgent first.
 
     Args:
         sites: From `Store.sites`.
         total: How many there are, whatever the limit.
+        rejected: How many were left out since a person rejected them.
+        say: The language.
     """
+    hidden = [rejected_text(rejected, say)] if rejected else []
     if sites.empty:
-        return "No site fits. Leave out a filter, or look with `sluice areas list` what there is."
+        return "\n\n".join([say.text("list.no_sites"), *hidden])
     rows = [
         (
             row["site_id"],
             row["area"],
-            _STATUS_WORDS[Status(row["status"])],
-            since(row),
-            area_in_words(row),
-            sure(row),
-            _verdict(row),
-            str(row["legality"]).replace("_", " "),
-            f"{row['priority']:.0f}",
-            f"{row['lat']:.5f}, {row['lon']:.5f}",
+            say.of("status", row["status"]),
+            since(row, say),
+            area_in_words(row, say),
+            _sure(row, say),
+            _verdict(row, say),
+            say.of("legality_short", row["legality"]),
+            say.number(row["priority"]),
+            decimal_degrees(row["lon"], row["lat"], 5),
         )
         for row in sites.drop(columns="geometry").to_dict("records")
     ]
-    head = ("site", "area", "status", "since", "hectares", "sure", "review", "legality")
-    lines = [table_text((*head, "priority", "lat, lon"), rows)]
+    head = (
+        say.text("area.site"),
+        say.text("list.area"),
+        say.text("area.status"),
+        say.text("area.since"),
+        say.text("history.axis"),
+        say.text("area.level"),
+        say.text("area.verdict"),
+        say.text("area.legality"),
+        say.text("area.priority"),
+        say.text("area.coordinates"),
+    )
+    lines = [table_text(head, rows)]
     if total > len(sites):
-        lines.append(f"{len(sites):,} of {total:,} shown; --limit shows more.")
-    lines.append(DISCLAIMER)
+        lines.append(say.text("list.shown", shown=len(sites), total=total))
+    lines += hidden
+    lines.append(say.text("common.lead"))
     return "\n\n".join(lines)
 
 
-def alerts_text(alerts: pd.DataFrame) -> str:
-    """A line for each alert, most urgent first."""
+def alerts_text(alerts: pd.DataFrame, total: int, say: Messages) -> str:
+    """A line for each alert, most urgent first.
+
+    Args:
+        alerts: From `Store.alerts`.
+        total: How many there are, whatever the limit.
+        say: The language.
+    """
     if alerts.empty:
-        return "No alert fits."
+        return say.text("list.no_alerts")
     rows = [
         (
             row["alert_id"],
             row["site_id"],
             row["area"],
-            row["kind"],
-            row["level"],
-            row["state"],
+            say.of("alert_kind", row["kind"]),
+            say.of("level", row["level"]),
+            say.of("alert_state_short", row["state"]),
             f"{row['raised']}",
-            f"{row['posterior']:.2f}",
-            f"+{row['growth_ha']:.1f}" if _known(row["growth_ha"]) else "",
-            _verdict(row),
-            f"{row['priority']:.0f}",
-            f"{row['lat']:.5f}, {row['lon']:.5f}",
+            say.number(row["posterior"], 2),
+            "" if figure(row["growth_ha"]) is None else f"+{say.number(row['growth_ha'], 1)}",
+            _verdict(row, say),
+            say.number(row["priority"]),
+            decimal_degrees(row["lon"], row["lat"], 5),
         )
         for row in alerts.to_dict("records")
     ]
-    head = ("alert", "site", "area", "news", "level", "state", "raised", "sure", "grown", "review")
-    return f"{table_text((*head, 'priority', 'lat, lon'), rows)}\n\n{DISCLAIMER}"
+    head = (
+        say.text("evidence.alert"),
+        say.text("area.site"),
+        say.text("list.area"),
+        say.text("list.news"),
+        say.text("evidence.level"),
+        say.text("evidence.state"),
+        say.text("evidence.raised"),
+        say.text("history.probability"),
+        say.text("list.growth"),
+        say.text("area.verdict"),
+        say.text("area.priority"),
+        say.text("area.coordinates"),
+    )
+    lines = [table_text(head, rows)]
+    if total > len(alerts):
+        lines.append(say.text("list.shown", shown=len(alerts), total=total))
+    return "\n\n".join([*lines, say.text("common.lead")])
 
 
-def site_text(
-    site: Row,
-    looks: pd.DataFrame,
-    periods: pd.DataFrame,
-    alerts: pd.DataFrame,
-    reviews: Sequence[str],
-) -> str:
+def site_text(evidence: SiteEvidence, periods: pd.DataFrame, say: Messages) -> str:
     """All about one site.
 
     Args:
-        site: A row of `Store.sites`.
-        looks: From `Store.looks`.
-        periods: From `Store.periods`.
-        alerts: From `Store.alerts`.
-        reviews: A line for each.
+        evidence: What is known.
+        periods: Its history as it is to be shown, columns of `SitePeriod`.
+        say: The language.
     """
-    parts = [f"{site['site_id']} in {site['area']}   {site['lat']:.5f}, {site['lon']:.5f}"]
-    if isinstance(site.get("merged_into"), str):
-        parts.append(f"It grew together with {site['merged_into']}, which goes on.")
-    parts.append(
-        f"Since {since(site)}, last seen {site['last_seen']}, last observed "
-        f"{site['last_observed']}.\n"
-        f"Status: {_STATUS_WORDS[Status(site['status'])]}: {site['status_rule']}\n"
-        f"Hectares: {area_in_words(site)}; of all that was ever detected: "
-        f"{site['cumulative_ha']:,.1f}\n"
-        f"How sure: {sure(site)}\n"
-        f"Legality: {str(site['legality']).replace('_', ' ')}: {site['legality_why']}\n"
-        f"Priority: {_parts_in_words(site)}"
-    )
-    context = {name: value for name, value in site["context"].items() if _known(value)}
-    if context:
-        told = "; ".join(f"{name} {_value(value)}" for name, value in context.items())
-        parts.append("\n".join(textwrap.wrap(f"Around it: {told}", _WIDTH)))
-    cover = cover_change(looks, site["first_seen"])
-    if cover is not None:
-        parts.append(_cover_in_words(cover))
-    history = [
-        (
-            f"{row['start']} to {row['end']}",
-            _STATUS_WORDS[Status(row["status"])],
-            area_in_words(row),
-            f"{row['posterior']:.2f}" if _known(row["posterior"]) else "",
-            row["level"] if isinstance(row["level"], str) else "",
-            row["sensors"] if isinstance(row["sensors"], str) else "",
+    site = evidence.site
+    parts = [say.text("site.subtitle", site=site.site_id, area=site.area)]
+    parts += _wrapped(what_became(site, say))
+    parts.append(_named_lines(glance_rows(evidence, say, why=True)))
+    around = context_rows(site.context, say)
+    if around:
+        lines = _named_lines([(name, (value,)) for name, value in around], "  ")
+        parts.append(f"{say.text('context.nearby')}\n{lines}")
+    cover = cover_rows(evidence.looks, site.first_seen, say)
+    if cover:
+        heads = [say.text("history.period"), *(say.of("context", ground) for ground in _GROUNDS)]
+        note = "\n".join(_wrapped(say.text("context.cover_note")))
+        parts.append(f"{say.text('context.cover')}\n\n{table_text(heads, cover)}\n\n{note}")
+    if len(periods):
+        parts.append(f"{say.text('history.heading')}\n\n{_history(periods, say)}")
+    parts += [alert_text(alert, say) for alert in evidence.alerts.to_dict("records")]
+    if evidence.reviews:
+        lines = "\n".join(
+            "  " + " · ".join(review_row(review, say, site.site_id)) for review in evidence.reviews
         )
-        for row in periods.to_dict("records")
-    ]
-    if history:
-        head = ("period", "status", "hectares", "probability", "level", "sensors")
-        parts.append(table_text(head, history))
-    parts += [alert_text(alert) for alert in alerts.to_dict("records")]
-    if reviews:
-        parts.append("Reviews:\n" + "\n".join(f"  {line}" for line in reviews))
-    parts.append(DISCLAIMER)
-    return "\n\n".join(parts)
+        parts.append(f"{say.text('reviews.heading')}\n{lines}")
+    return "\n\n".join([*parts, say.text("common.lead")])
 
 
-def _cover_in_words(cover: Row) -> str:
-    """Hectares of each cover before and after; forest cannot be told from tree crops."""
-    names = ("forest", "farmland", "water", "bare")
-    told = ", ".join(
-        f"{name} {cover[f'{name}_before_ha']:,.1f} to {cover[f'{name}_after_ha']:,.1f}"
-        for name in names
-    )
-    since = "before it began" if cover["known_before"] else "when it was first looked at"
-    text = (
-        f"Cover of its ground, hectares from {cover['before']:%Y-%m} ({since}) to "
-        f"{cover['after']:%Y-%m}: {told}. Tree crops and regrowth count as forest."
-    )
-    return "\n".join(textwrap.wrap(text, _WIDTH))
-
-
-def alert_text(alert: Row) -> str:
+def alert_text(alert: Row, say: Messages) -> str:
     """All about one alert."""
-    head = (
-        f"Alert {alert['alert_id']}: {alert['kind']}, {alert['level']}, {alert['state']}, "
-        f"raised {alert['raised']}, probability {alert['posterior']:.2f}"
+    head = say.text(
+        "list.alert",
+        alert=alert["alert_id"],
+        kind=alert_kind(alert, say),
+        level=say.of("level", alert["level"]),
+        state=say.of("alert_state", alert["state"]),
+        raised=alert["raised"],
+        probability=say.probability(alert["posterior"]),
     )
-    reasons = [
-        textwrap.fill(reason, _WIDTH, initial_indent="  - ", subsequent_indent="    ")
-        for reason in alert["reasons"]
+    priority = priority_words(alert["priority"], alert["priority_parts"], say)
+    told = [*say.sentences(alert["reasons"]), say.text("list.priority", words=priority)]
+    listed = [
+        textwrap.fill(one, _WIDTH, initial_indent="  - ", subsequent_indent="    ") for one in told
     ]
-    return "\n".join([head, *reasons, f"  Priority: {_parts_in_words(alert)}"])
+    return "\n".join([*_wrapped(head), *listed])
 
 
-def since(row: Row) -> str:
+def alert_place(alert: Row, say: Messages) -> str:
+    """Where an alert is: site, area and coordinates."""
+    where = say.text("site.subtitle", site=alert["site_id"], area=alert["area"])
+    return f"{where} · {decimal_degrees(alert['lon'], alert['lat'], 5)}"
+
+
+def since(row: Row, say: Messages) -> str:
     """`2024-01`, or `2024-01 or before` where nobody looked earlier."""
     month = f"{row['first_seen']:%Y-%m}"
-    return month if row["known_before"] else f"{month} or before"
+    return month if row["known_before"] else say.text("list.or_before", month=month)
 
 
-def area_in_words(row: Row) -> str:
+def area_in_words(row: Row, say: Messages) -> str:
     """`4.4 (3.1 to 5.9)`: hectares with their 80 % interval; a footprint has none."""
-    if not _known(row["area_ha"]):
+    area, low, high = (figure(row[name]) for name in ("area_ha", "area_low_ha", "area_high_ha"))
+    if area is None:
         return ""
-    text = f"{row['area_ha']:,.1f}"
-    if _known(row["area_low_ha"]) and _known(row["area_high_ha"]):
-        text += f" ({row['area_low_ha']:,.1f} to {row['area_high_ha']:,.1f})"
-    return text
-
-
-def sure(row: Row) -> str:
-    """`high 0.97`."""
-    level = row["level"] if isinstance(row["level"], str) else ""
-    known = _known(row["posterior"])
-    return f"{Level(level).value + ' ' if level else ''}{row['posterior']:.2f}" if known else level
+    if low is None or high is None:
+        return say.number(area, 1)
+    numbers = {"area": say.number(area, 1), "low": say.number(low, 1), "high": say.number(high, 1)}
+    return say.text("list.interval", **numbers)
 
 
 def table_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -201,31 +209,58 @@ def table_text(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def _parts_in_words(row: Row) -> str:
-    parts = ", ".join(
-        f"{name.replace('_', ' ')} {points:.0f}" for name, points in row["priority_parts"].items()
+def _history(periods: pd.DataFrame, say: Messages) -> str:
+    rows = [
+        (
+            say.period(row["start"], row["end"]),
+            say.of("status", row["status"]),
+            area_in_words(row, say),
+            "" if figure(row["posterior"]) is None else say.number(row["posterior"], 2),
+            say.of("level", row["level"]) if isinstance(row["level"], str) else "",
+            row["sensors"] if isinstance(row["sensors"], str) else "",
+        )
+        for row in periods.to_dict("records")
+    ]
+    head = (
+        say.text("history.period"),
+        say.text("history.status"),
+        say.text("history.axis"),
+        say.text("history.probability"),
+        say.text("evidence.level"),
+        say.text("evidence.sensor"),
     )
-    return f"{row['priority']:.0f} of 100 ({parts})"
+    return table_text(head, rows)
 
 
-def _verdict(row: Row) -> str:
+def _named_lines(rows: Iterable[tuple[str, Sequence[str]]], indent: str = "") -> str:
+    """A name and what there is to say, one below the other, in two columns."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows) + 2
+    lines = []
+    for name, texts in rows:
+        label = capital(name)
+        for text in texts:
+            lines += textwrap.wrap(
+                text,
+                _WIDTH,
+                initial_indent=f"{indent}{label.ljust(width)}",
+                subsequent_indent=f"{indent}{' ' * width}",
+            )
+            label = ""
+    return "\n".join(lines)
+
+
+def _wrapped(text: str | None) -> list[str]:
+    return textwrap.wrap(text, _WIDTH) if text else []
+
+
+def _sure(row: Row, say: Messages) -> str:
+    """`high 0.97`."""
+    level = say.of("level", row["level"]) if isinstance(row["level"], str) else ""
+    known = figure(row["posterior"])
+    return " ".join(filter(None, (level, "" if known is None else say.number(known, 2))))
+
+
+def _verdict(row: Row, say: Messages) -> str:
     verdict = row.get("verdict")
-    return verdict if isinstance(verdict, str) else ""
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.0f}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return str(value)
-
-
-def _known(value: object) -> bool:
-    if value is None or value is False or value == "":
-        return False
-    return not (isinstance(value, float) and math.isnan(value)) and not isinstance(
-        value, type(pd.NaT)
-    )
+    return say.of("verdict", verdict) if isinstance(verdict, str) else ""

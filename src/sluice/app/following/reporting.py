@@ -87,7 +87,7 @@ def report(
         StoreError: The store cannot be read.
     """
     if not languages or not formats:
-        raise ConfigError("a report needs a language and a format; give --lang en --format pdf")
+        raise ConfigError("a report needs a language and a format; give --language en --format pdf")
     for language in languages:
         messages(language)
     evidence = gather(store, target, check_files=check_files and redaction is None)
@@ -126,7 +126,9 @@ def _withhold(
 ) -> SiteEvidence | AreaEvidence:
     if isinstance(evidence, SiteEvidence):
         site = store.sites(SiteQuery(site_ids=(evidence.name,), with_past=True))
-        return withhold_site(evidence, site, redaction, today)
+        areas = store.areas().set_index("name")
+        area = areas.geometry.loc[evidence.site.area]
+        return withhold_site(evidence, site, area, redaction, today)
     ids = evidence.sites["site_id"].tolist()
     periods = store.periods(ids) if ids else pd.DataFrame()
     return withhold_area(evidence, periods, redaction, today)
@@ -138,14 +140,27 @@ def gather_site(store: Store, site_id: str, *, check_files: bool = True) -> Site
     Raises:
         ConfigError: There is no such site.
     """
+    evidence = site_on_record(store, site_id)
+    outline = evidence.outline or shapely.Point(evidence.site.lon, evidence.site.lat)
+    tiles = frozenset(tiles_over(outline.buffer(_NEAR_DEGREES)))
+    used = tuple(_use(of.run, tiles, check_files=check_files) for of in evidence.runs)
+    return _with_pictures(replace(evidence, outline=outline, runs=used))
+
+
+def site_on_record(store: Store, site_id: str) -> SiteEvidence:
+    """What a store knows of a site; no file of a run is opened.
+
+    Raises:
+        ConfigError: There is no such site.
+    """
     found = store.sites(SiteQuery(site_ids=(site_id,), with_past=True))
     if not len(found):
-        raise ConfigError(f"{site_id}: there is no such site; `sluice sites list` tells the ids")
+        raise ConfigError(
+            f"no site {site_id}; `sluice sites list` tells the ids of those there are"
+        )
     row = found.iloc[0]
     site = Site(**{name: plain(row[name]) for name in Site.model_fields if name in row.index})
     outline: BaseGeometry | None = row[found.geometry.name]
-    if outline is None or outline.is_empty:
-        outline = shapely.Point(site.lon, site.lat)
     # Whatever the store's order: the same evidence gives the same report.
     looks = store.looks([site_id]).sort_values(["start", "sensor", "run_id"], ignore_index=True)
     periods = store.periods([site_id]).sort_values("start", ignore_index=True)
@@ -153,23 +168,20 @@ def gather_site(store: Store, site_id: str, *, check_files: bool = True) -> Site
     run_ids = list(dict.fromkeys(looks["run_id"])) if len(looks) else []
     runs = [store.run(run_id) for run_id in run_ids]
     runs.sort(key=lambda run: (run.start, run.sensor))
-    tiles = frozenset(tiles_over(outline.buffer(_NEAR_DEGREES)))
-    used = tuple(_use(run, tiles, check_files=check_files) for run in runs)
     alerts = store.alerts(SiteQuery(site_ids=(site_id,), with_past=True))
     alerts = alerts.sort_values(["raised", "alert_id"], ignore_index=True)
-    evidence = SiteEvidence(
+    return SiteEvidence(
         site=site,
-        outline=outline,
+        outline=None if outline is None or outline.is_empty else outline,
         periods=periods,
         looks=looks,
         alerts=alerts,
         reviews=reviews,
-        runs=used,
+        runs=tuple(map(RunUsed, runs)),
         verdict=plain(row.get("verdict")),
         as_of=_as_of(runs, reviews, site.last_observed),
         software=__version__,
     )
-    return _with_pictures(evidence)
 
 
 def gather_area(store: Store, area: str, *, check_files: bool = True) -> AreaEvidence:

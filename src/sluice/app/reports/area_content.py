@@ -59,7 +59,7 @@ def area_document(
         *method(say, evidence.runs),
         *check(say, evidence.runs, manifest, facts_sha256),
     ]
-    subtitle = say.text("area.subtitle", area=evidence.area)
+    subtitle = say.text("area.subtitle", area=evidence.area or NOTHING)
     return frame(evidence, say, say.text("area.title"), subtitle, blocks)
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from sluice.app.messages import Messages
-from sluice.app.reports.report_parts import NOTHING, capital, figure
+from sluice.app.reports.report_parts import capital, figure
+from sluice.sites.looks import cover_change
 
 _INSIDE = ("concession", "protected", "indigenous", "settlement", "road", "expert")
 _FLAG = {"settlement": "in_settlement", "road": "on_road"}
 _NEAR = ("river", "road", "settlement", "airstrip", "concession", "protected", "indigenous")
-_COVER = ("forest_ha", "farmland_ha", "water_ha", "bare_ha")
+_COVER = ("forest", "farmland", "water", "bare")
 
 
 def context_rows(context: Mapping[str, Any], say: Messages) -> tuple[tuple[str, str], ...]:
@@ -64,32 +65,26 @@ def _details(stem: str, rest: dict[str, Any], say: Messages) -> list[str]:
     return told
 
 
-def cover_rows(looks: pd.DataFrame, say: Messages) -> tuple[tuple[str, ...], ...]:
-    """Ground cover in the first and the last look that tell it, and the difference."""
-    if not len(looks) or not set(_COVER) <= set(looks.columns):
+def cover_rows(
+    looks: pd.DataFrame, first_seen: dt.date, say: Messages
+) -> tuple[tuple[str, ...], ...]:
+    """Ground cover before the site began and after, and the difference; see `cover_changes`."""
+    cover = cover_change(looks, first_seen) if len(looks) else None
+    if cover is None:
         return ()
-    known = looks[looks[list(_COVER)].notna().any(axis=1)]
-    if not len(known):
-        return ()
-    rows = [_cover_row(known.iloc[0], say)]
-    if len(known) > 1:
-        rows.append(_cover_row(known.iloc[-1], say))
-        first, last = known.iloc[0], known.iloc[-1]
-        change = [_signed(figure(last[name]), figure(first[name]), say) for name in _COVER]
-        rows.append((say.text("context.change"), *change))
-    return tuple(rows)
+    rows = []
+    for end in ("before", "after"):
+        look = looks[looks["start"] == cover[f"cover_{end}"]].iloc[-1]
+        areas = [say.hectares(float(cover[f"{name}_{end}_ha"])) for name in _COVER]
+        rows.append((say.period(look["start"], look["end"]), *areas))
+    change = [
+        _signed(float(cover[f"{name}_after_ha"]) - float(cover[f"{name}_before_ha"]), say)
+        for name in _COVER
+    ]
+    return (*rows, (say.text("context.change"), *change))
 
 
-def _cover_row(look: pd.Series[Any], say: Messages) -> tuple[str, ...]:
-    areas = [figure(look[name]) for name in _COVER]
-    told = [NOTHING if area is None else say.hectares(area) for area in areas]
-    return (say.period(look["start"], look["end"]), *told)
-
-
-def _signed(last: float | None, first: float | None, say: Messages) -> str:
-    if last is None or first is None:
-        return NOTHING
-    change = last - first
+def _signed(change: float, say: Messages) -> str:
     if abs(change) < 0.05:
         return say.hectares(0.0)
     sign = "+" if change > 0 else "\N{MINUS SIGN}"

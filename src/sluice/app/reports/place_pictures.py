@@ -19,11 +19,11 @@ from PIL import Image, ImageDraw
 from rasterio import Affine
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
-from rasterio.vrt import WarpedVRT
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.products import map_furniture as furniture
 from sluice.app.products.picture_tones import tones_of
+from sluice.app.products.shown_pixels import read_onto
 from sluice.base.arrays import ArrayBHW, BoolHW
 from sluice.base.errors import AssetReadError
 from sluice.base.files import open_raster
@@ -40,6 +40,8 @@ _STRIP_PX = 62
 _OUTLINE = (255, 221, 51)
 _FINE = 2
 _JPEG_QUALITY = 90
+_MANY_POINTS = 2000
+"""Of an outline, more than a picture can show."""
 
 
 @dataclass(frozen=True)
@@ -142,31 +144,15 @@ def read_picture(path: Path, grid: GeoBox, sha256: str) -> PlaceImage:
         names = [
             name or f"band {number}" for number, name in enumerate(source.descriptions, start=1)
         ]
-        chosen = _choose(names)
+        chosen = choose_bands(names)
         numbers = [names.index(name) + 1 for name in chosen]
-        nodata = source.nodata
         try:
-            with WarpedVRT(
-                source,
-                crs=str(grid.crs),
-                transform=grid.affine,
-                width=grid.shape.x,
-                height=grid.shape.y,
-                resampling=Resampling.bilinear,
-                # One band's gap must not become another's.
-                add_alpha=nodata is None,
-                nodata=nodata,
-            ) as warped:
-                counts = warped.read(numbers, masked=True)
+            rgb = read_onto(source, numbers, grid, Resampling.bilinear)
         except RasterioError as err:
             raise AssetReadError(
                 f"{path}: cannot be read ({err}); it is cut off or damaged: run the scan again",
                 href=str(path),
             ) from err
-        scale = np.array([source.scales[number - 1] for number in numbers], np.float32)
-        offset = np.array([source.offsets[number - 1] for number in numbers], np.float32)
-    values = counts.astype(np.float32).filled(np.nan) * scale[:, None, None]
-    rgb: ArrayBHW = (values + offset[:, None, None]).astype(np.float32)
     return PlaceImage(tuple(chosen), rgb, grid, sha256)
 
 
@@ -205,7 +191,8 @@ def as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def _choose(names: list[str]) -> tuple[str, ...]:
+def choose_bands(names: list[str]) -> tuple[str, ...]:
+    """The three bands that are shown: natural colours, else the first ones, or one thrice."""
     if set(_TRUE_COLOUR) <= set(names):
         return _TRUE_COLOUR
     return tuple(names[:3]) if len(names) >= 3 else (names[0],) * 3
@@ -221,6 +208,8 @@ def _furnish(
     furniture.hatch(picture, np.asarray(hidden), spacing=14 * _FINE)
     draw = ImageDraw.Draw(picture)
     _, metric = _to_metres(outline, str(image.grid.crs))
+    if shapely.get_num_coordinates(metric) > _MANY_POINTS:
+        metric = shapely.simplify(metric, abs(image.grid.resolution.x) / _FINE)
     to_pixels = ~image.grid.affine
     for part in shapely.get_parts(metric):
         for ring in (part.exterior, *part.interiors) if part.geom_type == "Polygon" else ():

@@ -96,11 +96,6 @@ def yes_no(say: Messages, value: Any) -> str:
     return say.text("common.yes") if bool(value) else say.text("common.no")
 
 
-def sensor_name(say: Messages, sensor: str) -> str:
-    """What people call a sensor; its id where there is no word for it."""
-    return say.of("sensor", sensor) if say.known("sensor", sensor) else sensor
-
-
 def limits(say: Messages, *, area: bool) -> list[Block]:
     """What a report does not prove."""
     keys = (*_DOUBTS, "sum") if area else _DOUBTS
@@ -176,7 +171,7 @@ def _run_row(say: Messages, used: RunUsed) -> tuple[str, ...]:
     run = used.run
     return (
         say.period(run.start, run.end),
-        sensor_name(say, run.sensor),
+        say.sensor(run.sensor),
         run.run_id,
         run.model or NOTHING,
         used.version or NOTHING,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -24,28 +24,27 @@ from sluice.app.reports.context_words import context_rows, cover_rows
 from sluice.app.reports.place_pictures import PlacePicture
 from sluice.app.reports.report_parts import (
     NOTHING,
-    capital,
     check,
-    decimal_degrees,
-    degrees_minutes_seconds,
     figure,
     frame,
-    interval_words,
     limits,
     method,
-    mgrs_reference,
-    sensor_name,
-    yes_no,
 )
 from sluice.app.reports.site_charts import Bar, area_chart
 from sluice.app.reports.site_evidence import SiteEvidence
-from sluice.base.places import Status
+from sluice.app.reports.site_words import (
+    alert_kind,
+    baseline,
+    glance_rows,
+    period_row,
+    review_row,
+    what_became,
+)
 
 _MOST_SCENES = 3
 _LATEST = 40
 """Periods in the table; ten years of quarters."""
 _NEITHER = 1.05
-_HALF = 0.5
 
 
 def site_document(
@@ -72,122 +71,23 @@ def site_document(
         *method(say, evidence.runs),
         *check(say, evidence.runs, manifest, facts_sha256),
     ]
-    subtitle = say.text("site.subtitle", site=evidence.site.site_id, area=evidence.site.area)
+    subtitle = say.text(
+        "site.subtitle", site=evidence.site.site_id, area=evidence.site.area or NOTHING
+    )
     return frame(evidence, say, say.text("site.title"), subtitle, blocks)
 
 
 def _warnings(evidence: SiteEvidence, say: Messages) -> list[Block]:
-    site = evidence.site
     blocks: list[Block] = [Text(say.text("site.lead_box"), "box")]
     if evidence.withheld is not None:
         size = say.metres(evidence.withheld.grid_m)
         blocks.append(Text(say.text("site.hidden_box", size=size), "box"))
-    if site.merged_into is not None:
-        blocks.append(Text(say.text("site.merged_box", site=site.merged_into), "box"))
-    elif not site.current:
-        blocks.append(Text(say.text("site.past_box"), "box"))
-    return blocks
+    past = what_became(evidence.site, say)
+    return [*blocks, *([Text(past, "box")] if past else [])]
 
 
 def _glance(evidence: SiteEvidence, say: Messages) -> list[Block]:
-    site, open_ = evidence.site, evidence.withheld is None
-    rows: list[tuple[str, tuple[str, ...]]] = [
-        (say.text("site.place"), _place(evidence, say)),
-        (say.text("site.since"), _since(evidence, say)),
-        (say.text("site.size"), _size(evidence, say)),
-    ]
-    status = say.of("status", site.status)
-    meaning = say.of("status_means", site.status)
-    rows.append(
-        (
-            say.text("site.status"),
-            (say.text("site.status_line", status=capital(status), meaning=meaning),),
-        )
-    )
-    level = site.level or "none"
-    sure = say.text(
-        "site.confidence_line",
-        level=capital(say.of("level", level)),
-        meaning=say.of("level_means", level),
-    )
-    posterior = (say.text("site.posterior", share=say.percent(site.posterior)),) if open_ else ()
-    rows.append((say.text("site.confidence"), (sure, *posterior)))
-    if open_:
-        law = say.text("site.law_line", legality=say.of("legality", site.legality))
-        rows.append((say.text("site.law"), (law,)))
-    rows.append((say.text("site.review"), (_verdict(evidence, say),)))
-    if open_:
-        rows.append((say.text("site.priority"), (_priority(evidence, say),)))
-    return [Heading(say.text("site.at_a_glance")), Facts(tuple(rows))]
-
-
-def _place(evidence: SiteEvidence, say: Messages) -> tuple[str, ...]:
-    lon, lat = evidence.site.lon, evidence.site.lat
-    if evidence.withheld is not None:
-        rough = say.text("site.decimal", coordinates=decimal_degrees(lon, lat, 2))
-        return rough, capital(say.text("site.rounded"))
-    return (
-        say.text("site.decimal", coordinates=decimal_degrees(lon, lat)),
-        degrees_minutes_seconds(lon, lat, say),
-        say.text("site.mgrs", coordinates=mgrs_reference(lon, lat)),
-    )
-
-
-def _since(evidence: SiteEvidence, say: Messages) -> tuple[str, ...]:
-    site, periods = evidence.site, evidence.periods
-    first = periods[periods["start"] == site.first_seen] if len(periods) else periods
-    end = first["end"].iloc[0] if len(first) else None
-    period = say.date(site.first_seen) if end is None else say.period(site.first_seen, end)
-    key = "site.began" if site.known_before else "site.may_be_older"
-    if evidence.withheld is not None:
-        return (say.text(key, period=period),)
-    seen = say.text("site.last_seen", seen=site.last_seen, observed=site.last_observed)
-    return say.text(key, period=period), seen
-
-
-def _size(evidence: SiteEvidence, say: Messages) -> tuple[str, ...]:
-    site = evidence.site
-    area, low, high = figure(site.area_ha), figure(site.area_low_ha), figure(site.area_high_ha)
-    if area is None:
-        size = say.text("site.size_unknown")
-    elif low is None or high is None:
-        size = say.text("site.size_no_interval", area=say.hectares(area))
-    else:
-        interval = say.text(
-            "common.interval",
-            area=say.hectares(area),
-            low=say.number(low, 1),
-            high=say.hectares(high),
-        )
-        size = say.text("site.size_at", area=interval)
-    if evidence.withheld is not None:
-        return (size,)
-    return size, say.text("site.size_cumulative", area=say.hectares(site.cumulative_ha))
-
-
-def _verdict(evidence: SiteEvidence, say: Messages) -> str:
-    if evidence.withheld is not None and evidence.verdict is not None:
-        return capital(say.of("verdict", evidence.verdict))
-    if not evidence.reviews:
-        return say.text("site.not_reviewed")
-    last = evidence.reviews[-1]
-    verdict = capital(say.of("verdict", last.verdict))
-    who = last.who or say.text("common.unknown")
-    return say.text("site.reviewed", verdict=verdict, who=who, when=last.when.date())
-
-
-def _priority(evidence: SiteEvidence, say: Messages) -> str:
-    site = evidence.site
-    parts = sorted(site.priority_parts.items(), key=lambda part: (-part[1], part[0]))
-    told = ", ".join(
-        f"{say.of('part', name) if say.known('part', name) else name} {say.number(points)}"
-        for name, points in parts
-        if round(points)
-    )
-    points = say.number(site.priority)
-    if not told:
-        return say.text("site.priority_bare", points=points)
-    return say.text("site.priority_line", points=points, parts=told)
+    return [Heading(say.text("site.at_a_glance")), Facts(glance_rows(evidence, say))]
 
 
 def _pictures(evidence: SiteEvidence, say: Messages) -> list[Block]:
@@ -255,7 +155,7 @@ def _history(evidence: SiteEvidence, say: Messages) -> list[Block]:
         chart = area_chart([_bar(row, say) for row in rows[-_LATEST:]], say)
         blocks.append(Chart(chart, say.text("history.chart"), say.text("history.chart_alt")))
     heads = ("period", "observed", "found", "area", "interval", "probability", "status")
-    told = tuple(_period_row(row, say) for row in rows[-_LATEST:])
+    told = tuple(period_row(row, say) for row in rows[-_LATEST:])
     kept = range(len(heads)) if evidence.withheld is None else (0, 3, 6)
     widths = (21, 11, 11, 12, 17, 15, 17)
     blocks.append(
@@ -268,32 +168,9 @@ def _history(evidence: SiteEvidence, say: Messages) -> list[Block]:
         )
     )
     if evidence.withheld is None and evidence.site.status_rule:
-        rule = say.text("history.rule", rule=evidence.site.status_rule)
+        rule = say.text("history.rule", rule=say.said(evidence.site.status_rule))
         blocks.append(Text(rule, "note"))
     return blocks
-
-
-def baseline(looks: pd.DataFrame, periods: pd.DataFrame) -> list[dict[str, Any]]:
-    """Periods before the first one on record, in which the place was looked at.
-
-    They are what "it was not there before" rests on; a period counts as observed where a look saw
-    at least half of the site.
-    """
-    if not len(looks) or not len(periods):
-        return []
-    before = looks[looks["end"] < periods["start"].min()]
-    return [
-        {
-            "start": start,
-            "end": end,
-            "observed": bool((group["observed_share"] >= _HALF).any()),
-            "detected": bool(group["detected"].astype(bool).any()),
-            "area_ha": None,
-            "area_low_ha": None,
-            "area_high_ha": None,
-        }
-        for (start, end), group in before.groupby(["start", "end"], sort=True)
-    ]
 
 
 def _bar(row: Mapping[Any, Any], say: Messages) -> Bar:
@@ -304,21 +181,6 @@ def _bar(row: Mapping[Any, Any], say: Messages) -> Bar:
         low=figure(row["area_low_ha"]) if found else None,
         high=figure(row["area_high_ha"]) if found else None,
         observed=bool(row["observed"]),
-    )
-
-
-def _period_row(row: Mapping[Any, Any], say: Messages) -> tuple[str, ...]:
-    area = figure(row.get("area_ha"))
-    posterior = figure(row.get("posterior"))
-    observed = bool(row.get("observed", True))
-    return (
-        say.period(row["start"], row["end"]),
-        yes_no(say, observed),
-        yes_no(say, row.get("detected")) if observed else NOTHING,
-        NOTHING if area is None else say.hectares(area),
-        interval_words(say, figure(row.get("area_low_ha")), figure(row.get("area_high_ha"))),
-        NOTHING if posterior is None else say.percent(posterior),
-        say.of("status", row["status"]) if row.get("status") in set(Status) else NOTHING,
     )
 
 
@@ -361,7 +223,7 @@ def _evidence(evidence: SiteEvidence, say: Messages) -> list[Block]:
 def _sensor_row(sensor: str, looks: pd.DataFrame, say: Messages) -> tuple[str, ...]:
     weights = pd.to_numeric(looks["log_lr"]).dropna()
     return (
-        sensor_name(say, sensor),
+        say.sensor(sensor),
         say.number(len(looks)),
         say.number(int(looks["detected"].astype(bool).sum())),
         say.percent(float(looks["observed_share"].mean())),
@@ -381,19 +243,13 @@ def _weight(log_ratio: float | None, say: Messages) -> str:
 
 
 def _alert_row(row: dict[Any, Any], say: Messages) -> tuple[str, ...]:
-    growth = figure(row.get("growth_ha"))
-    kind = say.of("alert_kind", row["kind"])
     return (
-        kind if growth is None else f"{kind} (+{say.hectares(growth)})",
+        alert_kind(row, say),
         say.date(row["raised"]),
         say.of("level", row["level"]),
         say.of("alert_state", row["state"]),
-        "; ".join(_texts(row["reasons"])) or NOTHING,
+        say.said(row["reasons"]) or NOTHING,
     )
-
-
-def _texts(value: Any) -> Sequence[str]:
-    return [str(text) for text in value] if isinstance(value, list | tuple) else []
 
 
 def _context(evidence: SiteEvidence, say: Messages) -> list[Block]:
@@ -404,7 +260,7 @@ def _context(evidence: SiteEvidence, say: Messages) -> list[Block]:
         Text(say.text("site.law_line", legality=say.of("legality", site.legality))),
     ]
     if site.legality_why:
-        blocks.append(Text(say.text("context.law_why", why=site.legality_why), "note"))
+        blocks.append(Text(say.said(site.legality_why)))
     blocks.append(Text(say.text("context.law_note"), "note"))
     rows = context_rows(site.context, say)
     if rows:
@@ -412,7 +268,7 @@ def _context(evidence: SiteEvidence, say: Messages) -> list[Block]:
         blocks.append(Table(say.text("context.nearby"), heads, rows, (45, 55)))
     else:
         blocks.append(Text(say.text("context.empty")))
-    cover = cover_rows(evidence.looks, say)
+    cover = cover_rows(evidence.looks, site.first_seen, say)
     if cover:
         grounds = ("forest", "farmland", "water", "bare")
         table = Table(
@@ -430,15 +286,10 @@ def _reviews(evidence: SiteEvidence, say: Messages) -> list[Block]:
     blocks: list[Block] = [Heading(say.text("reviews.heading"))]
     if not evidence.reviews:
         return [*blocks, Text(say.text("reviews.none"))]
+    heads = tuple(say.of("reviews", head) for head in ("verdict", "reason", "who", "when", "note"))
     rows = tuple(
-        (
-            say.of("verdict", review.verdict),
-            say.of("reason", review.reason) if review.reason else NOTHING,
-            review.who,
-            say.date(review.when.date()),
-            review.note or NOTHING,
-        )
+        # The name of a site tells where it is.
+        review_row(review, say, evidence.site.site_id if not evidence.withheld else review.site_id)
         for review in evidence.reviews
     )
-    heads = tuple(say.of("reviews", head) for head in ("verdict", "reason", "who", "when", "note"))
     return [*blocks, Table("", heads, rows, (14, 16, 18, 18, 34))]

@@ -19,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.app.reports.place_pictures import PlacePicture
 from sluice.base.places import LandedRun, Review, Site
 from sluice.base.records import Scene
+from sluice.base.said import SAID_COLUMNS, read_said
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ class AreaEvidence:
 
     @property
     def name(self) -> str:
-        """What the report is about."""
-        return self.area
+        """What the report is about; `area` where its name is withheld."""
+        return self.area or "area"
 
     def facts(self) -> dict[str, Any]:
         """Everything as JSON would have it."""
@@ -160,7 +161,7 @@ class AreaEvidence:
             "as_of": self.as_of.isoformat(),
             "software": self.software,
             "withheld_to_m": self.withheld.grid_m if self.withheld else None,
-            "area": self.area,
+            "area": self.area or None,
             "sites": _rows(pd.DataFrame(self.sites.drop(columns="geometry", errors="ignore"))),
             "by_period": _rows(self.by_period),
             "runs": _run_facts(self.runs, whole=self.withheld is None),
@@ -222,7 +223,12 @@ def _run_facts(runs: Sequence[RunUsed], *, whole: bool) -> list[dict[str, Any]]:
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [
-        {str(name): plain(value) for name, value in row.items()}
+        {
+            str(name): [one.plain() for one in read_said(value)]
+            if name in SAID_COLUMNS
+            else plain(value)
+            for name, value in row.items()
+        }
         for row in table.to_dict(orient="records")
     ]
 
