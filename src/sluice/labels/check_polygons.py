@@ -12,7 +12,9 @@ import shapely
 
 from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.files import read_vector
+from sluice.base.polygons import mended
 from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
+from sluice.labels.polygons import IGNORE
 
 _EQUAL_AREA = "EPSG:6933"
 _PIXEL_M2 = 100.0
@@ -35,8 +37,8 @@ def check_polygons(path: Path | str) -> CheckReport:
     frame = read_vector(path).reset_index(drop=True)
     shapes = np.asarray(frame.geometry)
     beyond, swapped = _off_the_globe(frame)
-    mended = shapely.make_valid(shapes)
-    metres = gpd.GeoSeries(mended, crs=frame.crs).where(~pd.Series(beyond)).to_crs(_EQUAL_AREA)
+    whole = mended(shapes)
+    metres = gpd.GeoSeries(whole, crs=frame.crs).where(~pd.Series(beyond)).to_crs(_EQUAL_AREA)
     area_m2 = metres.area.fillna(0).to_numpy()
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     usable = ~empty & ~beyond & (area_m2 > 0)
@@ -62,7 +64,7 @@ def check_polygons(path: Path | str) -> CheckReport:
         *_dates(frame),
     ]
     findings = [_finding(*one) for one in checks if one[2].any()]
-    findings += _doubles(frame, mended, usable)
+    findings += _doubles(frame, whole, usable)
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
     return CheckReport(name=path.name, chips=len(frame), unit="feature", findings=tuple(findings))
@@ -169,6 +171,9 @@ def _doubles(frame: gpd.GeoDataFrame, mended: ObjectArray, usable: BoolArray) ->
         contrary = (kinds[one] != kinds[other]) & (
             shared > 0.05 * np.minimum(areas[one], areas[other])
         )
+        # Ground to leave alone is drawn first, and what is known of it over it.
+        beneath = (kinds[one] == IGNORE) & (kinds[other] != IGNORE)
+        same, contrary = same & ~beneath, contrary & ~beneath
     for which, what, advice in (
         (same & ~contrary, "of features are the same shape", "drop one of each"),
         (contrary, "of features put ground into two classes", "the later one counts; cut them"),

@@ -76,6 +76,8 @@ class TypedPlaces:
     """In longitude and latitude, of any shape."""
     count: int | None = None
     """Cells to draw from those that meet them; None takes all."""
+    apart: bool = True
+    """False where people judged the very places: such cells may lie beside labels."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def plan_grid(
         spacing: The lattice.
         negatives: Random cells for each labelled one; 0 takes none.
         typed: Confusers by kind, each with the number of cells to take.
-        avoided: What no negative may be near to besides the labels: those of other years.
+        avoided: What no negative may be near to besides the labels: those of other years, and
+            ground that nobody can judge.
         apart_m: Least distance of a negative cell's edge from labels and from what is avoided; 0
             still keeps them off.
         seed: Of every draw; the same arguments give the same cells.
@@ -160,7 +163,12 @@ def plan_grid(
         met = _meeting_cells(zones, places.geometries, chosen)
         wanted[kind] = len(met) if places.count is None else places.count
         order = rng.permutation(len(met))
-        free = [met[k] for k in order if zones[met[k][0]].is_free(np.array([met[k][1:]]))[0]]
+        near = places.apart
+        free = [
+            key
+            for key in map(met.__getitem__, order)
+            if not near or zones[key[0]].is_free(np.array([key[1:]]))[0]
+        ]
         chosen |= dict.fromkeys(free[: wanted[kind]], kind)
     wanted[RANDOM] = round(negatives * labelled)
     chosen |= dict.fromkeys(_draw(zones, wanted[RANDOM], chosen, rng), RANDOM)

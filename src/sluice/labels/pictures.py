@@ -25,6 +25,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound
 from sluice.base.longitudes import cut_at_180
+from sluice.base.polygons import mend
 from sluice.base.records import Record
 from sluice.labels.points import discs_around
 from sluice.labels.polygons import tidy_polygons
@@ -249,7 +250,7 @@ def _within(shape: BaseGeometry, size: tuple[int, int]) -> BaseGeometry:
     xmin, ymin, xmax, ymax = shape.bounds if not shape.is_empty else (0, 0, 0, 0)
     if xmin >= 0 and ymin >= 0 and xmax <= size[0] and ymax <= size[1]:
         return shape
-    inside: BaseGeometry = shapely.make_valid(shape).intersection(shapely.box(0, 0, *size))
+    inside: BaseGeometry = mend(shape).intersection(shapely.box(0, 0, *size))
     return inside
 
 

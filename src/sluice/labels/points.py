@@ -6,7 +6,6 @@ the way of polygons from there on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -17,10 +16,11 @@ import shapely
 from odc.geo.geobox import GeoBox
 
 from sluice.base.arrays import FloatArray
-from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound
+from sluice.base.errors import ConfigError, DataError
 from sluice.base.files import read_vector
 from sluice.base.grid import utm_crs, utm_grid
 from sluice.base.longitudes import cut_at_180
+from sluice.base.point_tables import is_table, read_point_table
 from sluice.labels.vector_table import (
     LabelColumns,
     LabelTable,
@@ -30,8 +30,6 @@ from sluice.labels.vector_table import (
     refuse_none_left,
 )
 
-_LON_NAMES = ("lon", "longitude", "long", "lng", "x", "x_geo", "lon_dd", "decimallongitude")
-_LAT_NAMES = ("lat", "latitude", "y", "y_geo", "lat_dd", "decimallatitude")
 _RIM = 72
 """Corners of a disc."""
 _M2_PER_HA = 10_000
@@ -68,8 +66,8 @@ def read_points(
         NoValidData: No row has a point.
     """
     where = str(path)
-    if Path(path).suffix.lower() == ".csv":
-        frame = _read_csv_points(Path(path), lon, lat, crs)
+    if is_table(path):
+        frame = read_point_table(path, lon=lon, lat=lat, crs=crs)
     else:
         frame = read_vector(path, layer=layer).reset_index(drop=True)
     columns = columns or LabelColumns.usual(frame)
@@ -249,52 +247,6 @@ def chip_grid(lon: float, lat: float, chip_px: int, gsd_m: float) -> GeoBox:
     bottom = round(y / gsd_m - chip_px / 2) * gsd_m
     side = chip_px * gsd_m
     return utm_grid((left, bottom, left + side, bottom + side), crs, gsd_m)
-
-
-def _read_csv_points(path: Path, lon: str | None, lat: str | None, crs: str) -> gpd.GeoDataFrame:
-    where = str(path)
-    if not path.is_file():
-        raise ItemNotFound(f"{path}: no such file; check the path", href=where)
-    try:
-        frame = pd.read_csv(path, low_memory=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as err:
-        raise AssetReadError(f"{path}: not a CSV table ({err})", href=where) from err
-    x = _numbers(frame, lon or _recognise(frame, _LON_NAMES, "--lon", where), where)
-    y = _numbers(frame, lat or _recognise(frame, _LAT_NAMES, "--lat", where), where)
-    known = np.isfinite(x) & np.isfinite(y)
-    shapes = np.full(len(frame), None, dtype=object)
-    shapes[known] = shapely.points(x[known], y[known])
-    try:
-        return gpd.GeoDataFrame(frame, geometry=gpd.GeoSeries(shapes, crs=crs))
-    except pyproj.exceptions.CRSError as err:
-        raise ConfigError(f"--crs {crs}: is not known; give a code like EPSG:32630") from err
-
-
-def _recognise(frame: pd.DataFrame, names: Sequence[str], option: str, where: str) -> str:
-    """The column of one of some names; by their order, since `x` may be anything beside `lon`."""
-    by_name = {str(name).strip().lower(): str(name) for name in frame.columns}
-    for name in names:
-        if name in by_name:
-            return by_name[name]
-    there = ", ".join(map(str, frame.columns)) or "none"
-    raise ConfigError(
-        f"{where}: no column is called {names[0]}, {names[1]} or the like; found: {there}. "
-        f"Name it with {option}",
-        href=where,
-    )
-
-
-def _numbers(frame: pd.DataFrame, name: str, where: str) -> FloatArray:
-    values = column(frame, name, where)
-    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
-    wrong = np.asarray(numbers.isna() & values.notna())
-    if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
-        raise DataError(
-            f"{where}: {name} in line {at + 2} is {values.iloc[at]!r}, not a number; correct it",
-            href=where,
-        )
-    return np.asarray(numbers, np.float64)
 
 
 def _radius_of(area_ha: pd.Series, where: str) -> FloatArray:

@@ -26,6 +26,7 @@ from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.base.files import read_vector
 from sluice.base.grid import PixelWindow
 from sluice.base.longitudes import cut_at_180
+from sluice.base.polygons import mended
 from sluice.labels.dataset import UNLABELLED
 from sluice.labels.vector_table import (
     LabelColumns,
@@ -85,10 +86,9 @@ def tidy_polygons(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) ->
     shapes = shapely.force_2d(np.asarray(table.geometry))
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     invalid = ~empty & ~shapely.is_valid(shapes)
-    shapes[invalid] = shapely.make_valid(shapes[invalid])
+    shapes = mended(shapes)
     table = table.set_geometry(gpd.GeoSeries(shapes, crs=frame.crs, index=table.index))
     table = table.to_crs("EPSG:4326")
-    # Mended, a polygon with a spike is one and a line.
     parts = [_polygon_of(shape) for shape in table.geometry]
     polygonal = np.array([part is not None for part in parts], bool)
     flat = np.array([_may_hold_area(shape) for shape in frame.geometry], bool)
@@ -106,8 +106,8 @@ def tidy_polygons(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) ->
             index=table.index[polygonal],
         )
     )
-    mended = int((invalid & polygonal).sum())
-    return LabelTable(kept.reset_index(drop=True), mended, left_out)
+    count = int((invalid & polygonal).sum())
+    return LabelTable(kept.reset_index(drop=True), count, left_out)
 
 
 def rasterise_polygons(

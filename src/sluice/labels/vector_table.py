@@ -20,7 +20,11 @@ from sluice.base.periods import day_of
 
 COLUMNS = ("class", "start", "end", "source")
 """Before `geometry`, in every normalised table."""
+NEGATIVE = "negative"
+"""Column of a file that tells what its classes are not: true where one is mistaken for what is
+sought. It comes with every normalised table whose file has it."""
 _EDGE = 1e-3
+_FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 _FAR_DEGREES = 10.0
 """National CRSs are used somewhat outside of what their authors had in mind."""
 
@@ -77,12 +81,13 @@ def normalise(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> gpd
         where: The file, for messages and as the source.
 
     Returns:
-        The columns `class`, `start`, `end`, `source`, those to keep and `geometry`, on the index of
-        `frame`.
+        The columns `class`, `start`, `end`, `source`, `negative` where the file has it, those to
+        keep and `geometry`, on the index of `frame`.
 
     Raises:
         ConfigError: A column that is named is not there; the message lists those that are.
-        DataError: A class is empty, a date cannot be read, or a label ends before it begins.
+        DataError: A class is empty, a date cannot be read, a label ends before it begins, or
+            `negative` is neither true nor false.
     """
     start = _dates(frame, columns.start_column, where, last=False)
     end = _dates(frame, columns.end_column, where, last=True)
@@ -100,6 +105,7 @@ def normalise(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> gpd
             "start": start,
             "end": end,
             "source": _sources(frame, columns, where),
+            **({NEGATIVE: _negative(frame, where)} if NEGATIVE in frame else {}),
             **{name: column(frame, name, where) for name in columns.keep},
         },
         geometry=np.asarray(frame.geometry),
@@ -264,6 +270,22 @@ def _sources(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> pd.S
     if columns.source_column is None:
         return pd.Series(name, index=frame.index, dtype=object)
     return column(frame, columns.source_column, where).fillna(name).astype(object)
+
+
+def _negative(frame: gpd.GeoDataFrame, where: str) -> pd.Series:
+    words = frame[NEGATIVE].map(lambda value: str(value).strip().lower())
+    said = words.map(_FLAGS)
+    # Absent is nothing that was said against it.
+    wrong = np.asarray(said.isna() & frame[NEGATIVE].notna() & (words != ""))
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: {NEGATIVE} of feature {at + 1} is {frame[NEGATIVE].iloc[at]!r}; write true "
+            "for what is mistaken for a mine, and false for the rest",
+            href=where,
+        )
+    negative: pd.Series = said.isin([True])
+    return negative
 
 
 def _dates(frame: gpd.GeoDataFrame, name: str | None, where: str, *, last: bool) -> pd.Series:

@@ -21,8 +21,9 @@ def grid(
     labels: Path = typer.Option(
         ...,
         "--labels",
-        help="Polygons, with the columns class, start, end and source if they have any. What of "
-        "the area they leave out is taken to be free of mines.",
+        help="Polygons, with the columns class, start, end and source if they have any; negative "
+        "is true where the class is what was mistaken for a mine. What of the area they leave out "
+        "is taken to be free of mines.",
     ),
     classes: str | None = typer.Option(
         None, "--classes", help="Names of the masks' values from 0: other,mine."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from sluice.app.cli import options
@@ -18,15 +20,22 @@ def review(
     ),
     who: str | None = typer.Option(None, "--who", help="Your name; of this computer if left out."),
     note: str = typer.Option("", "--note", help="Anything that should be kept with it."),
+    outline: Path | None = typer.Option(
+        None,
+        "--outline",
+        help="File with the outline that you drew: kept as a label, see `sluice labels "
+        "export-reviews`.",
+    ),
     store: str | None = options.STORE,
 ) -> None:
     """Confirm or reject a site. Verdicts are added, never changed: the last one counts."""
     from sluice.app.cli.places import opened, word
-    from sluice.app.following.reviewing import add_review, review_line
+    from sluice.app.following.reviewing import add_review, added_text, read_outline
     from sluice.base.places import Reason, Verdict
 
     asked = word(verdict, Verdict, "verdict")
     why = None if reason is None else word(reason, Reason, "--reason")
+    drawn = None if outline is None else read_outline(outline)
     with opened(store) as opened_store:
-        made = add_review(opened_store, site_id, asked, why, who=who, note=note)
-    typer.echo(f"{site_id}: {review_line(made)}")
+        made = add_review(opened_store, site_id, asked, why, who=who, note=note, outline=drawn)
+    typer.echo(added_text(made, site_id))

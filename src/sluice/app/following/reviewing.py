@@ -5,12 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import uuid
+from pathlib import Path
 
+import geopandas as gpd
 import pandas as pd
+import shapely
+from shapely.geometry.base import BaseGeometry
 
 from sluice.base.errors import ConfigError
-from sluice.base.places import AlertState, Reason, Review, Verdict
+from sluice.base.places import AlertState, Label, Reason, Review, Verdict
 from sluice.base.store import Row, SiteQuery, Store
+from sluice.labels.polygons import read_polygons
+
+MINE = "mine"
+"""The class of labels of what a person has confirmed."""
+SOURCE = "review"
+"""Where such labels are from."""
 
 
 def find_site(store: Store, site_id: str) -> Row:
@@ -57,8 +67,9 @@ def add_review(
     *,
     who: str | None = None,
     note: str = "",
+    outline: BaseGeometry | None = None,
 ) -> Review:
-    """Add a verdict on a site.
+    """Add a verdict on a site; of one that was merged it goes to the site that goes on.
 
     Args:
         store: Where the site is.
@@ -67,9 +78,12 @@ def add_review(
         reason: What it is instead; a rejection needs one.
         who: None takes the name under which the computer is used.
         note: Anything else.
+        outline: What the person drew around it, in longitude and latitude: kept as a label of the
+            last period in which the site was detected.
 
     Raises:
-        ConfigError: No such site, a rejection without a reason, or a reason without one.
+        ConfigError: No such site, a rejection without a reason, or a reason without one; an outline
+            of what nobody is sure of, or far from the site.
     """
     if verdict is Verdict.REJECTED and reason is None:
         known = ", ".join(Reason)
@@ -79,6 +93,8 @@ def add_review(
             f"--reason {reason} says what a rejected site is instead; leave it out, or reject"
         )
     find_site(store, site_id)
+    if outline is not None:
+        _check_outline(store, site_id, verdict, outline)
     review = Review(
         review_id=uuid.uuid4().hex,
         site_id=site_id,
@@ -88,11 +104,63 @@ def add_review(
         when=dt.datetime.now(dt.UTC),
         note=note,
     )
-    store.add_review(review)
-    return review
+    added = store.add_review(review)
+    if outline is not None:
+        _keep_outline(store, added, outline)
+    return added
 
 
-def review_line(review: Review) -> str:
+def read_outline(path: Path) -> BaseGeometry:
+    """The polygons of a file, as one shape in longitude and latitude.
+
+    Raises:
+        SourceError, DataError, ConfigError: See `read_polygons`.
+    """
+    outline: BaseGeometry = shapely.union_all(read_polygons(path).table.geometry.to_numpy())
+    return outline
+
+
+def _check_outline(store: Store, site_id: str, verdict: Verdict, outline: BaseGeometry) -> None:
+    if verdict is Verdict.UNSURE:
+        raise ConfigError("an outline of what nobody is sure of teaches nothing; leave it out")
+    site = store.sites(SiteQuery(site_ids=(site_id,), with_past=True)).geometry.iloc[0]
+    if not shapely.intersects(site, outline):
+        raise ConfigError(
+            f"the outline does not meet site {site_id}; check which site it is of, and its CRS"
+        )
+
+
+def _keep_outline(store: Store, review: Review, outline: BaseGeometry) -> None:
+    """Keep it as a label that bears the review's id: it is what the reviewer saw."""
+    (area,) = store.sites(SiteQuery(site_ids=(review.site_id,), with_past=True))["area"]
+    run_ids = set(store.detections(SiteQuery(site_ids=(review.site_id,)))["run_id"])
+    periods = [(run.end, run.start) for run in store.runs(area) if run.run_id in run_ids]
+    end, start = max(periods, default=(None, None))
+    confirmed = review.verdict is Verdict.CONFIRMED
+    label = Label(
+        label_id=review.review_id,
+        area=area,
+        class_name=MINE if confirmed else str(review.reason),
+        start=start,
+        end=end,
+        source=SOURCE,
+        who=review.who,
+        when=review.when,
+        site_id=review.site_id,
+    )
+    row = gpd.GeoDataFrame([label.model_dump()], geometry=[outline], crs="EPSG:4326")
+    store.add_labels(row)
+
+
+def added_text(review: Review, site_id: str) -> str:
+    """What was added, and to which site, if it is another one than was named."""
+    told = f"{review.site_id}: {_line(review)}"
+    if review.site_id == site_id:
+        return told
+    return f"{site_id} grew together with {review.site_id}, which goes on.\n{told}"
+
+
+def _line(review: Review) -> str:
     """`rejected (sandbar) by ama, 2024-05-01: dry season`."""
     reason = f" ({review.reason.replace('_', ' ')})" if review.reason else ""
     note = f": {review.note}" if review.note else ""

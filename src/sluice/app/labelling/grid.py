@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import json
 import shutil
 from collections import Counter
@@ -20,7 +21,7 @@ from rasterio.features import geometry_mask
 from shapely.geometry.base import BaseGeometry
 
 from sluice import __version__
-from sluice.app.area import polygon_parts, read_areas
+from sluice.app.area import read_areas
 from sluice.app.gathering import Gathered, Gatherer, Tell, choose_sensor
 from sluice.app.jobs import Job, plan_jobs
 from sluice.app.labelling.chip_making import ChipStore, ChipTask, StoredChip, make_chips
@@ -36,6 +37,7 @@ from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.files import read_vector
 from sluice.base.longitudes import cut_at_180
 from sluice.base.periods import Period
+from sluice.base.polygons import polygon_parts
 from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
 from sluice.labels.card import CARD_FILE, write_card
 from sluice.labels.dataset import (
@@ -47,6 +49,7 @@ from sluice.labels.dataset import (
 )
 from sluice.labels.grid import LABELLED, Cell, LabelGrid, Spacing, TypedPlaces, plan_grid
 from sluice.labels.polygons import IGNORE, rasterise_polygons, read_polygons
+from sluice.labels.vector_table import NEGATIVE
 from sluice.scan.run import Progress, noting
 
 _LANDING = (RUN, ABOUT_FILE, INDEX_FILE, CARD_FILE, "masks", "images")
@@ -69,6 +72,7 @@ class _Labels:
     """Polygons, and the ground that they are complete on."""
 
     polygons: gpd.GeoDataFrame
+    """Typed negatives are of the class that is not sought; `kind` says what they are, else ""."""
     without_area: int
     classes: tuple[str, ...]
     area: BaseGeometry
@@ -77,6 +81,16 @@ class _Labels:
     def sought(self) -> npt.NDArray[np.bool_]:
         """(N,) True where a polygon shows what is sought."""
         return np.asarray(~self.polygons["class"].isin((self.classes[0], IGNORE)))
+
+    @property
+    def ignored(self) -> npt.NDArray[np.bool_]:
+        """(N,) True where nobody could judge the ground."""
+        return np.asarray(self.polygons["class"] == IGNORE)
+
+    @functools.cached_property
+    def kinds(self) -> list[str]:
+        """Of typed negatives, in alphabetical order."""
+        return sorted(set(self.polygons["kind"]) - {""})
 
     def holding(self, period: Period | None) -> npt.NDArray[np.bool_]:
         """(N,) True where a polygon's dates meet a period; one without dates always holds."""
@@ -177,13 +191,25 @@ class _LabelGridMaker:
         config = self.config
         found_labels = read_polygons(config.labels)
         polygons, without_area = found_labels.table, sum(found_labels.left_out.values())
-        found = sorted(set(polygons["class"].astype(str)) - {IGNORE})
-        classes = config.classes or ("other", *(name for name in found if name != "other"))
+        negative = np.zeros(len(polygons), np.bool_)
+        if NEGATIVE in polygons:
+            negative |= polygons[NEGATIVE].to_numpy(dtype=bool)
+        polygons["kind"] = polygons["class"].where(negative, "")
+        found = sorted(set(polygons["class"][~negative]) - {IGNORE})
+        found = [name for name in found if name != "other"] or ["mine"]
+        classes = config.classes or ("other", *found)
         unknown = [name for name in found if name not in classes]
         if unknown:
             raise ConfigError(
                 f"{config.labels}: holds class {unknown[0]}, and --classes names "
                 f"{', '.join(classes)}; name it too"
+            )
+        polygons["class"] = polygons["class"].mask(negative, classes[0])
+        twice = set(polygons["kind"]) & {one.kind for one in config.typed_files}
+        if twice:
+            raise ConfigError(
+                f"--typed {min(twice)}: {config.labels} has negatives of this kind too; choose "
+                "another name"
             )
         area = shapely.union_all([named.geometry for named in read_areas(config.area)])
         return _Labels(polygons, without_area, classes, area)
@@ -215,13 +241,16 @@ class _LabelGridMaker:
         typed = {
             one.kind: TypedPlaces(_geometries(one.file), one.count) for one in config.typed_files
         }
+        for kind in labels.kinds:
+            told = shapes[holding & np.asarray(labels.polygons["kind"] == kind)]
+            typed[kind] = TypedPlaces(tuple(told), apart=False)
         return plan_grid(
             labels.area,
             list(shapes[sought]),
             self.spacing,
             negatives=config.negatives,
             typed=typed,
-            avoided=list(shapes[labels.sought & ~holding]),
+            avoided=list(shapes[(labels.sought & ~holding) | labels.ignored]),
             apart_m=config.apart_m,
             seed=config.seed,
         )
@@ -317,6 +346,10 @@ class _LabelGridMaker:
             near = self._near(cell)
             holds = (near & self.labels.sought & self.labels.holding(period)).any()
             return None, _SMALL if holds else _OTHER_DATES
+        if cell.kind in self.labels.kinds:
+            of_kind = np.asarray(self.labels.polygons["kind"] == cell.kind)
+            if not (self._near(cell) & of_kind & self.labels.holding(period)).any():
+                return None, _OTHER_DATES
         if sought.any() and not (sought & observed).any():
             return None, _HIDDEN
         return mask, ""

@@ -31,6 +31,7 @@ from sluice.labels.points import (
 from sluice.labels.polygons import read_polygons
 from sluice.labels.smallminesds import BANDS, Radar, import_smallminesds
 from sluice.labels.vector_table import (
+    NEGATIVE,
     LabelColumns,
     LabelTable,
     check_near,
@@ -292,6 +293,8 @@ def _joined(tables: Sequence[LabelTable]) -> LabelTable:
         for reason, count in table.left_out.items():
             left_out[reason] = left_out.get(reason, 0) + count
     joined = pd.concat([table.table for table in tables], ignore_index=True)
+    if NEGATIVE in joined:
+        joined[NEGATIVE] = joined[NEGATIVE].isin([True])
     frame = gpd.GeoDataFrame(joined, geometry="geometry", crs="EPSG:4326")
     return LabelTable(frame, sum(table.mended for table in tables), left_out)
 
