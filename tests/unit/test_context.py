@@ -15,6 +15,7 @@ from shapely.geometry import LineString, Point, Polygon, box
 
 from context_cases import YEAR, layer, places
 from sluice.base.files import read_vector
+from sluice.base.polygons import mended
 from sluice.sites.context import (
     COLUMN_KINDS,
     REACH_M,
@@ -22,7 +23,7 @@ from sluice.sites.context import (
     as_records,
     describe_places,
 )
-from sluice.sites.zones import cut_into_pieces, mended
+from sluice.sites.zones import cut_into_pieces
 
 _GEOD = pyproj.Geod(ellps="WGS84")
 KM = 1 / 111.2  # degrees, near the equator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from sluice.base.places import Layer, LayerKind
 from sluice.sites.shares import Overlaps, nearest, overlaps, total_share
 from sluice.sites.zones import NearPieces, Zone, cut_into_pieces, widened, zones_of
 
+_DECIMALS = 4
 REACH_M = 50_000.0
 """Beyond this distance a layer says nothing."""
 
@@ -126,30 +126,39 @@ def describe_places(
     Returns:
         The columns of `COLUMN_KINDS` on the index of `places`.
     """
-    found = _Table(len(places))
-    by_kind: dict[LayerKind, list[ContextLayer]] = {}
-    for layer in layers:
-        by_kind.setdefault(layer.layer.kind, []).append(layer)
-    inside = {*_FLAGS, LayerKind.DISTRICTS}
-    zones = list(zones_of(places.geometry))
-    for kind, group in by_kind.items():
-        if kind is LayerKind.SLOPE:
-            continue
-        features = _Features(group, period, kind)
-        for zone in zones:
-            reach_m = REACH_M if kind in _NEAREST else 0.0
-            near = features.pieces.around(zone, reach_m)
-            known = _reached(zone, group, kind)
-            if kind in _NEAREST:
-                metres, which = nearest(zone, near, REACH_M)
-                found.put(f"{_NEAREST[kind]}_m", zone.rows, metres)
-                if kind in _NAMED_NEAREST:
-                    found.put(f"{_NEAREST[kind]}_name", zone.rows, features.names_at(which))
-            if kind in inside:
-                _put_overlaps(found, zone, overlaps(zone, near), features, known)
-    if slope_of is not None and len(places):
-        found.columns["slope_deg"] = slope_of(places.geometry)
-    return found.frame(places.index)
+    return Surroundings(layers, slope_of=slope_of).describe(places, period)
+
+
+class Surroundings:
+    """Layers made ready to be asked: of several groups of places, each for its own period."""
+
+    def __init__(self, layers: Sequence[ContextLayer], *, slope_of: SlopeOf | None = None) -> None:
+        """Sort and cut the features; see `describe_places`."""
+        groups: dict[LayerKind, list[ContextLayer]] = {}
+        for layer in layers:
+            if layer.layer.kind is not LayerKind.SLOPE:
+                groups.setdefault(layer.layer.kind, []).append(layer)
+        self._features = [_Features(group, kind) for kind, group in groups.items()]
+        self._slope_of = slope_of
+
+    def describe(self, places: gpd.GeoDataFrame, period: Period) -> pd.DataFrame:
+        """See `describe_places`."""
+        found = _Table(len(places))
+        zones = list(zones_of(places.geometry))
+        for features in self._features:
+            kind, pieces = features.kind, features.pieces_in(period)
+            for zone in zones:
+                near = pieces.around(zone, REACH_M if kind in _NEAREST else 0.0)
+                if kind in _NEAREST:
+                    metres, which = nearest(zone, near, REACH_M)
+                    found.put(f"{_NEAREST[kind]}_m", zone.rows, metres)
+                    if kind in _NAMED_NEAREST:
+                        found.put(f"{_NEAREST[kind]}_name", zone.rows, features.names_at(which))
+                if kind in _FLAGS or kind is LayerKind.DISTRICTS:
+                    _put_overlaps(found, zone, overlaps(zone, near), features, period)
+        if self._slope_of is not None and len(places):
+            found.columns["slope_deg"] = self._slope_of(places.geometry)
+        return found.frame(places.index)
 
 
 def counts_in(features: gpd.GeoDataFrame, period: Period) -> BoolHW:
@@ -164,36 +173,59 @@ def as_records(context: pd.DataFrame) -> list[dict[str, Any]]:
     Args:
         context: From `describe_places`; other columns are left out.
     """
-    columns = [(name, context[name].tolist()) for name in COLUMN_KINDS]
-    return [
-        {name: _plain(values[row]) for name, values in columns if not pd.isna(values[row])}
-        for row in range(len(context))
-    ]
+    records: list[dict[str, Any]] = [{} for _ in range(len(context))]
+    for name, kind in COLUMN_KINDS.items():
+        column = context[name]
+        known = np.flatnonzero(column.notna().to_numpy())
+        values = column.iloc[known]
+        if kind == "number":
+            values = values.astype(float).round(_DECIMALS)
+        told = values.tolist()
+        if kind == "date":
+            told = [value.isoformat() for value in told]
+        for row, value in zip(known.tolist(), told, strict=True):
+            records[row][name] = value
+    return records
 
 
 class _Features:
     """All features of a kind, of all layers."""
 
-    def __init__(self, group: Sequence[ContextLayer], period: Period, kind: LayerKind) -> None:
+    def __init__(self, group: Sequence[ContextLayer], kind: LayerKind) -> None:
         frames = [layer.features.to_crs("EPSG:4326") for layer in group]
         self.kind = kind
         self.name = _column(frames, "name")
         self.start = _dates(_column(frames, "start"))
         self.end = _dates(_column(frames, "end"))
         self.properties = _column(frames, "properties")
-        first, last = np.datetime64(period.start, "s"), np.datetime64(period.end, "s")
-        self.valid = _overlapping(self.start, self.end, period)
-        self.apart = np.maximum(_days(self.start - last), _days(first - self.end))
-        """Days between the feature's time and the period."""
-        pieces = cut_into_pieces(
+        self.bounds = [frame.total_bounds for frame in frames]
+        self._pieces = cut_into_pieces(
             [
                 (np.asarray(frame.geometry, dtype=object), layer.layer.buffer_m)
                 for frame, layer in zip(frames, group, strict=True)
             ]
         )
-        if kind is not LayerKind.CONCESSIONS:
-            pieces = pieces.part(self.valid[pieces.feature])
-        self.pieces = NearPieces(pieces)
+        self._last: tuple[bytes, NearPieces] | None = None
+
+    def valid_in(self, period: Period) -> BoolHW:
+        """Which of them are there, or valid, on some day of a period."""
+        return _overlapping(self.start, self.end, period)
+
+    def days_apart(self, period: Period) -> FloatArray:
+        """Days between each one's time and a period."""
+        first, last = np.datetime64(period.start, "s"), np.datetime64(period.end, "s")
+        return np.asarray(np.maximum(_days(self.start - last), _days(first - self.end)))
+
+    def pieces_in(self, period: Period) -> NearPieces:
+        """Pieces of those that count in a period; of concessions all do."""
+        counts = self.valid_in(period)
+        if self.kind is LayerKind.CONCESSIONS:
+            counts = np.ones_like(counts)
+        key = counts.tobytes()
+        # Most layers have no dates, so that those of the last period do for the next as well.
+        if self._last is None or self._last[0] != key:
+            self._last = key, NearPieces(self._pieces.part(counts[self._pieces.feature]))
+        return self._last[1]
 
     def names_at(self, which: IntArray) -> npt.NDArray[Any]:
         """Their names, None for -1."""
@@ -233,15 +265,17 @@ class _Table:
 
 
 def _put_overlaps(
-    found: _Table, zone: Zone, pairs: Overlaps, features: _Features, known: BoolHW
+    found: _Table, zone: Zone, pairs: Overlaps, features: _Features, period: Period
 ) -> None:
     """Flag, shares and names of one kind."""
     kind, count = features.kind, len(zone.places)
-    main = _main_feature(pairs, features, count)
+    usable = features.valid_in(period)
+    main = _main_feature(pairs, usable, features.days_apart(period), count)
     if kind is LayerKind.DISTRICTS:
         found.put("district", zone.rows, features.names_at(main))
         return
     flag, stem = _FLAGS[kind]
+    known = _reached(zone, features)
     every = np.ones(len(pairs.place), np.bool_)
     share = np.where(known, total_share(pairs, zone.places, every), np.nan)
     flags = np.full(count, None, object)
@@ -251,33 +285,30 @@ def _put_overlaps(
     if f"{stem}_name" in COLUMN_KINDS and kind not in _NAMED_NEAREST:
         found.put(f"{stem}_name", zone.rows, features.names_at(main))
     if kind is LayerKind.CONCESSIONS:
-        valid = total_share(pairs, zone.places, features.valid[pairs.feature])
+        valid = total_share(pairs, zone.places, usable[pairs.feature])
         found.put("concession_valid_share", zone.rows, np.where(known, valid, np.nan))
         found.put("concession_id", zone.rows, features.ids_at(main))
         found.put("concession_start", zone.rows, _taken(_as_dates(features.start), main))
         found.put("concession_end", zone.rows, _taken(_as_dates(features.end), main))
 
 
-def _main_feature(pairs: Overlaps, features: _Features, count: int) -> IntArray:
+def _main_feature(pairs: Overlaps, valid: BoolHW, apart: FloatArray, count: int) -> IntArray:
     """The feature that names a place, -1 where it meets none."""
-    apart = np.where(features.valid, 0.0, features.apart)[pairs.feature]
-    order = np.lexsort(
-        (pairs.feature, apart, -pairs.share, ~features.valid[pairs.feature], pairs.place)
-    )
+    apart = np.where(valid, 0.0, apart)[pairs.feature]
+    order = np.lexsort((pairs.feature, apart, -pairs.share, ~valid[pairs.feature], pairs.place))
     place, first = np.unique(pairs.place[order], return_index=True)
     main = np.full(count, -1, np.int64)
     main[place] = pairs.feature[order][first]
     return main
 
 
-def _reached(zone: Zone, group: Sequence[ContextLayer], kind: LayerKind) -> BoolHW:
+def _reached(zone: Zone, features: _Features) -> BoolHW:
     """Whether some layer of an inventory says anything of a place."""
-    known: BoolHW = np.full(len(zone.places), kind not in _INVENTORIES)
+    known: BoolHW = np.full(len(zone.places), features.kind not in _INVENTORIES)
     if known.all():
         return known
     west, south, east, north = widened(zone.boxes_lonlat, REACH_M).T
-    for layer in group:
-        bounds = layer.features.to_crs("EPSG:4326").total_bounds
+    for bounds in features.bounds:
         # Without a feature they are NaN, and nothing is reached.
         known |= (
             (west <= bounds[2]) & (east >= bounds[0]) & (south <= bounds[3]) & (north >= bounds[1])
@@ -331,9 +362,3 @@ def _taken(values: npt.NDArray[Any], which: IntArray) -> npt.NDArray[Any]:
     taken = np.full(len(which), None, object)
     taken[which >= 0] = values[which[which >= 0]]
     return taken
-
-
-def _plain(value: object) -> Any:
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    return round(value, 4) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""`sluice areas add | list`: the areas that a store follows."""
+"""`sluice areas add | list | remove`: the areas that a store follows."""
 
 from __future__ import annotations
 
@@ -42,3 +42,44 @@ def list_areas(store: str | None = options.STORE, json: bool = options.JSON) -> 
     else:
         head = ("area", "hectares", "runs", "first", "last", "sites", "alerts")
         typer.echo(table_text(head, [[str(row[name]) for name in head] for row in rows]))
+
+
+@app.command("remove")
+def remove_area(
+    name: str = typer.Argument(help="As `sluice areas list` tells it."),
+    with_everything: bool = typer.Option(
+        False,
+        "--with-everything",
+        help="With its runs, sites and alerts, and what people said of them, for good.",
+    ),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask."),
+    store: str | None = options.STORE,
+) -> None:
+    """Forget an area; one that holds runs or reviews only with --with-everything."""
+    from sluice.app.cli.places import opened
+    from sluice.app.following.removing import what_is_lost
+
+    with opened(store) as opened_store:
+        lost = what_is_lost(opened_store, name, with_everything=with_everything)
+        if lost:
+            typer.echo(lost)
+            if not yes:
+                _require_yes(name)
+        opened_store.remove_area(name, with_everything=with_everything)
+    typer.echo(f"{name} is not followed any more.")
+
+
+def _require_yes(name: str) -> None:
+    """Ask, where somebody can answer.
+
+    Raises:
+        ConfigError: Nobody can, or the answer is no.
+    """
+    import sys
+
+    from sluice.base.errors import ConfigError
+
+    if not sys.stdin.isatty():
+        raise ConfigError(f"area {name!r}: nobody is there to ask; give --yes to remove it")
+    if not typer.confirm("Remove all of it?"):
+        raise ConfigError(f"area {name!r}: stays as it is")

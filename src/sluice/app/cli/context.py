@@ -1,4 +1,4 @@
-"""`sluice context add | list | show | remove`."""
+"""`sluice context add | list | show | apply | remove`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from sluice.app.cli import options
+from sluice.app.cli.places import opened as _opened
+
 if TYPE_CHECKING:
+    from sluice.app.following.applying import Applied
     from sluice.base.store import Store
 
 app = typer.Typer(
@@ -15,13 +19,12 @@ app = typer.Typer(
     "which detections are flagged."
 )
 
-_STORE: Any = typer.Option(
-    None,
-    "--store",
-    help="File of a store, or postgresql:// address; SLUICE_STORE, else sluice.sqlite, if left "
-    "out.",
+_STORE, _JSON = options.STORE, options.JSON
+_LATER: Any = typer.Option(
+    False,
+    "--later",
+    help="Leave what is in the store as it is, until `sluice context apply` or the next landing.",
 )
-_JSON: Any = typer.Option(False, "--json", help="For machines.")
 _NAME: Any = typer.Argument(help="A layer's name.")
 
 
@@ -57,13 +60,12 @@ def add(
         None, "--layer", help="Of a file with several; the first with shapes if left out."
     ),
     licence: str = typer.Option("", "--licence", help="To keep beside the layer."),
+    later: bool = _LATER,
     store: str | None = _STORE,
     json: bool = _JSON,
 ) -> None:
-    """Register a layer, or replace the one of this name.
-
-    What it says of sites that are in the store already is told anew when a run next lands.
-    """
+    """Register a layer, or replace the one of this name, and judge the areas around it anew."""
+    from sluice.app.following.applying import areas_near
     from sluice.app.following.layer_files import LayerColumns, read_layer
     from sluice.app.following.layers import far_from_areas, where_it_lies
 
@@ -78,17 +80,39 @@ def add(
         licence=licence,
     )
     with _opened(store, create=True) as opened:
-        replaced = name in {layer.name for layer in opened.layers()}
+        was = [opened.layer_features(name)] if _is_there(opened, name) else []
         far = far_from_areas(read.features, opened.areas())
         opened.put_layer(read.layer, read.features)
-    notes = [*read.notes, *([far] if far else [])]
+        notes = [*read.notes, *([far] if far else [])]
+        if not json:
+            done = "Replaced" if was else "Registered"
+            lies = where_it_lies(read.features)
+            typer.echo(f"{done} {name}: {_facts(read.layer)}, within {lies}.")
+            for note in notes:
+                typer.echo(f"Note: {note}.")
+        near = areas_near(opened, [read.features, *was], buffer_m=read.layer.buffer_m)
+        applied = _apply(opened, near, later=later, quiet=json)
     if json:
-        _print_json({**read.layer.model_dump(mode="json"), "notes": notes})
-        return
-    done = "Replaced" if replaced else "Registered"
-    typer.echo(f"{done} {name}: {_facts(read.layer)}, within {where_it_lies(read.features)}.")
-    for note in notes:
-        typer.echo(f"Note: {note}.")
+        told = [one.model_dump(mode="json") for one in applied]
+        _print_json({**read.layer.model_dump(mode="json"), "notes": notes, "applied": told})
+
+
+@app.command("apply")
+def apply_all(
+    area_name: str | None = typer.Option(
+        None, "--area-name", "--area", help="One area; all of them if left out."
+    ),
+    store: str | None = _STORE,
+    json: bool = _JSON,
+) -> None:
+    """Judge sites, alerts and detections by the layers as they are now, as a landing would."""
+    with _opened(store) as opened:
+        names = [area_name] if area_name is not None else opened.areas()["name"].tolist()
+        applied = _apply(opened, names, quiet=json)
+    if json:
+        _print_json([one.model_dump(mode="json") for one in applied])
+    elif not applied:
+        typer.echo("No area is followed yet.")
 
 
 @app.command("list")
@@ -121,11 +145,41 @@ def show(name: str = _NAME, store: str | None = _STORE, json: bool = _JSON) -> N
 
 
 @app.command("remove")
-def remove(name: str = _NAME, store: str | None = _STORE) -> None:
-    """Forget a layer. Sites keep what it said of them until a run next lands."""
+def remove(name: str = _NAME, later: bool = _LATER, store: str | None = _STORE) -> None:
+    """Forget a layer, and judge the areas around it anew."""
+    from sluice.app.following.applying import areas_near
+
     with _opened(store) as opened:
+        was = opened.layer_features(name)
+        buffer_m = next(layer.buffer_m for layer in opened.layers() if layer.name == name)
         opened.remove_layer(name)
-    typer.echo(f"Removed {name}.")
+        typer.echo(f"Removed {name}.")
+        _apply(opened, areas_near(opened, [was], buffer_m=buffer_m), later=later)
+
+
+def _is_there(opened: Store, name: str) -> bool:
+    return name in {layer.name for layer in opened.layers()}
+
+
+def _apply(
+    opened: Store, names: list[str], *, later: bool = False, quiet: bool = False
+) -> list[Applied]:
+    """Judge areas anew, one after the other, and tell of each."""
+    from sluice.app.following.applying import apply_layers
+
+    if later:
+        if names and not quiet:
+            typer.echo(
+                f"What is said in {', '.join(names)} changes with `sluice context apply`, or when "
+                "a run next lands."
+            )
+        return []
+    applied = []
+    for name in names:
+        applied.append(apply_layers(opened, name))
+        if not quiet:
+            typer.echo(applied[-1].text)
+    return applied
 
 
 def _facts(layer: Any) -> str:
@@ -134,17 +188,6 @@ def _facts(layer: Any) -> str:
     count = "1 feature" if layer.features == 1 else f"{layer.features:,} features"
     buffer = f", buffer {layer.buffer_m:g} m" if layer.buffer_m else ""
     return f"{layer.kind.value}, {count}{buffer}"
-
-
-def _opened(address: str | None, *, create: bool = False) -> Any:
-    """The store, closed after use."""
-    import contextlib
-
-    from sluice.app.config import store_address
-    from sluice.app.following.stores import open_store
-
-    opened: Store = open_store(store_address(address), create=create)
-    return contextlib.closing(opened)
 
 
 def _print_json(content: Any) -> None:

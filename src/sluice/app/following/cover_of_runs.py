@@ -24,8 +24,8 @@ from sluice.sites.cover import COLUMNS, classify_cover, cover_hectares
 BANDS = ("green", "red", "nir", "swir16")
 """Of a kept image, for its cover to be told."""
 _BLOCK_PX = 2048
-_LEAST_SEEN = 0.5
-"""Share of a site that must be seen for its cover to be told."""
+_LEAST_SEEN = 0.9
+"""Share of a site that must be seen for its cover to be told: the same ground is compared."""
 
 
 def image_of(run: LandedRun) -> Path | None:
@@ -52,7 +52,8 @@ def cover_of_run(run: LandedRun, sites: gpd.GeoDataFrame) -> pd.DataFrame | None
         sites: `site_id` and `geometry`.
 
     Returns:
-        By `site_id`, the columns of `cover_hectares`; NaN where less than half of a site was seen.
+        By `site_id`, the columns of `cover_hectares`, which add up to the outline: what is hidden
+        is taken to be covered like the rest. NaN where less than nine tenths of a site were seen.
         None where the image is gone, damaged, or lacks a band.
     """
     path = image_of(run)
@@ -67,7 +68,8 @@ def cover_of_run(run: LandedRun, sites: gpd.GeoDataFrame) -> pd.DataFrame | None
         # A damaged image costs the cover, not the landing.
         return None
     seen = table.pop("cover_observed_share")
-    return table.where(seen.ge(_LEAST_SEEN), np.nan).set_index(sites["site_id"].to_numpy())
+    told = table.div(seen, axis=0).where(seen.ge(_LEAST_SEEN), np.nan)
+    return told.set_index(sites["site_id"].to_numpy())
 
 
 def _by_blocks(raster: Any, sites: gpd.GeoDataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import geopandas as gpd
@@ -18,70 +18,42 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from sluice.app.following.changes import changed
 from sluice.app.following.cover_of_runs import cover_of_run
-from sluice.app.following.layers import describe_with_store
+from sluice.app.following.judging_sites import (
+    Rules,
+    detection_context,
+    judge_sites,
+    latest_period,
+)
+from sluice.app.following.layers import LayersAround
 from sluice.base.errors import ConfigError
 from sluice.base.periods import Period
-from sluice.base.places import (
-    Alert,
-    Area,
-    LandedRun,
-    Level,
-    Site,
-    SitePeriod,
-    Status,
-    Verdict,
-    columns_of,
-)
+from sluice.base.places import Area, LandedRun, Level, Status
 from sluice.base.records import Record
 from sluice.base.store import Landing, SiteQuery, Store
-from sluice.sites.alert_growth import AlertRule
-from sluice.sites.alerts import raise_alerts
 from sluice.sites.area import geodesic_areas_ha
-from sluice.sites.context import as_records
-from sluice.sites.evidence import EvidenceRule, posteriors
-from sluice.sites.history import HistoryRule, first_and_last, site_periods
-from sluice.sites.linking import LinkRule, Links, follow_merges, link
+from sluice.sites.linking import Links, link
 from sluice.sites.looks import look_at_sites, merge_looks
-from sluice.sites.priority import PriorityRule, priorities
 from sluice.sites.site_ground import ground_of_sites, union_by_site
+
+__all__ = [
+    "LANDED",
+    "Arrival",
+    "Landed",
+    "Rules",
+    "add_named_area",
+    "areas_with_figures",
+    "check_area_name",
+    "land",
+    "landed_before",
+    "put_changed_alerts",
+]
 
 LANDED = "landed"
 """Beside a scan's figures: what came of its landing."""
 _NAME = re.compile(r"[\w][\w .\-]{0,99}")
 _LONLAT = "EPSG:4326"
-_KEYS = ["site_id", "start", "end"]
-_JUDGED = [
-    "first_seen",
-    "known_before",
-    "last_seen",
-    "last_observed",
-    "status",
-    "status_rule",
-    "posterior",
-    "level",
-    "area_ha",
-    "area_low_ha",
-    "area_high_ha",
-    "legality",
-    "legality_why",
-    "context",
-    "priority",
-    "priority_parts",
-    "current",
-]
-"""Columns of `Site` that are worked out anew."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How detections become sites, statuses, alerts and priorities."""
-
-    link: LinkRule = field(default_factory=LinkRule)
-    history: HistoryRule = field(default_factory=HistoryRule)
-    evidence: EvidenceRule = field(default_factory=EvidenceRule)
-    alerts: AlertRule = field(default_factory=AlertRule)
-    priority: PriorityRule = field(default_factory=PriorityRule)
 
 
 @dataclass(frozen=True)
@@ -95,6 +67,8 @@ class Arrival:
     """See `sluice.sites.evidence_map`; None where there was no map."""
     looked_everywhere: bool = False
     """Without a map: a place without a detection was seen to have none."""
+    outline: BaseGeometry | None = None
+    """Of an area that the store does not know: it is added with the run, or not at all."""
 
 
 class Landed(Record):
@@ -150,11 +124,20 @@ def add_named_area(store: Store, name: str, geometry: BaseGeometry) -> None:
     Raises:
         ConfigError: The name cannot be one, or is another area's.
     """
+    check_area_name(name)
+    store.add_area(Area(name=name, created=dt.datetime.now(dt.UTC)), geometry)
+
+
+def check_area_name(name: str) -> None:
+    """Refuse what cannot be the name of an area, which is a folder's too.
+
+    Raises:
+        ConfigError: It cannot.
+    """
     if _NAME.fullmatch(name) is None or name != name.strip(" ."):
         raise ConfigError(
             f"area name {name!r}: use letters, digits, spaces, dots and hyphens, 100 at most"
         )
-    store.add_area(Area(name=name, created=dt.datetime.now(dt.UTC)), geometry)
 
 
 def areas_with_figures(store: Store) -> list[dict[str, Any]]:
@@ -187,11 +170,13 @@ def land(store: Store, arrival: Arrival, rules: Rules | None = None) -> Landed:
         rules: The usual ones if None.
 
     Raises:
-        ConfigError: There is no such area.
+        ConfigError: There is no such area, and the arrival tells no outline.
         StoreError: It could not be written; nothing was.
     """
     rules = rules or Rules()
-    with store.landing(arrival.run.area) as landing:
+    if arrival.outline is not None:
+        check_area_name(arrival.run.area)
+    with store.landing(arrival.run.area, outline=arrival.outline) as landing:
         return _Landing(landing, arrival, rules, store).land()
 
 
@@ -216,25 +201,40 @@ class _Landing:
         replaced, withdrawn = self._withdraw()
         self.landing.put_run(self.run, self.arrival.evidence_map)
         known = self.landing.sites()
-        looks = self.landing.looks()
+        earlier = self.landing.looks()
         before = self.landing.alerts()
         # What a site saw before it was merged went to the one that goes on.
-        looks = looks[~looks["site_id"].isin(known.loc[known["merged_into"].notna(), "site_id"])]
+        merged = known.loc[known["merged_into"].notna(), "site_id"]
+        looks = earlier[~earlier["site_id"].isin(merged)]
         links = self._own_names(link(self.arrival.detections, known, self.rules.link))
         found = self.arrival.detections.assign(
             run_id=self.run.run_id, site_id=links.site_ids.to_numpy()
         )
-        self.landing.put_detections(found)
-        self._move_merged(links)
         outlined = ground_of_sites(known, found, links, withdrawn)
         outlined["area"] = self.run.area
+        around = LayersAround(self.store, outlined)
+        own_period = Period(self.run.start, self.run.end)
+        self.landing.put_detections(
+            found.assign(context=detection_context(found, own_period, around))
+        )
+        self._move_merged(links)
         looks = self._look(outlined, looks, found, links)
-        sites, periods, alerts = self._judge(outlined, looks)
+        judged = judge_sites(
+            outlined,
+            looks,
+            latest_period(self.landing.runs()),
+            around,
+            verdicts=self.landing.verdicts(
+                outlined.set_index("site_id")["merged_into"].dropna().to_dict()
+            ),
+            rules=self.rules,
+        )
+        sites, periods, alerts = judged.sites, judged.periods, judged.alerts
         ids = list(sites["site_id"])
-        self.landing.put_sites(sites)
-        self.landing.put_looks(looks)
+        self.landing.put_sites(sites[changed(sites, known, ["site_id"])])
+        self.landing.put_looks(looks[changed(looks, earlier, ["site_id", "run_id"])])
         self.landing.put_periods(ids, periods)
-        self.landing.put_alerts(ids, alerts)
+        put_changed_alerts(self.landing, alerts, before)
         told = before.set_index("alert_id")["level"].to_dict()
         news = [
             str(level)
@@ -249,14 +249,6 @@ class _Landing:
                 "merged_sites": len(links.merged),
             }
         )
-
-    def _verdicts(self, sites: gpd.GeoDataFrame) -> dict[str, Verdict]:
-        """The last verdict on each site, those on sites that were merged into it among them."""
-        heirs = follow_merges(sites)
-        said = {}
-        for review in self.store.reviews():
-            said[str(heirs.get(review.site_id, review.site_id))] = review.verdict
-        return said
 
     def _withdraw(self) -> tuple[LandedRun | None, pd.Series]:
         """The run that this one replaces, and what remains of the sites where that one saw some.
@@ -293,8 +285,11 @@ class _Landing:
         """Give the detections of sites that were merged to those that go on."""
         if links.merged.empty:
             return
-        detections = self.landing.detections()
-        moved = detections[detections["site_id"].isin(links.merged.index)]
+        # As it was before this landing, which leaves the detections of other runs as they are: all
+        # of an area's would be many.
+        found = self.store.detections(SiteQuery(site_ids=tuple(links.merged.index)))
+        others = {run.run_id for run in self.landing.runs()} - {self.run.run_id}
+        moved = found[found["run_id"].isin(others)]
         self.landing.put_detections(moved.assign(site_id=moved["site_id"].map(links.merged)))
 
     def _look(
@@ -355,76 +350,19 @@ class _Landing:
                 looks.loc[rows, list(cover.columns)] = told
         return looks
 
-    def _states(self, looks: pd.DataFrame, periods: pd.DataFrame) -> pd.DataFrame:
-        """What is said of each site now, and `growth_ha`: hectares added within the last year."""
-        rows = periods.sort_values(["site_id", "end", "start"])
-        detected = rows[rows["detected"]]
-        # Whole rows: `last` would fill what is absent from earlier ones.
-        last = detected.groupby("site_id").tail(1).set_index("site_id")
-        seen = rows[rows["observed"]].groupby("site_id").tail(1).set_index("site_id")
-        now = rows.groupby("site_id").tail(1).set_index("site_id")
-        states = first_and_last(looks, self.rules.history).join(
-            pd.DataFrame(
-                {
-                    "status": seen["status"],
-                    "status_rule": seen["status_rule"],
-                    "posterior": now["posterior"],
-                    "level": now["level"],
-                    "area_ha": last["area_ha"],
-                    "area_low_ha": last["area_low_ha"],
-                    "area_high_ha": last["area_high_ha"],
-                }
-            )
-        )
-        apart = detected["site_id"].map(last["end"]) - detected["end"]
-        year = detected[[gap <= dt.timedelta(days=366) for gap in apart]]
-        before = year.groupby("site_id").head(1).set_index("site_id")
-        states["growth_ha"] = last["area_ha"] - before["area_ha"]
-        return states.reset_index()
 
-    def _judge(
-        self, sites: gpd.GeoDataFrame, looks: pd.DataFrame
-    ) -> tuple[gpd.GeoDataFrame, pd.DataFrame, pd.DataFrame]:
-        """Sites with all that is said of them, their periods and their alerts."""
-        rules = self.rules
-        sure = posteriors(looks, rules.evidence)
-        periods = site_periods(looks, rules.history)
-        if periods.empty:
-            past = sites.assign(current=False)[[*columns_of(Site), "geometry"]]
-            return past, periods, pd.DataFrame(columns=columns_of(Alert))
-        periods = _with_posteriors(periods, sure)
-        live = sites[sites["site_id"].isin(periods["site_id"])]
-        live = live.drop(columns=_JUDGED).merge(self._states(looks, periods), on="site_id")
-        latest = max(self.landing.runs(), key=lambda run: (run.end, run.start))
-        # As of the latest period, whichever lands last.
-        around = describe_with_store(self.store, live, Period(latest.start, latest.end))
-        said = around[["legality", "legality_why"]]
-        around = around.drop(columns=said.columns)
-        live = live.join(said).assign(context=as_records(around), current=True)
-        live = live.join(priorities(live.join(around), rules.priority))
-        alerts = raise_alerts(
-            periods,
-            sure,
-            live,
-            evidence=rules.evidence,
-            rule=rules.alerts,
-            verdicts=self._verdicts(sites),
-        )
-        past = sites[~sites["site_id"].isin(live["site_id"])].assign(current=False)
-        columns = [*columns_of(Site), "geometry"]
-        parts = [part[columns] for part in (live, past) if len(part)]
-        told = pd.concat(parts, ignore_index=True) if parts else sites[columns]
-        return told, periods[columns_of(SitePeriod)], alerts
+def put_changed_alerts(landing: Landing, alerts: pd.DataFrame, before: pd.DataFrame) -> None:
+    """Write the alerts of those sites whose alerts are others than before.
 
-
-def _with_posteriors(periods: pd.DataFrame, sure: pd.DataFrame) -> pd.DataFrame:
-    """Periods with what the evidence says; where nothing was looked at, what it said before."""
-    bare = periods.drop(columns=["posterior", "level", "sensors"])
-    told = bare.merge(sure[[*_KEYS, "posterior", "level", "sensors"]], on=_KEYS, how="left")
-    told["posterior"] = told.groupby("site_id")["posterior"].ffill()
-    told["sensors"] = told["sensors"].fillna("")
-    told["level"] = told["level"].where(told["level"].notna(), None)
-    return told
+    Args:
+        landing: Into which.
+        alerts: All of the area, as they are to be.
+        before: As they are.
+    """
+    moved = changed(alerts, before, ["alert_id"])
+    gone = ~before["alert_id"].isin(alerts["alert_id"])
+    site_ids = sorted({*alerts.loc[moved, "site_id"], *before.loc[gone, "site_id"]})
+    landing.put_alerts(site_ids, alerts[alerts["site_id"].isin(site_ids)])
 
 
 def _told(

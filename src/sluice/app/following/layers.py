@@ -19,7 +19,7 @@ from sluice.base.files import open_raster, sha256_file
 from sluice.base.periods import Period
 from sluice.base.places import Layer, LayerKind
 from sluice.base.store import BBox, Store
-from sluice.sites.context import REACH_M, ContextLayer, SlopeOf, describe_places
+from sluice.sites.context import REACH_M, ContextLayer, SlopeOf, Surroundings
 from sluice.sites.legality import legalities
 from sluice.sites.slope import mean_slopes
 from sluice.sites.zones import widened
@@ -28,25 +28,43 @@ _WHOLE = {LayerKind.CONCESSIONS, LayerKind.PROTECTED, LayerKind.INDIGENOUS, Laye
 """Kinds that `describe_places` wants whole."""
 
 
+class LayersAround:
+    """A store's layers around some places, read once and asked many times."""
+
+    def __init__(self, store: Store, places: gpd.GeoDataFrame) -> None:
+        """Read the layers.
+
+        Args:
+            store: With its layers.
+            places: All that will be asked of lie within the box around these; in any CRS.
+
+        Raises:
+            ConfigError: The raster of a layer of slopes is not there any more, or not the same.
+        """
+        slopes = [layer for layer in store.layers() if layer.kind is LayerKind.SLOPE]
+        self._surroundings = Surroundings(
+            layers_around(store, places),
+            slope_of=slope_reader(slopes) if slopes and len(places) else None,
+        )
+
+    def describe(self, places: gpd.GeoDataFrame, period: Period) -> pd.DataFrame:
+        """Context and legality of places.
+
+        Args:
+            places: In any CRS.
+            period: What "valid" refers to.
+
+        Returns:
+            Columns of `sluice.sites.context.COLUMN_KINDS`, `legality`, `legality_why`, on the
+            index of `places`.
+        """
+        found = self._surroundings.describe(places, period)
+        return found.join(legalities(found, period))
+
+
 def describe_with_store(store: Store, places: gpd.GeoDataFrame, period: Period) -> pd.DataFrame:
-    """Context and legality of places, from all layers of a store.
-
-    Args:
-        store: With its layers.
-        places: In any CRS.
-        period: What "valid" refers to.
-
-    Returns:
-        Columns of `sluice.sites.context.COLUMN_KINDS`, `legality`, `legality_why`, on the index of
-        `places`.
-
-    Raises:
-        ConfigError: The raster of a layer of slopes is not there any more, or not the same.
-    """
-    slopes = [layer for layer in store.layers() if layer.kind is LayerKind.SLOPE]
-    slope_of = slope_reader(slopes) if slopes and len(places) else None
-    found = describe_places(places, layers_around(store, places), period, slope_of=slope_of)
-    return found.join(legalities(found, period))
+    """Context and legality of places, from all layers of a store; see `LayersAround`."""
+    return LayersAround(store, places).describe(places, period)
 
 
 def layers_around(store: Store, places: gpd.GeoDataFrame) -> list[ContextLayer]:
