@@ -13,6 +13,8 @@ from sluice.base.errors import ConfigError
 EVERY_MONTHS = {"month": 1, "quarter": 3, "4months": 4, "half-year": 6, "year": 12}
 """Lengths that a span of time is cut into, in months."""
 
+_FIRST_YEAR = 1972
+"""When Landsat began."""
 _DATE = re.compile(r"(\d{4})(?:-(\d{2}))?(?:-(\d{2}))?")
 _CLOCK = re.compile(r"(?<=-\d{2}-\d{2})[T ]\d{2}:\d{2}.*")
 
@@ -50,17 +52,32 @@ class Period:
         )
 
 
-def parse_span(first: str, last: str) -> Period:
+def parse_span(first: str, last: str, *, options: tuple[str, str] = ("--from", "--to")) -> Period:
     """The period from the first day of `first` to the last of `last`.
 
     Args:
         first: `2024`, `2024-01` or `2024-01-15`.
         last: Likewise.
+        options: Where each was given, for messages.
 
     Raises:
-        ConfigError: Not a date, or `last` before `first`.
+        ConfigError: Not a date, none that a satellite can have seen, or `last` before `first`.
     """
-    return Period(_parse(first, "--from")[0], _parse(last, "--to")[1])
+    return Period(_parse(first, options[0])[0], _parse(last, options[1])[1])
+
+
+def parse_day(text: str, option: str, *, last: bool = False) -> dt.date:
+    """The first or last day that a year, a month or a day stands for.
+
+    Args:
+        text: `2024`, `2024-01` or `2024-01-15`.
+        option: Where it was given, for messages.
+        last: The last day, else the first.
+
+    Raises:
+        ConfigError: Not a date, or none that a satellite can have seen.
+    """
+    return _parse(text, option)[-1 if last else 0]
 
 
 def split_period(period: Period, every: str) -> Iterator[Period]:
@@ -84,6 +101,19 @@ def split_period(period: Period, every: str) -> Iterator[Period]:
         following = _add_months(start, EVERY_MONTHS[every])
         yield Period(start, min(period.end, following - dt.timedelta(days=1)))
         start = following
+
+
+def calendar_period(day: dt.date, every: str) -> Period:
+    """The month, quarter or year that a day lies in, counted from January.
+
+    Raises:
+        ConfigError: `every` is no key of `EVERY_MONTHS`.
+    """
+    if every not in EVERY_MONTHS:
+        raise ConfigError(f"--every {every}: is not known; use one of {', '.join(EVERY_MONTHS)}")
+    months = EVERY_MONTHS[every]
+    start = dt.date(day.year, (day.month - 1) // months * months + 1, 1)
+    return Period(start, _add_months(start, months) - dt.timedelta(days=1))
 
 
 def day_of(value: object, *, last: bool) -> dt.date | None:
@@ -115,12 +145,19 @@ def _parse(text: str, option: str) -> tuple[dt.date, dt.date]:
     try:
         if found is None:
             raise ValueError
-        return _span_of(found)
+        span = _span_of(found)
     except ValueError:
         raise ConfigError(
             f"{option} {text}: is not a date; give a year (2024), a month (2024-01) or a day "
             "(2024-01-15)"
         ) from None
+    following = dt.datetime.now(dt.UTC).year + 1
+    if not _FIRST_YEAR <= span[0].year <= following:
+        raise ConfigError(
+            f"{option} {text}: no satellite has seen that; give a date from {_FIRST_YEAR} to "
+            f"{following}"
+        )
+    return span
 
 
 def _span_of(found: re.Match[str]) -> tuple[dt.date, dt.date]:

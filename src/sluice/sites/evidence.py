@@ -83,6 +83,9 @@ class EvidenceRule(BaseModel):
     """Of a place's cells that must be seen for a look without a detection to be silence."""
     change_sensors: tuple[str, ...] = ("s1",)
     """Their models see change only: their silence tells nothing of a mine that stays."""
+    unknown_sensors: tuple[str, ...] = ("import", "unknown")
+    """What others found, and images that do not tell their sensor: they may be the same images.
+    Their looks count as further ones of the sensor that says most, and are no second sensor."""
 
     @model_validator(mode="after")
     def _in_order(self) -> EvidenceRule:
@@ -100,7 +103,9 @@ def posteriors(
     event was rejected or has ended. Looks before it are the baseline, and do not speak against it.
     Within an event each sensor's looks add their log likelihood ratios times the share of the place
     that was observed, divided by Kish's design effect; log odds are the prior's plus the sum over
-    sensors. Looks of one sensor in one period saw the same images, and count as one.
+    sensors. Looks of one sensor in one period saw the same images, and count as one. Looks of an
+    unknown sensor are added to those of the known one that says most, and their period is a date
+    only where it overlaps none in which something was detected.
 
     Args:
         looks: Columns of `Look` in any order, at least site_id, sensor, start, end,
@@ -232,6 +237,9 @@ class _Seen:
     """Seen well enough to be quiet, and not detected."""
     long: bool
     """The period is too long for a gap."""
+    first: int
+    """Ordinal of its first day."""
+    last: int
 
     @classmethod
     def of(cls, merged: _Merged, rows: slice, sites: IntArray, rule: EvidenceRule) -> _Seen:
@@ -244,8 +252,11 @@ class _Seen:
         lasting = ~np.isin(merged.sensors, rule.change_sensors)
         found = np.asarray(detected.any(axis=1))
         silent = np.asarray((share[:, lasting] >= rule.least_share).any(axis=1) & ~found)
-        long = bool(merged.long[merged.period[rows.start]])
-        return cls(weight, weighed, found, detected & (weighed > 0), silent, long)
+        number = merged.period[rows.start]
+        long = bool(merged.long[number])
+        first, last = (day.toordinal() for day in merged.periods.iloc[number][["start", "end"]])
+        speaks = detected & (weighed > 0)
+        return cls(weight, weighed, found, speaks, silent, long, first, last)
 
 
 @dataclass
@@ -254,6 +265,8 @@ class _State:
 
     rule: EvidenceRule
     prior: float
+    unknown: BoolArray
+    """(sensors,) of which nobody knows what they are."""
     total: FloatArray
     """(sites, sensors) weighed log likelihood ratios of the event, or of the baseline."""
     count: FloatArray
@@ -264,6 +277,11 @@ class _State:
     spoke: BoolArray
     """(sites, sensors) that have spoken for the event."""
     dates: IntArray
+    dated_until: IntArray
+    """Ordinal of the last day of a period that is one of the dates."""
+    claimed_until: IntArray
+    """The same of a period that only an unknown sensor made a date; a known one that overlaps it
+    takes its place."""
     event: IntArray
     """Number of the last event."""
     open: BoolArray
@@ -293,12 +311,15 @@ class _State:
         return cls(
             rule=rule,
             prior=prior,
+            unknown=np.isin(merged.sensors, rule.unknown_sensors),
             total=np.zeros(shape),
             count=np.zeros(shape),
             later_total=np.zeros(shape),
             later_count=np.zeros(shape),
             spoke=np.zeros(shape, np.bool_),
             dates=numbers(),
+            dated_until=numbers(),
+            claimed_until=numbers(),
             event=numbers(),
             open=flags(),
             start=numbers(),
@@ -341,6 +362,7 @@ class _State:
     def _begin(self, sites: IntArray, period: int) -> None:
         for array in (self.total, self.count, self.spoke, self.dates, self.doubted, self.quiet):
             array[sites] = 0
+        self.dated_until[sites] = self.claimed_until[sites] = 0
         self.alerted[sites] = self.confirmed[sites] = False
         self.open[sites], self.start[sites] = True, period
         self.event[sites] += 1
@@ -354,20 +376,50 @@ class _State:
         self.later_total[after] += seen.weighed[~seen.detected]
         self.later_count[after] += seen.weight[~seen.detected]
         self.spoke[sites] |= seen.speaks
-        self.dates[sites] += seen.speaks.any(axis=1)
+        self._add_dates(sites, seen)
         self.was_silent[sites] |= seen.silent
         silence = seen.silent * (_GONE if seen.long else 1)
         self.quiet[sites] = np.where(seen.detected, 0, self.quiet[sites] + silence)
 
+    def _add_dates(self, sites: IntArray, seen: _Seen) -> None:
+        """Count the period as a date, once for the same days."""
+        known = seen.speaks[:, ~self.unknown].any(axis=1)
+        claimed = seen.speaks.any(axis=1) & ~known & (self.dated_until[sites] < seen.first)
+        replaces = known & (self.claimed_until[sites] >= seen.first)
+        self.dates[sites] += (known & ~replaces) | claimed
+        self.dated_until[sites[known | claimed]] = seen.last
+        self.claimed_until[sites[claimed]] = seen.last
+        self.claimed_until[sites[replaces]] = 0
+
     def _posterior(self, sites: IntArray) -> FloatArray:
-        # Below one whole look there is nothing to share with.
-        effect = 1 + np.maximum(self.count[sites] - 1, 0) * self.rule.correlation
-        summed = (self.total[sites] / effect).sum(axis=1)
+        total, count = self._pooled(sites)
+        summed = (total / self._effect(count)).sum(axis=1)
         return np.asarray(expit(logit(self.prior) + summed))
+
+    def _effect(self, count: FloatArray) -> FloatArray:
+        # Below one whole look there is nothing to share with.
+        return np.asarray(1 + np.maximum(count - 1, 0) * self.rule.correlation)
+
+    def _pooled(self, sites: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Sums and counts of looks, those of unknown sensors with the one that says most."""
+        total, count = self.total[sites], self.count[sites]
+        if not self.unknown.any() or not len(sites):
+            return total, count
+        other = total[:, self.unknown].sum(axis=1), count[:, self.unknown].sum(axis=1)
+        total[:, self.unknown] = count[:, self.unknown] = 0
+        says = np.where(count > 0, total / self._effect(count), -np.inf)
+        most = np.where((count > 0).any(axis=1), says.argmax(axis=1), self.unknown.argmax())
+        rows = np.arange(len(sites))
+        total[rows, most] += other[0]
+        count[rows, most] += other[1]
+        return total, count
 
     def _level(self, sites: IntArray, posterior: FloatArray) -> ObjectArray:
         # A sensor whose looks speak against it on the whole does not back it.
-        speaking = (self.spoke[sites] & (self.total[sites] > 0)).sum(axis=1)
+        backs = self.spoke[sites] & (self.total[sites] > 0)
+        speaking = np.maximum(
+            backs[:, ~self.unknown].sum(axis=1), backs[:, self.unknown].any(axis=1)
+        )
         sure = posterior >= self.rule.high
         twice = (self.dates[sites] >= 2) | (speaking >= 2)
         level = np.full(len(sites), None, object)

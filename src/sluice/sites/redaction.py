@@ -31,8 +31,14 @@ from shapely.geometry.base import BaseGeometry
 from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.base.places import Status, Verdict
+from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.fixed_grid import LARGEST_M, SMALLEST_M, cells_of
 
+NAMED_CELLS = 100
+"""The area that is followed is named beside redacted places if it is as large as so many cells …"""
+_NAMED_SHARE = 0.5
+"""… and at least so much of each cell that is shown lies within: who knows the area, and looks for
+the place where both are, has half a cell left to look through."""
 REDACTED, CELL_M = "redacted", "cell_m"
 """Columns that are added: whether a row is redacted, and the least side of its cell in metres."""
 
@@ -150,6 +156,25 @@ def redact(
     told["lon"], told["lat"], told[sites.geometry.name] = cells.lon, cells.lat, cells.polygons()
     together = _together(open_rows, told, list(sites.columns), rule, ("site_id",))
     return gpd.GeoDataFrame(together, geometry=sites.geometry.name, crs="EPSG:4326")
+
+
+def may_name_area(area: BaseGeometry, shown: gpd.GeoDataFrame, rule: Redaction) -> bool:
+    """Whether the name of an area tells no more of redacted places than their cells do.
+
+    Args:
+        area: In EPSG:4326.
+        shown: From `redact`.
+        rule: That it was redacted by.
+    """
+    cells = shown.geometry.to_numpy()[shown[REDACTED].to_numpy(dtype=bool)]
+    least_ha = NAMED_CELLS * rule.grid_m**2 / 10_000
+    if not len(cells):
+        return True
+    if geodesic_areas_ha([area], "EPSG:4326")[0] < least_ha:
+        return False
+    # Of a cell, shares of degrees are shares of its ground.
+    shares = shapely.area(shapely.intersection(cells, area)) / shapely.area(cells)
+    return bool((shares >= _NAMED_SHARE).all())
 
 
 def redact_alerts(

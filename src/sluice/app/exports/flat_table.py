@@ -19,9 +19,9 @@ import pyarrow as pa
 import shapely
 
 from sluice.base.errors import DataError, GridMismatch
-from sluice.base.longitudes import cut_at_180
+from sluice.base.longitudes import within_180
 from sluice.base.places import Alert, Site, SitePeriod
-from sluice.base.records import Record
+from sluice.base.records import Detection, Record
 from sluice.sites.coordinates import degrees_minutes_seconds, mgrs_references
 from sluice.sites.redaction import CELL_M, REDACTED
 
@@ -52,7 +52,8 @@ class Kind:
 SITES = Kind("sites", "Sites", Site, "site_id", "status")
 ALERTS = Kind("alerts", "Alerts", Alert, "alert_id", "level")
 PERIODS = Kind("periods", "Periods of sites", SitePeriod, "site_id", None)
-KINDS = {kind.name: kind for kind in (SITES, ALERTS, PERIODS)}
+DETECTIONS = Kind("detections", "Detections", Detection, "detection_id", None)
+KINDS = {kind.name: kind for kind in (SITES, ALERTS, PERIODS, DETECTIONS)}
 
 _EXTRA = {"verdict": "str", "reviewers": "Int64", REDACTED: "bool", CELL_M: "float64"}
 _DECIMALS = {"_ha": 4, "lon": 6, "lat": 6, "posterior": 6, "_m": 1}
@@ -114,7 +115,8 @@ def _type_name(annotation: Any) -> str:
     if isinstance(annotation, types.UnionType):
         annotation = next(one for one in typing.get_args(annotation) if one is not types.NoneType)
     origin = typing.get_origin(annotation) or annotation
-    plain = {dt.date: "date", bool: "bool", float: "float64", dict: "dict", list: "list"}
+    plain = {dt.date: "date", bool: "bool", int: "Int64", float: "float64"}
+    plain |= {dict: "dict", list: "list"}
     return plain.get(origin, "str")
 
 
@@ -220,25 +222,4 @@ def _shapes(table: pd.DataFrame, kind: Kind) -> np.ndarray[Any, np.dtype[np.obje
             f"{kind.name} must be in EPSG:4326, got {table.crs}; reproject them first"
         )
     shapes: np.ndarray[Any, np.dtype[np.object_]] = shapely.force_2d(table.geometry.to_numpy())
-    west, _, east, _ = shapely.bounds(shapes).T
-    # The cell around a pole spans the whole turn.
-    wide = (east - west > 180) & (east - west < 360)
-    for row in np.flatnonzero(wide | (east > 180) | (west < -180)):
-        shapes[row] = _within_180(shapes[row])
-    return shapes
-
-
-def _within_180(shape: shapely.Geometry) -> shapely.Geometry:
-    """Its parts, each cut where it crosses 180 degrees, however it was written."""
-    pieces: list[shapely.Geometry] = []
-    for part in shapely.get_parts(shape):
-        turned = shapely.transform(part, _turned)
-        pieces += shapely.get_parts(cut_at_180(turned)).tolist()
-    return shapely.union_all(pieces)
-
-
-def _turned(points: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, Any]:
-    """Longitudes brought into -180 to 180."""
-    lon = points[:, 0]
-    points[:, 0] = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
-    return points
+    return within_180(shapes)

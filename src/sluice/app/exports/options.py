@@ -29,9 +29,14 @@ def read_redaction(
             export to the next.
 
     Raises:
-        ConfigError: A text cannot be read, or a delay stands alone.
+        ConfigError: A text cannot be read, or a delay or a key stands alone.
     """
     if redact is None:
+        if key is not None:
+            raise ConfigError(
+                "--redact-key (or SLUICE_REDACT_KEY) is for --redact, and without it exact places "
+                "are written; give --redact 5km, or leave the key out"
+            )
         if delay is not None:
             raise ConfigError(
                 "--delay holds back sensitive places, which --redact hides; give both, "

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyogrio
+import shapely
 
 from sluice.app.exports.appearance import column_title
 from sluice.app.exports.flat_table import DATE, Kind
@@ -19,7 +22,15 @@ from sluice.base.errors import NoValidData, RunFailed
 
 SHORT_NAME, LONGEST_TEXT = 10, 254
 """Characters of a Shapefile's column name, and bytes of its text."""
-_FURTHEST_ZOOM = 12
+_FURTHEST_ZOOM, _LEAST_ZOOM = 12, 4
+_LARGE_TILES = 16
+"""Tiles from which on a shape is counted as large."""
+_LARGE_DEG, _MOST_POINTS = 0.5, 3000
+"""From this size on a shape has at most so many points in tiles."""
+_MOST_WORK = 1_000_000
+"""Tiles of large shapes times their points: some seconds."""
+_TILE_POINTS = 300
+"""What a tile takes by itself, in points."""
 _MEMBERS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 
 
@@ -55,7 +66,7 @@ def write_shapefile(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaim
         found = pyogrio.read_info(shape)["features"]
         if found != len(frame):
             raise RunFailed(
-                f"{path.name}: {found} of {len(frame)} rows were written; a Shapefile holds 2 GB "
+                f"{found} of {len(frame)} rows were written; a Shapefile holds 2 GB "
                 "at most: use GeoPackage, or check the free space on the disk"
             )
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -99,7 +110,8 @@ def _legend(names: dict[str, str]) -> str:
 def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
     """Write vector tiles in one file, which a web page reads without a server.
 
-    From afar small sites are a pixel each, and of many in a pixel one is drawn.
+    From afar small sites are a pixel each, and of many in a pixel one is drawn. Where shapes are as
+    large as a country, tiles end at a lower zoom, so that there are not millions of them.
 
     Args:
         frame: From `flat_table`.
@@ -111,12 +123,13 @@ def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer
         NoValidData: There is no row with a place: tiles cannot show that.
         pyogrio.errors.DataSourceError: It cannot be written.
     """
-    placed = frame[frame.geometry.notna() & ~frame.geometry.is_empty]
+    placed = frame[frame.geometry.notna() & ~frame.geometry.is_empty].copy()
     if placed.empty:
         raise NoValidData(
-            f"{path.name}: there are no {kind.name} to write, and tiles cannot be empty; "
+            f"there are no {kind.name} to write, and tiles cannot be empty; "
             "use another format, or a wider filter"
         )
+    placed["geometry"] = gpd.GeoSeries(drawable(placed.geometry.to_numpy()), placed.index, 4326)
     # Tiles know text, numbers and truth; days become text as others write it.
     texts = {c: placed[c].astype("str") for c in placed.columns if placed[c].dtype == DATE}
     # GDAL makes another file beside it on the way.
@@ -130,9 +143,52 @@ def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer
             geometry_type="Point" if kind.name == "alerts" else "Unknown",
             dataset_options={
                 "MINZOOM": "0",
-                "MAXZOOM": str(_FURTHEST_ZOOM),
+                "MAXZOOM": str(furthest_zoom(placed.geometry.to_numpy())),
                 "NAME": kind.title,
                 "DESCRIPTION": disclaimer,
             },
         )
         tiles.replace(path)
+
+
+def drawable(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
+    """Shapes with large ones simplified where tiles would take minutes over their points.
+
+    Args:
+        shapes: (N,) in EPSG:4326.
+    """
+    drawn = shapes.copy()
+    west, south, east, north = shapely.bounds(shapes).T
+    side = np.maximum(east - west, north - south)
+    many = (shapely.get_num_coordinates(shapes) > _MOST_POINTS) & (side > _LARGE_DEG)
+    for row in np.flatnonzero(many):
+        tolerance = side[row] / 8192
+        while shapely.get_num_coordinates(drawn[row]) > _MOST_POINTS and tolerance < side[row]:
+            simple = shapely.simplify(shapes[row], tolerance)
+            drawn[row], tolerance = simple, 2 * tolerance
+    return drawn
+
+
+def furthest_zoom(shapes: npt.NDArray[np.object_]) -> int:
+    """The last zoom to draw: 12, or less where large shapes would fill too many tiles.
+
+    Args:
+        shapes: (N,) in EPSG:4326, none of them empty.
+    """
+    # GDAL goes through all tiles of the box around a shape, gaps and all.
+    box = shapely.bounds(shapes)
+    # Of the web's map, whose sides are one.
+    north, south = (_mercator(box[:, side]) for side in (3, 1))
+    width, height = (box[:, 2] - box[:, 0]) / 360, north - south
+    points = shapely.get_num_coordinates(shapes)
+    for zoom in range(_FURTHEST_ZOOM, _LEAST_ZOOM, -1):
+        tiles = (width * 2**zoom + 1) * (height * 2**zoom + 1)
+        large = tiles > _LARGE_TILES
+        if (tiles * (points + _TILE_POINTS))[large].sum() <= _MOST_WORK:
+            return zoom
+    return _LEAST_ZOOM
+
+
+def _mercator(lat: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    phi = np.radians(np.clip(lat, -85, 85))
+    return np.asarray(np.arctanh(np.sin(phi)) / (2 * np.pi))

@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 import pandas as pd
@@ -13,6 +14,7 @@ import pandas as pd
 from sluice.app.exports.appearance import qgis_style
 from sluice.app.exports.flat_table import (
     ALERTS,
+    DETECTIONS,
     KINDS,
     PERIODS,
     SITES,
@@ -22,6 +24,7 @@ from sluice.app.exports.flat_table import (
 )
 from sluice.app.exports.marked_up import Pictures, write_gpx, write_kml, write_kmz
 from sluice.app.exports.vector_formats import write_pmtiles, write_shapefile
+from sluice.app.messages import DEFAULT_LANGUAGE, Messages, messages
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.vectors import (
     GpkgLayer,
@@ -32,7 +35,7 @@ from sluice.app.products.vectors import (
 )
 from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
-from sluice.base.records import DISCLAIMER
+from sluice.base.said import SAID_COLUMNS
 from sluice.sites.redaction import REDACTED, Redaction, redact, redact_alerts, redact_periods
 
 NOTE = "note"
@@ -52,17 +55,21 @@ class ExportFormat:
 
 
 EXPORT_FORMATS = {
-    "geojson": ExportFormat((".geojson", ".json"), "GeoJSON (RFC 7946), for web maps and scripts"),
-    "gpkg": ExportFormat(
-        (".gpkg",), "GeoPackage with style, for QGIS", ("sites", "alerts", "periods")
+    "geojson": ExportFormat(
+        (".geojson", ".json"),
+        "GeoJSON (RFC 7946), for web maps and scripts",
+        ("sites", "alerts", "detections"),
     ),
+    "gpkg": ExportFormat((".gpkg",), "GeoPackage with style, for QGIS", tuple(KINDS)),
     "kml": ExportFormat((".kml",), "KML, for Google Earth"),
     "kmz": ExportFormat((".kmz",), "KML with pictures inside, for Google Earth"),
-    "csv": ExportFormat(
-        (".csv",), "table for spreadsheets, with coordinates", ("sites", "alerts", "periods")
-    ),
+    "csv": ExportFormat((".csv",), "table for spreadsheets, with coordinates", tuple(KINDS)),
     "gpx": ExportFormat((".gpx",), "waypoints for hand-held receivers and phones"),
-    "geoparquet": ExportFormat((".parquet", ".geoparquet"), "GeoParquet, for large tables"),
+    "geoparquet": ExportFormat(
+        (".parquet", ".geoparquet"),
+        "GeoParquet, for large tables",
+        ("sites", "alerts", "detections"),
+    ),
     "pmtiles": ExportFormat((".pmtiles",), "vector tiles in one file, for web maps"),
     "shapefile": ExportFormat((".shp.zip", ".zip"), "zipped Shapefile, for older programs"),
 }
@@ -112,11 +119,13 @@ def write_export(
     sites: gpd.GeoDataFrame,
     alerts: pd.DataFrame | None = None,
     periods: pd.DataFrame | None = None,
+    detections: gpd.GeoDataFrame | None = None,
     what: Sequence[str] = ("sites",),
     redaction: Redaction | None = None,
     today: dt.date | None = None,
     coordinates: Sequence[Notation] = tuple(Notation),
     pictures: Pictures | None = None,
+    language: str = DEFAULT_LANGUAGE,
 ) -> Exported:
     """Write tables of a store to one file, whole or not at all.
 
@@ -126,11 +135,13 @@ def write_export(
         sites: From `Store.sites`; needed for other tables too where these are redacted.
         alerts: From `Store.alerts`.
         periods: From `Store.periods`; needed where a redaction delays.
+        detections: From `Store.detections`; never redacted, as all that they tell is a place.
         what: Tables to write; several for a GeoPackage only.
         redaction: What is hidden; None for nothing.
         today: From which a delay counts; None for today (UTC).
         coordinates: Written beside decimal degrees.
         pictures: Before and after, by site, for a KMZ; none of redacted sites is written.
+        language: Of sentences: why a status, a legality, an alert, and what a reader has to know.
 
     Raises:
         ConfigError: The format cannot hold this, or the file cannot be written.
@@ -139,15 +150,19 @@ def write_export(
         NoValidData: There is nothing to write, and the format cannot hold that.
         RunFailed: The disk is full.
     """
-    name = format_of(path, fmt)
+    name, say = format_of(path, fmt), messages(language)
     _check_request(name, what, pictures)
-    tables = {"sites": sites, "alerts": alerts, "periods": periods}
+    tables = {"sites": sites, "alerts": alerts, "periods": periods, "detections": detections}
     absent = [one for one in what if tables[one] is None]
     if absent:
         raise ConfigError(f"there is no table of {', '.join(absent)} to write; give it as well")
     shown: dict[str, pd.DataFrame] = {one: tables[one] for one in what}
     before = sum(len(table) for table in shown.values())
-    note = DISCLAIMER
+    note = say.text("common.lead")
+    if redaction is not None and DETECTIONS.name in what:
+        raise ConfigError(
+            "detections are exact places, and none of a redacted file; leave them or --redact out"
+        )
     if redaction is not None:
         day = today or dt.datetime.now(dt.UTC).date()
         for one, table in shown.items():
@@ -156,8 +171,9 @@ def write_export(
             else:
                 one_way = redact_alerts if one == ALERTS.name else redact_periods
                 shown[one] = one_way(table, redaction, day, sites=sites)
-        note = f"{DISCLAIMER} {redaction_note(redaction, day)}"
-    flat = {one: flat_table(table, KINDS[one], coordinates) for one, table in shown.items()}
+        note = f"{note} {redaction_note(redaction, day, say)}"
+    spoken = {one: _in_words(table, say) for one, table in shown.items()}
+    flat = {one: flat_table(table, KINDS[one], coordinates) for one, table in spoken.items()}
     with telling_disk_errors(path.parent), write_whole(path) as part:
         _write(name, part, flat, note, _open_pictures(shown, pictures))
         for companion in _COMPANIONS:
@@ -179,6 +195,7 @@ def export_sites(
     today: dt.date | None = None,
     coordinates: Sequence[Notation] = tuple(Notation),
     pictures: Pictures | None = None,
+    language: str = DEFAULT_LANGUAGE,
 ) -> Exported:
     """Write sites; see `write_export`."""
     return write_export(
@@ -190,63 +207,32 @@ def export_sites(
         today=today,
         coordinates=coordinates,
         pictures=pictures,
+        language=language,
     )
 
 
-def export_alerts(
-    table: pd.DataFrame,
-    path: Path,
-    *,
-    sites: gpd.GeoDataFrame,
-    format: str | None = None,  # noqa: A002 - the user's word
-    redaction: Redaction | None = None,
-    today: dt.date | None = None,
-    coordinates: Sequence[Notation] = tuple(Notation),
-    pictures: Pictures | None = None,
-) -> Exported:
-    """Write alerts as points; see `write_export`."""
-    return write_export(
-        path,
-        format,
-        sites=sites,
-        alerts=table,
-        what=("alerts",),
-        redaction=redaction,
-        today=today,
-        coordinates=coordinates,
-        pictures=pictures,
-    )
-
-
-def export_periods(
-    table: pd.DataFrame,
-    path: Path,
-    *,
-    sites: gpd.GeoDataFrame,
-    redaction: Redaction | None = None,
-    today: dt.date | None = None,
-) -> Exported:
-    """Write the history of sites as CSV, a line per site and period; see `write_export`."""
-    return write_export(
-        path,
-        "csv",
-        sites=sites,
-        periods=table,
-        what=("periods",),
-        redaction=redaction,
-        today=today,
-    )
-
-
-def redaction_note(redaction: Redaction, today: dt.date) -> str:
+def redaction_note(redaction: Redaction, today: dt.date, say: Messages) -> str:
     """What a reader has to know of a redacted table."""
-    which = "All sites" if redaction.which is None else "Sensitive sites"
-    size = f"{redaction.grid_m / 1000:g} km"
-    delayed = f", and as of {redaction.newest(today)}" if redaction.delayed else ""
-    return (
-        f"{which} are shown as the cell of a fixed grid of {size} in which each was first found"
-        f"{delayed}; coordinates are the cell's centre, not the site's."
-    )
+    which = "export.all_redacted" if redaction.which is None else "export.some_redacted"
+    size = say.metres(redaction.grid_m).replace("\N{NO-BREAK SPACE}", " ")
+    told = say.text(which, size=size)
+    if redaction.delayed:
+        told = f"{told} {say.text('export.delayed', day=redaction.newest(today))}"
+    return told
+
+
+def _in_words(table: pd.DataFrame, say: Messages) -> pd.DataFrame:
+    """What rules decided, in sentences."""
+    told = {
+        name: pd.Series([_sentence(one, say) for one in table[name]], table.index, dtype=object)
+        for name in SAID_COLUMNS
+        if name in table
+    }
+    return table.assign(**told) if told else table
+
+
+def _sentence(value: Any, say: Messages) -> Any:
+    return say.said(value) if isinstance(value, str | list | tuple) else value
 
 
 def _check_request(name: str, what: Sequence[str], pictures: Pictures | None) -> None:
@@ -303,5 +289,7 @@ def _write(
 def _layer(kind: Kind, frame: pd.DataFrame) -> GpkgLayer:
     if kind is PERIODS:
         return GpkgLayer(kind.name, frame, kind.title)
+    if kind is DETECTIONS:
+        return GpkgLayer(kind.name, frame, kind.title, "MultiPolygon")
     shape = "Point" if kind is ALERTS else "MultiPolygon"
     return GpkgLayer(kind.name, frame, kind.title, shape, qgis_style(frame, kind))

@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import geopandas as gpd
 import pandas as pd
 
 from sluice.app.exports.marked_up import Picture, Pictures
 from sluice.app.exports.write import Exported, format_of, write_export
 from sluice.app.following.reporting import gather_site
 from sluice.app.following.reviewing import standing_alerts
+from sluice.app.messages import DEFAULT_LANGUAGE, Messages, messages
 from sluice.app.reports.place_pictures import PlacePicture, as_jpeg
 from sluice.base.errors import ConfigError
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.history import by_quarter, by_year
+from sluice.sites.looks import cover_changes
 from sluice.sites.redaction import Redaction
 
-TABLES = ("sites", "alerts", "periods")
+TABLES = ("sites", "alerts", "periods", "detections")
 _MOST_PICTURED = 500
 """Sites in a KMZ with pictures: each takes some 100 kB."""
 
@@ -31,9 +34,10 @@ def export(
     what: Sequence[str] = ("sites",),
     by: str = "period",
     redaction: Redaction | None = None,
+    language: str = DEFAULT_LANGUAGE,
     done: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Write sites, their alerts and their history to one file.
+    """Write sites, their alerts, their history and their detections to one file.
 
     Args:
         store: Where they are.
@@ -43,6 +47,7 @@ def export(
         what: Some of `TABLES`; several for a GeoPackage.
         by: Rows of periods, see `periods_view`.
         redaction: What is hidden.
+        language: Of sentences, and of the captions of pictures.
         done: Told how many of how many sites have their pictures.
 
     Raises:
@@ -60,22 +65,40 @@ def export(
         query = SiteQuery(site_ids=tuple(alerts["site_id"].unique()), with_past=True)
     sites = store.sites(query)
     ids = tuple(sites["site_id"])
+    if "sites" in what and (redaction is None or redaction.which is not None):
+        sites = _with_cover(sites, store.looks(ids))
     if alerts is None and "alerts" in what:
         alerts = standing_alerts(store.alerts(SiteQuery(site_ids=ids)))
     wants_periods = "periods" in what or (redaction is not None and redaction.delayed)
     pictures = None
     if name == "kmz" and redaction is None:
-        pictures = _pictures(store, ids, done)
+        pictures = _pictures(store, ids, messages(language), done)
     return write_export(
         path,
         name,
         sites=sites,
         alerts=alerts,
         periods=view(store.periods(ids)) if wants_periods else None,
+        detections=dated_detections(store, ids) if "detections" in what else None,
         what=what,
         redaction=redaction,
         pictures=pictures,
+        language=language,
     )
+
+
+def dated_detections(store: Store, site_ids: Sequence[str]) -> gpd.GeoDataFrame:
+    """Detections of sites with `start`, `end` and `sensor` of their runs, oldest first."""
+    found = store.detections(SiteQuery(site_ids=tuple(site_ids)))
+    runs = {run.run_id: run for run in store.runs()}
+    of_row = [runs[run_id] for run_id in found["run_id"]]
+    dated = found.assign(
+        start=pd.Series([run.start for run in of_row], dtype=object),
+        end=pd.Series([run.end for run in of_row], dtype=object),
+        sensor=pd.Series([run.sensor for run in of_row], dtype=object),
+    )
+    order = ["start", "end", "site_id", "detection_id"]
+    return dated.sort_values(order, ignore_index=True)
 
 
 def periods_view(by: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -108,8 +131,18 @@ def export_text(exported: Exported) -> str:
     return " ".join(lines)
 
 
+def _with_cover(sites: gpd.GeoDataFrame, looks: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Sites with hectares of each cover before and after, where any has them."""
+    cover = cover_changes(looks, sites.set_index("site_id")["first_seen"])
+    if cover.empty:
+        return sites
+    # `known_before` is a column of sites, and of the site's beginning.
+    columns = cover.drop(columns="known_before")
+    return sites.join(columns, on="site_id")
+
+
 def _pictures(
-    store: Store, ids: Sequence[str], done: Callable[[int, int], None] | None
+    store: Store, ids: Sequence[str], say: Messages, done: Callable[[int, int], None] | None
 ) -> Pictures:
     if len(ids) > _MOST_PICTURED:
         raise ConfigError(
@@ -120,8 +153,8 @@ def _pictures(
     for number, site_id in enumerate(ids, 1):
         evidence = gather_site(store, site_id, check_files=False)
         found = [
-            Picture(_caption(when, picture), as_jpeg(picture.pixels))
-            for when, picture in (("Before", evidence.before), ("After", evidence.after))
+            Picture(_caption(when, picture, say), as_jpeg(picture.pixels))
+            for when, picture in (("before", evidence.before), ("after", evidence.after))
             if picture is not None
         ]
         if found:
@@ -131,6 +164,6 @@ def _pictures(
     return pictures
 
 
-def _caption(when: str, picture: PlacePicture) -> str:
-    seen = "detected" if picture.detected else "not detected"
-    return f"{when}: {picture.start} to {picture.end}, {seen}"
+def _caption(when: str, picture: PlacePicture, say: Messages) -> str:
+    seen = say.text("export.detected" if picture.detected else "export.not_detected")
+    return f"{say.of('pictures', when)} · {say.period(picture.start, picture.end)} · {seen}"

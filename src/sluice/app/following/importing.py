@@ -4,97 +4,163 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
-import geopandas as gpd
 import numpy as np
-import pandas as pd
-import shapely
-from pydantic import BaseModel, ConfigDict, Field
+from shapely.geometry.base import BaseGeometry
 
 from sluice import __version__
 from sluice.app.area import read_area
-from sluice.app.following.landing import Arrival, Landed, Rules, add_named_area, land
-from sluice.base.arrays import FloatArray
+from sluice.app.following.foreign_detections import (
+    ForeignDetections,
+    ImportRequest,
+    read_detections,
+)
+from sluice.app.following.landing import Arrival, Landed, Rules, check_area_name, land
+from sluice.base.arrays import BoolArray
 from sluice.base.errors import ConfigError
-from sluice.base.files import read_vector, sha256_file
-from sluice.base.periods import parse_span
+from sluice.base.files import sha256_file
+from sluice.base.longitudes import box_around
+from sluice.base.periods import Period
 from sluice.base.places import LandedRun
-from sluice.base.store import Store
-from sluice.sites.area import geodesic_areas_ha
-from sluice.sites.discs import disc_shapes
-from sluice.sites.vectorise import COLUMN_TYPES, geohash
+from sluice.base.records import Record
+from sluice.base.store import SiteQuery, Store
 
 IMPORTED = "import"
-"""`LandedRun.sensor` of what others found: with what is not known."""
+"""`LandedRun.sensor` of what others found, with what is not known: it backs no other sensor, see
+`sluice.sites.evidence.EvidenceRule.unknown_sensors`."""
+_LOOKED_UP = 1000
+"""Ids of a file that are looked for in the store."""
 
 
-class ImportRequest(BaseModel):
-    """A file of detections, and what its columns mean."""
+class Imported(Record):
+    """What came of a file of detections."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    landings: list[Landed]
+    """One for each period, oldest first."""
+    left_out: dict[str, int]
+    """Rows of the file that were not used, by what is wrong."""
+    notes: list[str]
+    """What was taken for granted."""
 
-    file: Path
-    first: str
-    last: str
-    area_name: str | None = None
-    """None takes the file's name."""
-    area: str | None = None
-    """Of the area, where the store does not know it; None takes the box around the detections."""
-    probability: float | None = Field(default=None, gt=0, lt=1)
-    """Share of the detections that are mines, as far as is known."""
-    probability_column: str | None = None
-    """Of each detection, in place of `probability`."""
-    hectares_column: str | None = None
-    """Of points: they become discs of this size."""
-    looked_everywhere: bool = False
-    """The whole area was looked at, so that no detection means none seen."""
-    sensor: str = IMPORTED
-    licence: str = ""
+    @property
+    def text(self) -> str:
+        """In words."""
+        lines = [
+            f"{one.period}: {one.detections:,} detections, {one.new_sites:,} sites not known "
+            "before."
+            for one in self.landings[:-1]
+        ]
+        lines.append(self.landings[-1].text)
+        lines += [f"Left out, {reason}: {count:,}." for reason, count in self.left_out.items()]
+        return "\n".join([*lines, *(f"Note: {note}." for note in self.notes)])
 
 
-def import_file(store: Store, request: ImportRequest, rules: Rules | None = None) -> Landed:
-    """Land a file of detections as a run of one period.
+def import_file(
+    store: Store,
+    request: ImportRequest,
+    rules: Rules | None = None,
+    *,
+    done: Callable[[int, int], None] | None = None,
+) -> Imported:
+    """Land a file of detections, as one run for each period.
+
+    Each run lands whole or not at all; one that fails leaves those of earlier periods, and the same
+    command again goes on.
 
     Args:
         store: Where to.
         request: What it is.
         rules: See `land`.
+        done: Told how many of how many periods have landed.
 
     Raises:
-        ItemNotFound, AssetReadError, ConfigError: The file cannot be read, has no geometry, no
-            CRS or no such column.
+        ItemNotFound, AssetReadError, ConfigError, NoValidData: See `read_detections`; or it holds
+            what is in the store already, or nothing within the area.
         StoreError: See `land`.
     """
-    period = parse_span(request.first, request.last)
-    detections = read_detections(request)
+    found = read_detections(request)
     name = request.area_name or request.file.stem
-    areas = store.areas()
-    if name not in set(areas["name"]):
-        outline = (
-            read_area(request.area)
-            if request.area is not None
-            else shapely.box(*detections.total_bounds)
+    _refuse_own(store, found, name, request)
+    inside, outline = _within_area(store, found, name, request)
+    notes = list(found.notes)
+    if found.site_ids or found.scan_ids:
+        notes.append(
+            "the file was made by Sluice, maybe of images that this store knows: it backs no other "
+            "sensor. Scans land with `sluice import run FOLDER`, with all that they saw"
         )
-        add_named_area(store, name, outline)
-    else:
-        outline = areas.loc[areas["name"] == name].geometry.iloc[0]
-    inside = shapely.intersects(detections.geometry.to_numpy(), outline)
-    if not inside.any():
-        raise ConfigError(
-            f"{request.file}: none of its {len(detections):,} detections meets area {name}; give "
-            "another --area-name"
-        )
+    left_out = dict(found.left_out)
+    if not inside.all():
+        left_out[f"outside of area {name}"] = int((~inside).sum())
     sha256 = sha256_file(request.file)
-    asked = f"{sha256}-{period.name}-{name}-{request.sensor}"
-    run = LandedRun(
+    periods = sorted(set(found.periods[inside]))
+    landings = []
+    for number, period in enumerate(periods, 1):
+        chosen = inside & (found.periods == period)
+        run = _run(request, name, period, sha256, left_out)
+        kept = found.table[chosen].reset_index(drop=True)
+        arrival = Arrival(
+            run,
+            kept,
+            looked_everywhere=request.looked_everywhere,
+            outline=outline if number == 1 else None,
+        )
+        landings.append(land(store, arrival, rules))
+        if done is not None:
+            done(number, len(periods))
+    return Imported(landings=landings, left_out=left_out, notes=notes)
+
+
+def _refuse_own(store: Store, found: ForeignDetections, name: str, request: ImportRequest) -> None:
+    """Refuse what came out of this store: it would be taken for a second witness of itself."""
+    ids = found.site_ids[:_LOOKED_UP]
+    if ids and store.count_sites(SiteQuery(site_ids=ids, with_past=True)):
+        raise ConfigError(
+            f"{request.file}: was exported from this store, and its sites are in it already; what "
+            "people say of them goes in with `sluice review`"
+        )
+    if not found.scan_ids or name not in set(store.areas()["name"]):
+        return
+    known = set(store.detections(SiteQuery(area=name))["detection_id"])
+    if known.intersection(found.scan_ids[:_LOOKED_UP]):
+        raise ConfigError(
+            f"{request.file}: is the result of a scan that has landed in area {name} already"
+        )
+
+
+def _within_area(
+    store: Store, found: ForeignDetections, name: str, request: ImportRequest
+) -> tuple[BoolArray, BaseGeometry | None]:
+    """Which detections meet the area, and its outline where the store does not know it."""
+    areas = store.areas()
+    shapes = found.table.geometry.to_numpy()
+    known = areas.loc[areas["name"] == name]
+    if len(known):
+        outline = known.geometry.iloc[0]
+    else:
+        check_area_name(name)
+        outline = box_around(shapes) if request.area is None else read_area(request.area)
+    meets = found.table.intersects(outline).to_numpy(dtype=bool)
+    if not meets.any():
+        raise ConfigError(
+            f"{request.file}: none of its {len(found.table):,} detections meets area {name}; give "
+            f"another --area{'-name' if len(known) else ''}"
+        )
+    return np.asarray(meets), None if len(known) else outline
+
+
+def _run(
+    request: ImportRequest, name: str, period: Period, sha256: str, left_out: dict[str, int]
+) -> LandedRun:
+    asked = f"{sha256}-{period.name}-{name}-{IMPORTED}"
+    meaning = request.model_dump(mode="json", exclude={"file", "area", "area_name"})
+    return LandedRun(
         run_id=f"import-{hashlib.sha256(asked.encode()).hexdigest()[:16]}",
         area=name,
         part=request.file.name,
         start=period.start,
         end=period.end,
-        sensor=request.sensor,
+        sensor=IMPORTED,
         model=request.file.name,
         model_sha256=sha256,
         prior=None,
@@ -105,116 +171,8 @@ def import_file(store: Store, request: ImportRequest, rules: Rules | None = None
             "command": "import detections",
             "file": request.file.name,
             "sha256": sha256,
-            "licence": request.licence,
-            "looked_everywhere": request.looked_everywhere,
+            **meaning,
+            "left_out": left_out,
             "scenes": [],
         },
     )
-    kept = detections[inside].reset_index(drop=True)
-    arrival = Arrival(run, kept, looked_everywhere=request.looked_everywhere)
-    landed = land(store, arrival, rules)
-    return landed.model_copy(update={"outside": int((~inside).sum())})
-
-
-def read_detections(request: ImportRequest) -> gpd.GeoDataFrame:
-    """Read detections in anybody's form.
-
-    Polygons are mended where they cross themselves. Points become discs of their hectares, or of
-    a hectare where no column tells them.
-
-    Returns:
-        Columns of `Detection`, `area_low_ha`, `area_high_ha`, and a multipolygon in EPSG:4326. A
-        detection's id is the geohash of a point within it, numbered where several share one.
-
-    Raises:
-        ConfigError: No such column, a probability beyond 0 to 1, or neither polygons nor points.
-    """
-    frame = read_vector(request.file)
-    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)].reset_index(drop=True)
-    probability = _probabilities(frame, request)
-    frame = frame.to_crs("EPSG:4326")
-    if (
-        not np.isfinite(frame.total_bounds).all()
-        or (np.abs(frame.total_bounds) > (180.001, 90.001) * 2).any()
-    ):
-        raise ConfigError(f"{request.file}: its coordinates do not fit its CRS; correct the CRS")
-    shapes = _polygons(frame, request)
-    known = ~shapely.is_empty(shapes)
-    if not known.any():
-        raise ConfigError(f"{request.file}: holds neither polygons nor points")
-    shapes, probability = shapes[known], probability[known]
-    points = shapely.point_on_surface(shapes)
-    lon, lat = shapely.get_x(points), shapely.get_y(points)
-    columns = {
-        "detection_id": _numbered([f"d-{geohash(*p)}" for p in zip(lon, lat, strict=True)]),
-        "lon": lon,
-        "lat": lat,
-        "score_mean": np.nan,
-        "score_peak": np.nan,
-        "probability_mean": probability,
-        "probability_peak": probability,
-        "footprint_ha": geodesic_areas_ha(list(shapes), "EPSG:4326"),
-        "delineated_ha": np.nan,
-        "isolated": False,
-        "cells": 0,
-    }
-    table = gpd.GeoDataFrame(columns, geometry=shapes, crs="EPSG:4326").astype(COLUMN_TYPES)
-    return table.assign(area_low_ha=np.nan, area_high_ha=np.nan)
-
-
-def _probabilities(frame: gpd.GeoDataFrame, request: ImportRequest) -> FloatArray:
-    name = request.probability_column
-    if name is None:
-        return np.full(len(frame), np.nan if request.probability is None else request.probability)
-    values: FloatArray = pd.to_numeric(_column(frame, name, request), errors="coerce").to_numpy(
-        float
-    )
-    if ((values < 0) | (values > 1)).any():
-        raise ConfigError(
-            f"{request.file}: column {name} holds {np.nanmin(values):g} to {np.nanmax(values):g}; "
-            "a probability is from 0 to 1"
-        )
-    return values
-
-
-def _column(frame: gpd.GeoDataFrame, name: str, request: ImportRequest) -> pd.Series[Any]:
-    if name not in frame.columns:
-        known = ", ".join(str(column) for column in frame.columns.drop("geometry", errors="ignore"))
-        raise ConfigError(f"{request.file}: has no column {name!r}; it has {known or 'none'}")
-    column: pd.Series[Any] = frame[name]
-    return column
-
-
-def _polygons(frame: gpd.GeoDataFrame, request: ImportRequest) -> np.ndarray:
-    """A valid multipolygon of each row; an empty one where it is neither polygon nor point."""
-    kinds = frame.geom_type
-    shapes = np.full(len(frame), shapely.MultiPolygon(), dtype=object)
-    area = kinds.isin(["Polygon", "MultiPolygon", "GeometryCollection"]).to_numpy()
-    mended = shapely.make_valid(frame.geometry.to_numpy()[area])
-    shapes[area] = [_only_polygons(shape) for shape in mended]
-    point = (kinds == "Point").to_numpy()
-    if point.any():
-        hectares = np.ones(int(point.sum()))
-        if request.hectares_column is not None:
-            told = pd.to_numeric(_column(frame, request.hectares_column, request), errors="coerce")
-            hectares = told.to_numpy(float)[point]
-            hectares = np.where(hectares > 0, hectares, 1.0)
-        points = frame.geometry[point]
-        discs = disc_shapes(points.x, points.y, hectares)
-        shapes[point] = [_only_polygons(shape) for shape in discs]
-    return shapes
-
-
-def _only_polygons(shape: shapely.Geometry) -> shapely.MultiPolygon:
-    parts = shapely.get_parts(shapely.get_parts(shape))
-    return shapely.MultiPolygon([part for part in parts if part.geom_type == "Polygon"])
-
-
-def _numbered(ids: list[str]) -> list[str]:
-    """Ids made different: the second of a kind ends in `-2`."""
-    seen: dict[str, int] = {}
-    told = []
-    for name in ids:
-        seen[name] = seen.get(name, 0) + 1
-        told.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
-    return told

@@ -1,0 +1,137 @@
+"""Tables of places: a CSV with a column of longitudes and one of latitudes, read as points."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyproj
+import shapely
+
+from sluice.base.arrays import FloatArray
+from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound
+
+SUFFIXES = (".csv", ".tsv")
+_LON_NAMES = ("lon", "longitude", "long", "lng", "x", "x_geo", "lon_dd", "decimallongitude")
+_LAT_NAMES = ("lat", "latitude", "y", "y_geo", "lat_dd", "decimallatitude")
+_SEPARATORS = ",;\t|"
+_HEAD = 4096
+
+
+def is_table(path: Path | str) -> bool:
+    """Whether a file is called as tables are."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_point_table(
+    path: Path | str,
+    *,
+    lon: str | None = None,
+    lat: str | None = None,
+    crs: str = "EPSG:4326",
+    strict: bool = True,
+) -> gpd.GeoDataFrame:
+    """Read a table of places: UTF-8, or else as Windows writes it in Western Europe.
+
+    Columns may be parted by commas, semicolons (then decimals may have commas), tabs or bars.
+
+    Args:
+        path: `.csv` or `.tsv`.
+        lon: Column of longitudes, or of eastings in `crs`; recognised by its name where None.
+        lat: Column of latitudes, or of northings.
+        crs: Of the two.
+        strict: Refuse coordinates that are no numbers; else they are absent.
+
+    Returns:
+        All columns, and a point for each row; None where a coordinate is absent.
+
+    Raises:
+        ItemNotFound, AssetReadError: There is no such file, or it is no table.
+        ConfigError: A column is missing, or the CRS is not known.
+        DataError: A coordinate is no number.
+    """
+    path, where = Path(path), str(path)
+    frame = _read(path)
+    x = _numbers(frame, lon or _recognise(frame, _LON_NAMES, "--lon", where), where, strict=strict)
+    y = _numbers(frame, lat or _recognise(frame, _LAT_NAMES, "--lat", where), where, strict=strict)
+    known = np.isfinite(x) & np.isfinite(y)
+    shapes = np.full(len(frame), None, dtype=object)
+    shapes[known] = shapely.points(x[known], y[known])
+    # A column of this name, as of a text with coordinates, would be taken for the points.
+    frame = frame.rename(columns={"geometry": "geometry_text"})
+    try:
+        return gpd.GeoDataFrame(frame, geometry=gpd.GeoSeries(shapes, crs=crs))
+    except pyproj.exceptions.CRSError as err:
+        raise ConfigError(f"--crs {crs}: is not known; give a code like EPSG:32630") from err
+
+
+def _read(path: Path) -> pd.DataFrame:
+    if not path.is_file():
+        raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
+    try:
+        content = path.read_bytes()
+        text = _text(content)
+        return pd.read_csv(io.StringIO(text), sep=_separator(text), low_memory=False)
+    except (ValueError, OSError, csv.Error) as err:
+        reason = " ".join(str(err).split())
+        raise AssetReadError(f"{path}: not a CSV table ({reason})", href=str(path)) from err
+
+
+def _text(content: bytes) -> str:
+    for encoding in ("utf-8-sig", "cp1252"):
+        with contextlib.suppress(UnicodeDecodeError):
+            text = content.decode(encoding)
+            if "\0" not in text:
+                return text
+    raise ValueError("its letters are of no encoding that is known; save it as UTF-8")
+
+
+def _separator(text: str) -> str:
+    """What parts the columns: of the usual ones that which stands in the first line most often."""
+    head = text[:_HEAD].lstrip().partition("\n")[0]
+    return max(_SEPARATORS, key=head.count)
+
+
+def _recognise(frame: pd.DataFrame, names: Sequence[str], option: str, where: str) -> str:
+    """The column of one of some names; by their order, since `x` may be anything beside `lon`."""
+    by_name = {str(name).strip().lower(): str(name) for name in frame.columns}
+    for name in names:
+        if name in by_name:
+            return by_name[name]
+    raise ConfigError(
+        f"{where}: no column is called {names[0]}, {names[1]} or the like; found: "
+        f"{_listed(frame)}. Name it with {option}",
+        href=where,
+    )
+
+
+def _listed(frame: pd.DataFrame) -> str:
+    return ", ".join(map(str, frame.columns)) or "none"
+
+
+def _numbers(frame: pd.DataFrame, name: str, where: str, *, strict: bool) -> FloatArray:
+    if name not in frame:
+        raise ConfigError(
+            f"{where}: has no column {name!r}; found: {_listed(frame)}. Name one of these",
+            href=where,
+        )
+    values = frame[name]
+    if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
+        values = values.astype("string").str.strip().str.replace(",", ".", n=1, regex=False)
+        values = values.mask(values == "")
+    numbers = pd.to_numeric(values, errors="coerce").astype(np.float64)
+    wrong = np.asarray(numbers.isna() & values.notna())
+    if wrong.any() and strict:
+        at = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: {name} in line {at + 2} is {frame[name].iloc[at]!r}, not a number; "
+            "correct it",
+            href=where,
+        )
+    return np.asarray(numbers, np.float64)
