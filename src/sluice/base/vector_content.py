@@ -8,7 +8,9 @@ opened: asking afterwards which driver it was is too late.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 from xml.parsers import expat
 
 KINDS = {
@@ -27,6 +29,11 @@ _JSON_TYPES = {
     "GeometryCollection",
     *(f"{many}{kind}" for many in ("", "Multi") for kind in ("Point", "LineString", "Polygon")),
 }
+# GDAL takes this member in any case, of a collection, a feature or a geometry.
+_CRS_KEY = re.compile(
+    r'"(?:[cC]|\\u00[64]3)(?:[rR]|\\u00[75]2)(?:[sS]|\\u00[75]3)"\s*:'  # escaped or not
+)
+_CRS_NAME = re.compile(r"(?:urn:(?:x-)?ogc:def:crs:)?[A-Za-z]+\d*:[\d.]*:?\w+")
 _SQLITE = b"SQLite format 3\0"
 _GEOPACKAGE_AT, _GEOPACKAGE_IDS = 68, {b"GPKG", b"GP10", b"GP11"}
 _SHAPEFILE = (9994).to_bytes(4, "big")
@@ -80,9 +87,51 @@ def _checked_json(content: bytes) -> bytes:
         raise UnexpectedContent(f"not JSON: {err}") from err
     if not isinstance(document, dict) or document.get("type") not in _JSON_TYPES:
         raise UnexpectedContent("its JSON is no feature, feature collection or geometry")
+    named = len(_CRS_KEY.findall(text))
+    if named:
+        _refuse_linked_crs(document, alone=named == 1)
+    if named > 1:
+        # Of a member that is there twice, each parser takes another one.
+        text = json.dumps(document)
     # "<" can only stand within a string. Escaped, it means the same, and no driver takes the
     # file for XML.
     return text.replace("<", "\\u003c").encode()
+
+
+def _refuse_linked_crs(document: dict[str, Any], *, alone: bool) -> None:
+    """Refuse a CRS that is not named but linked: it would be fetched from wherever that leads.
+
+    Args:
+        document: That has one somewhere.
+        alone: Whether it has one only.
+    """
+    at_top = [value for name, value in document.items() if name.lower() == "crs"]
+    if alone and at_top:
+        _require_named_crs(at_top[0])
+        return
+    waiting: list[Any] = [document]
+    while waiting:
+        part = waiting.pop()
+        members = part.items() if isinstance(part, dict) else enumerate(part)
+        for name, value in members:
+            if isinstance(name, str) and name.lower() == "crs":
+                _require_named_crs(value)
+            if name != "coordinates" and isinstance(value, dict | list):
+                waiting.append(value)
+
+
+def _require_named_crs(crs: Any) -> None:
+    if not isinstance(crs, dict | list):
+        # Of a feature's own columns one may be called so.
+        return
+    told = crs.get("properties") if isinstance(crs, dict) else None
+    if isinstance(crs, dict) and isinstance(told, dict):
+        alone = set(crs) == {"type", "properties"} and len(told) == 1
+        if alone and crs["type"] == "name" and _CRS_NAME.fullmatch(str(told.get("name"))):
+            return
+        if alone and crs["type"] == "EPSG" and str(told.get("code")).isdigit():
+            return
+    raise UnexpectedContent("its CRS is not named by a code, and such files may read others")
 
 
 def _checked_kml(content: bytes) -> bytes:
