@@ -1,0 +1,62 @@
+"""`sluice worker`: runs the analyses that people ask a service for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from sluice.app.cli import options
+
+SOURCE = typer.Option("earth-search", "--source", help="Catalogue to search, as for `sluice scan`.")
+MODEL = typer.Option("default", "--model", help="A model's name, or its folder.")
+
+
+def worker(
+    store: str | None = options.STORE,
+    out: Path | None = typer.Option(
+        None,
+        "--out",
+        help="Folder for what analyses leave; beside the store, `…-jobs`, if left out.",
+    ),
+    once: bool = typer.Option(False, "--once", help="End when no analysis waits."),
+    source: str = SOURCE,
+    model: str = MODEL,
+    workers: int | None = options.WORKERS,
+    stale_s: float = typer.Option(
+        60.0, "--lost-after", help="Seconds of silence after which another worker is lost.", min=1
+    ),
+    with_parent: bool = typer.Option(
+        False, "--with-parent", hidden=True, help="End when standard input is closed."
+    ),
+) -> None:
+    """Run the analyses that wait in a store, one after the other, until Ctrl-C.
+
+    Several workers may share a store, on several computers that see the same folders.
+    """
+    import threading
+
+    from sluice.app.analysis import Stop, WorkerSettings, default_jobs_folder, work
+    from sluice.app.cli.signals import stopping
+    from sluice.app.config import make_config, store_address
+
+    address = store_address(store)
+    settings = make_config(
+        WorkerSettings,
+        store=address,
+        out=(out or default_jobs_folder(address)).absolute(),
+        source=source,
+        model=model,
+        workers=workers,
+        stale_s=stale_s,
+        beat_s=min(2.0, stale_s / 4),
+    )
+    stop = threading.Event()
+    with stopping(Stop, stop, with_parent=with_parent):
+        ended = work(settings, once=once, say=_say, stop=stop)
+    if once:
+        typer.echo(f"{ended} {'analysis' if ended == 1 else 'analyses'} ended.")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

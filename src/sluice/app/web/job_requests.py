@@ -1,0 +1,183 @@
+"""What may be asked for as an analysis, and what is refused before it waits in the queue."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from typing import Annotated, Any, Literal
+
+import shapely
+from pydantic import BeforeValidator, Field
+from shapely.geometry.base import BaseGeometry
+
+from sluice.app.following.landing import check_area_name
+from sluice.app.web.access import Person
+from sluice.app.web.errors import Forbidden, NotHere, TooLarge
+from sluice.app.web.parameters import Name, Paged, Strict
+from sluice.app.web.settings import Settings
+from sluice.base.errors import ConfigError, DataError
+from sluice.base.jobs import AnalysisJob, JobState
+from sluice.base.periods import Period, parse_span, split_period
+from sluice.base.store import Store
+from sluice.sites.area import geodesic_areas_ha
+
+_BOX_SHARE = 10
+"""How much larger than the largest area the box around one may be: its grid is held in memory."""
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Position = Annotated[list[Number], Field(min_length=2, max_length=3)]
+Ring = Annotated[list[Position], Field(min_length=4)]
+
+
+class PolygonShape(Strict):
+    """A GeoJSON polygon, in longitude and latitude."""
+
+    type: Literal["Polygon"]
+    coordinates: Annotated[list[Ring], Field(min_length=1)]
+
+
+class MultiPolygonShape(Strict):
+    """Several."""
+
+    type: Literal["MultiPolygon"]
+    coordinates: Annotated[list[Annotated[list[Ring], Field(min_length=1)]], Field(min_length=1)]
+
+
+Shape = Annotated[PolygonShape | MultiPolygonShape, Field(discriminator="type")]
+
+
+def _as_named(given: Any) -> Any:
+    return {"name": given} if isinstance(given, str) else given
+
+
+class AreaAsked(Strict):
+    """An area that the store knows, or the outline of a new one."""
+
+    name: Name
+    geometry: Shape | None = None
+
+
+class JobBody(Strict):
+    """An analysis."""
+
+    area: Annotated[AreaAsked, BeforeValidator(_as_named, json_schema_input_type=Name | AreaAsked)]
+    """The name of an area that is there, or the name and the outline of a new one."""
+    first: str = Field(max_length=10, examples=["2024-01"])
+    """Year, month or day."""
+    last: str = Field(max_length=10, examples=["2024-12"])
+    """Included."""
+    every: Literal["none", "month", "quarter", "4months", "half-year", "year"] = "none"
+    """Length of the periods that it is cut into."""
+
+
+class JobList(Paged):
+    """A part of the list of analyses."""
+
+    state: JobState | None = None
+
+
+def make_job(asked: JobBody, person: Person, store: Store, settings: Settings) -> AnalysisJob:
+    """The job that is asked for.
+
+    Raises:
+        ConfigError, DataError: It cannot be done as asked.
+        TooLarge: Its area, its period or its outline is larger than allowed.
+        NotHere: There is no such area, or not for this person.
+        Forbidden: The person may not add areas.
+    """
+    period = _period(asked, settings)
+    name, shape = asked.area.name, asked.area.geometry
+    areas = store.areas()
+    known = areas[areas["name"] == name]
+    if shape is None:
+        if known.empty or (person.areas is not None and name not in person.areas):
+            raise NotHere(
+                f"there is no area {name!r} here; /api/areas lists those there are, and "
+                "{name, geometry} makes a new one"
+            )
+        _refuse_large(known.geometry.iloc[0], settings)
+        outline = None
+    else:
+        if person.areas is not None:
+            raise Forbidden("you work on certain areas; name one of them, without an outline")
+        check_area_name(name)
+        if len(known):
+            raise ConfigError(
+                f"area {name!r}: is in the store; leave its geometry out to analyse it, or choose "
+                "another name"
+            )
+        outline = _outline(shape, settings)
+    return AnalysisJob(
+        job_id=uuid.uuid4().hex,
+        area=name,
+        outline=outline,
+        first=period.start,
+        last=period.end,
+        every=asked.every,
+        by=person.name,
+        created=dt.datetime.now(dt.UTC),
+    )
+
+
+def _period(asked: JobBody, settings: Settings) -> Period:
+    period = parse_span(asked.first, asked.last, options=("first", "last"))
+    if period.start > dt.datetime.now(dt.UTC).date():
+        raise ConfigError(f"first {asked.first}: lies in the future; give a day that has been")
+    days = (period.end - period.start).days + 1
+    if days > settings.longest_days:
+        raise TooLarge(
+            f"{period.name} has {days:,} days, and an analysis may have {settings.longest_days:,}; "
+            "ask for a part of it"
+        )
+    periods = len(list(split_period(period, asked.every)))
+    if periods > settings.most_periods:
+        raise TooLarge(
+            f"{period.name} by {asked.every} makes {periods} periods, and an analysis may have "
+            f"{settings.most_periods}; take longer ones, or ask for a part"
+        )
+    return period
+
+
+def _outline(shape: PolygonShape | MultiPolygonShape, settings: Settings) -> dict[str, Any]:
+    polygons = shape.coordinates if isinstance(shape, MultiPolygonShape) else [shape.coordinates]
+    vertices = sum(len(ring) for polygon in polygons for ring in polygon)
+    if vertices > settings.most_vertices:
+        raise TooLarge(
+            f"the outline has {vertices:,} vertices, and {settings.most_vertices:,} are allowed; "
+            "simplify it"
+        )
+    for polygon in polygons:
+        for ring in polygon:
+            if ring[0] != ring[-1]:
+                raise DataError("a ring of the outline is not closed; repeat its first position")
+    geometry = shapely.force_2d(shapely.from_geojson(shape.model_dump_json()))
+    west, south, east, north = geometry.bounds
+    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
+        raise DataError(
+            f"the outline reaches from {west:g}, {south:g} to {east:g}, {north:g}; give longitude "
+            "and latitude in degrees, cut at 180 degrees"
+        )
+    if not shapely.is_valid(geometry):
+        raise DataError(
+            f"the outline is no valid polygon ({shapely.is_valid_reason(geometry)}); draw it anew"
+        )
+    _refuse_large(geometry, settings)
+    outline: dict[str, Any] = json.loads(shapely.to_geojson(geometry))
+    return outline
+
+
+def _refuse_large(geometry: BaseGeometry, settings: Settings) -> None:
+    area, box = geodesic_areas_ha([geometry, geometry.envelope], "EPSG:4326") / 100
+    if area <= 0:
+        raise DataError("the outline holds no ground; draw a larger one")
+    if area > settings.largest_km2:
+        raise TooLarge(
+            f"the area has {area:,.0f} km², and an analysis may have {settings.largest_km2:,.0f}; "
+            "take a part of it"
+        )
+    if box > _BOX_SHARE * settings.largest_km2:
+        raise TooLarge(
+            f"the parts of the area lie far apart, in a box of {box:,.0f} km²; analyse them one by "
+            "one"
+        )
