@@ -1,0 +1,109 @@
+// Opens the map in Chromium, plays one scenario and prints what it found as JSON.
+//
+//     node play.mjs SCENARIO '{"address": …, "chromium": …, "pictures": …}'
+//
+// Whatever scenario: no page error, no broken content policy, and no request to anywhere else.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { scenarios } from "./scenarios.mjs";
+
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--use-gl=angle",
+  "--use-angle=swiftshader",
+  "--enable-unsafe-swiftshader",
+  "--ignore-gpu-blocklist",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+const PATIENCE_MS = 60_000;
+
+const require = createRequire(join(process.cwd(), "package.json"));
+const { chromium } = require("playwright-core");
+const [name, given] = process.argv.slice(2);
+const options = JSON.parse(given);
+const { address, width = 1280, height = 800, locale = "en-GB", mobile = false, hash = "" } = options;
+
+const profile = mkdtempSync(join(tmpdir(), "sluice-browser-"));
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: options.chromium,
+  args: FLAGS,
+  viewport: { width, height },
+  locale,
+  isMobile: mobile,
+  hasTouch: mobile,
+  reducedMotion: "reduce",
+  permissions: ["clipboard-read", "clipboard-write"],
+});
+const faults = [];
+const requests = [];
+const page = context.pages()[0] ?? (await context.newPage());
+page.setDefaultTimeout(PATIENCE_MS);
+page.on("pageerror", (error) => faults.push(`page error: ${error.stack}`));
+page.on("console", (message) => {
+  if (message.type() === "error") faults.push(`console: ${message.text()}`);
+});
+page.on("request", (request) => requests.push(request));
+
+const tools = {
+  page,
+  options,
+  requests,
+  faults,
+  axeSource: require.resolve("axe-core/axe.min.js"),
+  /** Ask the service itself. */
+  ask: async (path) => {
+    const answer = await fetch(new URL(path, address));
+    assert.equal(answer.status, 200, `${path}: ${answer.status}`);
+    return answer.json();
+  },
+  open: async (behind = hash) => {
+    await page.goto(address + behind);
+    await tools.ready();
+  },
+  ready: () => page.waitForFunction(() => document.documentElement.dataset.ready === "true"),
+  /** Until the map has drawn all it asked for. */
+  settled: () =>
+    page.waitForFunction(() => window.sluiceMap.loaded() && window.sluiceMap.areTilesLoaded() && !window.sluiceMap.isMoving()),
+  /** Sites that the map draws as marks. */
+  marks: () =>
+    page.evaluate(() => {
+      const layers = ["sites-icon", "places-icon"];
+      const found = window.sluiceMap.queryRenderedFeatures({ layers });
+      return found.map((one) => one.properties);
+    }),
+  hash: () => page.evaluate(() => new URLSearchParams(location.hash.slice(1)).toString()),
+  picture: (title) => page.screenshot({ path: join(options.pictures, `${title}.png`) }),
+};
+
+let failed = null;
+let found = {};
+try {
+  found = (await scenarios[name](tools)) ?? {};
+  assert.deepEqual(faults, [], "faults in the page");
+  const origin = new URL(address).origin;
+  const strangers = requests
+    .map((request) => request.url())
+    .filter((url) => !/^(data|blob):/.test(url) && new URL(url).origin !== origin);
+  assert.deepEqual(strangers, [], "requests that left the service");
+} catch (error) {
+  failed = error;
+  await tools.picture(`failed-${name}`).catch(() => undefined);
+}
+await context.close();
+rmSync(profile, { recursive: true, force: true });
+if (failed) {
+  console.error(failed);
+  if (faults.length) console.error(faults.join("\n"));
+  process.exit(1);
+}
+console.log(JSON.stringify(found));

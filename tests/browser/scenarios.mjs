@@ -1,0 +1,295 @@
+// What people do with the map, step by step, with what must be true after each.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { gzipSync } from "node:zlib";
+
+const MOST_SCRIPT_BYTES = 600_000;
+const GRAVE = new Set(["serious", "critical"]);
+
+async function graveFaults({ page, axeSource }) {
+  await page.evaluate(readFileSync(axeSource, "utf-8"));
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+  return violations
+    .filter((one) => GRAVE.has(one.impact))
+    .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} (${node.failureSummary})`).join(" | ")}`);
+}
+
+const text = (page, selector) => page.locator(selector).first().innerText();
+const ids = (page) => page.locator("#list-alerts .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
+
+async function firstScreen(tools) {
+  const { page, open, settled, marks, ask, requests } = tools;
+  await open();
+  await settled();
+  const { alerts } = await ask("/api/alerts");
+  assert.deepEqual(await ids(page), alerts.map((one) => one.site_id), "alerts, by priority");
+  const drawn = await marks();
+  const { sites } = await ask("/api/sites");
+  assert.deepEqual(
+    drawn.map((one) => `${one.id} ${one.status}`).sort(),
+    sites.map((one) => `${one.site_id} ${one.status}`).sort(),
+    "each site is marked once, with its status",
+  );
+  let bytes = 0;
+  for (const request of requests.filter((one) => /\.m?js$/.test(new URL(one.url()).pathname))) {
+    bytes += gzipSync(await (await request.response()).body()).length;
+  }
+  assert.ok(bytes > 100_000 && bytes < MOST_SCRIPT_BYTES, `${bytes} bytes of script`);
+  assert.ok(!requests.some((one) => /\/draw-/.test(one.url())), "drawing is loaded when it is needed");
+  assert.equal(await page.locator(".legend").isVisible(), true);
+  assert.match(await text(page, ".maplibregl-ctrl-scale"), /km|m/);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("first-screen");
+  return { script_bytes: bytes, sites: drawn.length };
+}
+
+async function slider(tools) {
+  const { page, open, settled, marks, ask } = tools;
+  await open();
+  const [area] = await ask("/api/areas");
+  const range = page.locator("#period");
+  await range.focus();
+  const seen = [];
+  for (let at = area.periods.length - 1; at >= 0; at--) {
+    await page.keyboard.press("ArrowLeft");
+    const { start, end } = area.periods[at];
+    await page.waitForFunction((wanted) => decodeURIComponent(location.hash).includes(wanted), `period=${start}/${end}`);
+    await settled();
+    const wanted = [];
+    for (const site of (await ask("/api/sites")).sites) {
+      const { periods } = await ask(`/api/sites/${site.site_id}`);
+      const then = periods.find((one) => one.start === start);
+      if (then) wanted.push(`${site.site_id} ${then.status}`);
+    }
+    const drawn = (await marks()).map((one) => `${one.id} ${one.status}`);
+    assert.deepEqual(drawn.sort(), wanted.sort(), `sites in ${start}`);
+    seen.push(drawn.length);
+  }
+  assert.match(await range.getAttribute("aria-valuetext"), /2023/);
+  await tools.picture("slider");
+  return { seen };
+}
+
+async function site(tools) {
+  const { page, open, ask, hash, ready } = tools;
+  await open();
+  const row = page.locator("#list-alerts .row").first();
+  const id = await row.getAttribute("data-site");
+  await row.click();
+  await page.waitForSelector(`.site h2:has-text("${id}")`);
+  const told = await ask(`/api/sites/${id}`);
+  assert.equal(await page.locator(".chart .period").count(), told.periods.length);
+  assert.ok((await hash()).includes(`site=${id}`));
+  assert.deepEqual(await graveFaults(tools), []);
+  // A bar of the chart shows that period.
+  await page.locator(".chart .period").first().click();
+  // The address follows a moment later.
+  const chosen = encodeURIComponent(told.periods[0].start);
+  await page.waitForFunction((text) => location.hash.includes(text), chosen);
+  // The link reopens the same view.
+  await page.keyboard.press("l");
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  await page.goto("about:blank");
+  await page.goto(link);
+  await ready();
+  assert.match(await text(page, ".site h2"), new RegExp(id));
+  await page.waitForFunction((text) => location.hash.includes(text), chosen);
+  await page.locator(".site summary", { hasText: "Coordinates" }).click();
+  await page.locator(".coordinates button").last().click();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), told.coordinates.mgrs);
+  await tools.picture("site");
+  await page.keyboard.press("Escape");
+  await page.waitForSelector(".site", { state: "hidden" });
+  assert.ok(!(await hash()).includes("site="));
+  return { site: id };
+}
+
+async function reviewByKeyboard(tools) {
+  const { page, open, settled, marks } = tools;
+  await open();
+  await page.locator("#tab-sites").click();
+  await page.waitForSelector("#list-sites .row");
+  const order = await page.locator("#list-sites .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
+  await page.locator("body").press("j");
+  const at = (id) => page.waitForSelector(`.site h2:has-text("${id}")`);
+  await at(order[0]);
+  const began = Date.now();
+  await page.keyboard.press("c");
+  await at(order[1]);
+  await page.keyboard.press("r");
+  await page.waitForSelector(".reasons:not([hidden])");
+  await page.keyboard.press("4");
+  await at(order[2]);
+  // While a note is written letters are letters.
+  await page.keyboard.press("n");
+  await page.keyboard.type("cur?");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("u");
+  await at(order[3]);
+  const took = Date.now() - began;
+  await page.keyboard.press("k");
+  await at(order[2]);
+  await page.waitForSelector(".said");
+  assert.match(await text(page, ".said"), /Unsure|unsure/);
+  assert.match(await text(page, ".said"), /cur\?/);
+  await page.waitForFunction(() => document.querySelectorAll("#list-sites .chip[class*=verdict]").length === 3);
+  // The map shows the verdicts as well.
+  await page.keyboard.press("Escape");
+  await page.locator(".tools button").first().click();
+  for (let tries = 0; ; tries++) {
+    await settled();
+    const verdicts = new Map((await marks()).map((one) => [one.id, one.verdict]));
+    const shown = [order[0], order[1], order[2]].map((id) => verdicts.get(id));
+    if (JSON.stringify(shown) === JSON.stringify(["confirmed", "rejected", "unsure"])) break;
+    assert.ok(tries < 40, `the map shows ${JSON.stringify(shown)}`);
+    await page.waitForTimeout(150);
+  }
+  await tools.picture("review");
+  return { order, ms_each: took / 3 };
+}
+
+async function phone(tools) {
+  const { page, open, settled } = tools;
+  await open();
+  await settled();
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wider <= 0, `the page is ${wider} px too wide`);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("phone");
+  await page.locator("#list-alerts .row").first().tap();
+  await page.waitForSelector(".site h2");
+  const heights = await page.locator(".verdict").evaluateAll((all) => all.map((one) => one.getBoundingClientRect()));
+  for (const { height, bottom } of heights) {
+    assert.ok(height >= 40, `a button of ${height} px is too small for a thumb`);
+    assert.ok(bottom <= (await page.evaluate(() => window.innerHeight)));
+  }
+  const map = await page.locator(".map").boundingBox();
+  assert.ok(map.height > 150, `${map.height} px are left for the map`);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("phone-site");
+  return {};
+}
+
+async function french(tools) {
+  const { page, open } = tools;
+  await open();
+  assert.equal(await page.locator("html").getAttribute("lang"), "fr");
+  assert.equal(await text(page, "#tab-alerts"), "Alertes");
+  await page.keyboard.press("?");
+  assert.match(await text(page, "dialog"), /Raccourcis/);
+  assert.deepEqual(await graveFaults(tools), []);
+  await page.keyboard.press("Escape");
+  await page.locator(".top select").last().selectOption("pt");
+  await page.waitForFunction(() => document.documentElement.lang === "pt");
+  await tools.ready();
+  assert.equal(await text(page, "#tab-statistics"), "Estatísticas");
+  return {};
+}
+
+async function compare(tools) {
+  const { page, open, settled, hash } = tools;
+  await open();
+  await page.locator("#list-alerts .row").first().click();
+  await page.waitForSelector(".site h2");
+  await page.keyboard.press("b");
+  await page.waitForSelector(".divider");
+  await settled();
+  const divider = page.locator(".divider");
+  await divider.focus();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await divider.getAttribute("aria-valuenow"), "55");
+  const left = page.locator(".compare-bar select").first();
+  await left.selectOption({ index: 1 });
+  assert.match(await hash(), /compare=2023-04-01/);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("compare");
+  await page.keyboard.press("Escape");
+  await page.waitForSelector(".divider", { state: "detached" });
+  return {};
+}
+
+async function drawing(tools) {
+  const { page, open, requests } = tools;
+  await open();
+  await page.locator(".tools button").nth(2).click();
+  await page.waitForSelector(".drawing-panel");
+  assert.ok(requests.some((one) => /\/draw-/.test(one.url())));
+  const box = await page.locator(".map").boundingBox();
+  const corners = [[0.62, 0.3], [0.9, 0.3], [0.9, 0.7], [0.62, 0.7], [0.62, 0.3]];
+  for (const [x, y] of corners) {
+    await page.mouse.move(box.x + x * box.width, box.y + y * box.height);
+    await page.mouse.click(box.x + x * box.width, box.y + y * box.height);
+    await page.waitForTimeout(120);
+  }
+  await page.waitForSelector(".drawing-panel .told strong");
+  await page.waitForFunction(() => document.querySelectorAll(".drawing-panel .told p").length === 2);
+  await page.locator(".drawing-panel .told button").click();
+  const shape = JSON.parse(await page.evaluate(() => navigator.clipboard.readText()));
+  await tools.picture("drawing");
+  return { shape, told: await text(page, ".drawing-panel .told") };
+}
+
+async function statistics(tools) {
+  const { page, open, ask } = tools;
+  await open("#tab=statistics");
+  await page.waitForSelector(".sums tbody tr");
+  const sums = await ask("/api/statistics?by=district");
+  const rows = await page.locator(".sums tbody tr").evaluateAll((all) =>
+    all.map((row) => [row.querySelector("th").innerText.trim(), row.querySelector("td").innerText]),
+  );
+  assert.deepEqual(rows.sort(), sums.map((one) => [one.name ?? "elsewhere", String(one.sites)]).sort());
+  const csv = await page.locator(".statistics a").getAttribute("href");
+  const answer = await fetch(new URL(csv, tools.options.address));
+  assert.match(await answer.text(), /Westland/);
+  assert.deepEqual(await graveFaults(tools), []);
+  return { rows };
+}
+
+async function search(tools) {
+  const { page, open, settled } = tools;
+  await open();
+  await page.keyboard.press("/");
+  await page.keyboard.type("westl");
+  await page.waitForSelector("#found-0");
+  assert.match(await text(page, "#found-0"), /Westland/);
+  await page.keyboard.press("Escape");
+  await page.locator(".search input").fill("-6.51, -56.09");
+  await page.waitForSelector('#found-0:has-text("-6.51")');
+  await page.keyboard.press("Enter");
+  await settled();
+  const centre = await page.evaluate(() => window.sluiceMap.getBounds().contains([-56.09, -6.51]));
+  assert.ok(centre);
+  return {};
+}
+
+async function links(tools) {
+  const { page, open, options } = tools;
+  await open();
+  await page.locator(".top button", { hasText: "Export" }).click();
+  const hrefs = await page.locator("dialog a").evaluateAll((all) => all.map((one) => one.getAttribute("href")));
+  await page.keyboard.press("Escape");
+  await page.locator("#list-alerts .row").first().click();
+  await page.waitForSelector(".site .links a");
+  hrefs.push(...(await page.locator(".site .links a").evaluateAll((all) => all.map((one) => one.getAttribute("href")))));
+  for (const href of hrefs) {
+    const answer = await fetch(new URL(href, options.address));
+    assert.equal(answer.status, 200, href);
+    assert.ok((await answer.arrayBuffer()).byteLength > 100, href);
+  }
+  return { hrefs };
+}
+
+export const scenarios = {
+  links,
+  firstScreen,
+  slider,
+  site,
+  reviewByKeyboard,
+  phone,
+  french,
+  compare,
+  drawing,
+  statistics,
+  search,
+};

@@ -1,0 +1,105 @@
+// What all panels share: who asks, the area looked at, the chosen site and the order of review.
+
+import * as api from "./base/api";
+import { announce } from "./base/dom";
+import { look } from "./base/state";
+import type { Area, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
+import { t } from "./base/words";
+import type { SiteMap } from "./map/site_map";
+
+export interface App {
+  session: Session;
+  areas: Area[];
+  layers: LayerInfo[];
+  map: SiteMap;
+  /** Of the chosen site, once it has come. */
+  detail: SiteDetail | null;
+  /** Sites in the order of the list. */
+  queue: string[];
+  /** Verdicts given since the page was opened. */
+  given: Map<string, Verdict>;
+}
+
+export function currentArea(app: App): Area | null {
+  return app.areas.find((area) => area.name === look().area) ?? app.areas[0] ?? null;
+}
+
+/** The person may say what a site is. */
+export function mayReview(app: App): boolean {
+  return ["reviewer", "analyst", "admin"].includes(app.session.person?.role ?? "");
+}
+
+/** The best run of a period that has a picture: optical before radar. */
+export function runWith(
+  runs: readonly Run[],
+  period: Period | null,
+  what: "has_image" | "has_probability",
+): Run | null {
+  const fit = runs
+    .filter((run) => run[what] && (!period || (run.start === period.start && run.end === period.end)))
+    .sort(
+      (one, other) =>
+        other.end.localeCompare(one.end) || Number(one.sensor === "s1") - Number(other.sensor === "s1"),
+    );
+  return fit[0] ?? null;
+}
+
+/** Past ones first, without doubles of several sensors. */
+export function periodsOf(area: Area): Period[] {
+  const found = new Map(area.periods.map((period) => [api.periodName(period), period]));
+  return [...found.values()].sort(
+    (one, other) => one.end.localeCompare(other.end) || one.start.localeCompare(other.start),
+  );
+}
+
+const kept = new Map<string, Promise<SiteDetail>>();
+const MOST_KEPT = 20;
+
+/** A site, fetched at most once until it is reviewed. */
+export function siteDetail(id: string): Promise<SiteDetail> {
+  let found = kept.get(id);
+  if (!found) {
+    found = api.site(id);
+    kept.set(id, found);
+    found.catch(() => kept.delete(id));
+    const oldest = kept.keys().next().value;
+    if (kept.size > MOST_KEPT && oldest !== undefined) kept.delete(oldest);
+  }
+  return found;
+}
+
+export const forgetSite = (id: string): boolean => kept.delete(id);
+
+/** The site before or after another one in the list; to come, those without a verdict only. */
+export function neighbour(app: App, id: string | null, step: 1 | -1, unreviewed: boolean): string | null {
+  const at = id ? app.queue.indexOf(id) : -1;
+  if (!unreviewed) return app.queue[at + step] ?? null;
+  const rest = [...app.queue.slice(at + 1), ...app.queue.slice(0, Math.max(0, at))];
+  return rest.find((other) => other !== id && !app.given.has(other)) ?? null;
+}
+
+let toastTimer = 0;
+
+/** Tell something in passing, to the eye and to a screen reader. */
+export function tell(words: string, kind: "news" | "fault" = "news"): void {
+  const place = document.getElementById("toast");
+  if (place) {
+    place.textContent = words;
+    place.className = `toast shown ${kind}`;
+    window.clearTimeout(toastTimer);
+    toastTimer = window.setTimeout(() => (place.className = "toast"), kind === "fault" ? 9000 : 3500);
+  }
+  announce(words);
+}
+
+export function tellFault(error: unknown): void {
+  if (error instanceof api.ApiError) {
+    if (error.status === api.UNREACHABLE) tell(t("unreachable"), "fault");
+    else if (error.status === 401) {
+      tell(t("log_in_again"), "fault");
+      window.dispatchEvent(new Event("sluice:log-in"));
+    } else tell(t("fault", { what: error.message }), "fault");
+  } else {
+    tell(t("fault", { what: String(error) }), "fault");
+  }
+}

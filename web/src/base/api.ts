@@ -1,0 +1,119 @@
+// Speaks with the server: one place for addresses, errors and the token against forged requests.
+
+import type {
+  Alert,
+  Area,
+  Found,
+  LayerInfo,
+  Period,
+  Review,
+  Session,
+  Site,
+  SiteDetail,
+  Statistic,
+} from "./types";
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly kind: string,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** Of a request that no answer came to: the server is gone, or the line. */
+export const UNREACHABLE = 0;
+
+type Query = Record<string, string | number | null | undefined>;
+
+let csrf: string | null = null;
+
+export function address(path: string, query: Query = {}): string {
+  const wanted = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== "") wanted.set(name, String(value));
+  }
+  const told = wanted.toString();
+  return told ? `${path}?${told}` : path;
+}
+
+async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
+  let answer: Response;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers,
+      credentials: "same-origin",
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  } catch (error) {
+    throw new ApiError(UNREACHABLE, "unreachable", String(error));
+  }
+  if (answer.ok) return (answer.status === 204 ? null : await answer.json()) as T;
+  const told = (await answer.json().catch(() => null)) as {
+    error?: { kind?: string; message?: string };
+  } | null;
+  throw new ApiError(
+    answer.status,
+    told?.error?.kind ?? "error",
+    told?.error?.message ?? `${answer.status} ${answer.statusText}`,
+  );
+}
+
+export async function session(): Promise<Session> {
+  const found = await ask<Session>("GET", "/api/session");
+  csrf = found.csrf;
+  return found;
+}
+
+export async function logIn(name: string, password: string): Promise<void> {
+  await ask("POST", "/api/session", { name, password });
+}
+
+export async function logOut(): Promise<void> {
+  await ask("DELETE", "/api/session");
+}
+
+export const areas = (): Promise<Area[]> => ask("GET", "/api/areas");
+
+export const sites = (query: Query): Promise<{ sites: Site[]; total: number }> =>
+  ask("GET", address("/api/sites", query));
+
+export const site = (id: string): Promise<SiteDetail> =>
+  ask("GET", `/api/sites/${encodeURIComponent(id)}`);
+
+export const alerts = (query: Query): Promise<{ alerts: Alert[]; total: number }> =>
+  ask("GET", address("/api/alerts", query));
+
+export const review = (
+  id: string,
+  verdict: string,
+  reason: string | null,
+  note: string,
+): Promise<Review> =>
+  ask("POST", `/api/sites/${encodeURIComponent(id)}/reviews`, { verdict, reason, note });
+
+export const search = async (q: string): Promise<Found[]> =>
+  (await ask<{ found: Found[] }>("GET", address("/api/search", { q }))).found;
+
+export const layers = (): Promise<LayerInfo[]> => ask("GET", "/api/layers");
+
+export const messages = (language: string): Promise<Record<string, string | Record<string, string>>> =>
+  ask("GET", `/api/messages/${language}`);
+
+/** What `statistics` and its CSV are asked for. */
+export function statisticsQuery(area: string, by: string, period: Period | null): Query {
+  return { area, by, period: period ? periodName(period) : null };
+}
+
+export const statistics = (area: string, by: string, period: Period | null): Promise<Statistic[]> =>
+  ask("GET", address("/api/statistics", statisticsQuery(area, by, period)));
+
+export function periodName(period: Period): string {
+  return `${period.start}/${period.end}`;
+}

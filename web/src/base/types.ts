@@ -1,0 +1,208 @@
+// What the server tells: the records of `sluice.base.places` as JSON.
+
+/** A sentence that a rule decided: a key of the message catalogue, and what fills its places. */
+export interface Said {
+  code: string;
+  values: Record<string, string | number>;
+}
+
+export type Status = "new" | "growing" | "steady" | "inactive" | "recovering" | "not_observed";
+export type Level = "low" | "high" | "highest";
+export type Verdict = "confirmed" | "rejected" | "unsure";
+export type BBox = [number, number, number, number];
+
+export const STATUSES: readonly Status[] = [
+  "new",
+  "growing",
+  "steady",
+  "inactive",
+  "recovering",
+  "not_observed",
+];
+export const LEVELS: readonly Level[] = ["highest", "high", "low"];
+export const REASONS = [
+  "sandbar",
+  "river",
+  "oxbow",
+  "fish_pond",
+  "farm_pond",
+  "farmland",
+  "settlement",
+  "road",
+  "landslide",
+  "bare_rock",
+  "industrial",
+  "cloud",
+  "other",
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+export interface Session {
+  person: { name: string; role: string } | null;
+  csrf: string | null;
+  needs_login: boolean;
+  version: string;
+  languages: string[];
+}
+
+/** From the first to the last day, both included. */
+export interface Period {
+  start: string;
+  end: string;
+  name?: string;
+}
+
+export interface Run extends Period {
+  run_id: string;
+  sensor: string;
+  model?: string;
+  has_image: boolean;
+  has_probability?: boolean;
+}
+
+export interface Area {
+  name: string;
+  bbox: BBox;
+  geometry: GeoJSON.Geometry;
+  hectares: number;
+  sites: number;
+  alerts: number;
+  periods: Period[];
+  runs: Run[];
+}
+
+export interface Site {
+  site_id: string;
+  area: string;
+  lon: number;
+  lat: number;
+  first_seen: string;
+  known_before: boolean;
+  last_seen: string;
+  last_observed: string;
+  status: Status;
+  status_rule: Said[] | null;
+  posterior: number;
+  level: Level | null;
+  area_ha: number | null;
+  area_low_ha: number | null;
+  area_high_ha: number | null;
+  cumulative_ha: number;
+  legality: string;
+  legality_why: Said[] | null;
+  context: Record<string, unknown>;
+  priority: number;
+  priority_parts: Record<string, number>;
+  merged_into: string | null;
+  verdict: Verdict | null;
+  reviewers?: number;
+}
+
+export interface Alert {
+  alert_id: string;
+  site_id: string;
+  area: string;
+  kind: string;
+  start: string;
+  end: string;
+  raised: string;
+  level: Level;
+  state: string;
+  posterior: number;
+  growth_ha: number | null;
+  reasons: Said[];
+  lon: number;
+  lat: number;
+  priority: number;
+  verdict?: Verdict | null;
+  status?: Status | null;
+  site_status?: Status | null;
+}
+
+export interface SitePeriod extends Period {
+  observed: boolean;
+  detected: boolean;
+  status: Status;
+  status_rule: Said[] | null;
+  posterior: number;
+  level: Level | null;
+  sensors: string;
+  area_ha: number | null;
+  area_low_ha: number | null;
+  area_high_ha: number | null;
+}
+
+export interface Look extends Period {
+  run_id: string;
+  sensor: string;
+  observed_share: number;
+  detected: boolean;
+  log_lr: number | null;
+  area_ha: number | null;
+  forest_ha: number | null;
+  farmland_ha: number | null;
+  water_ha: number | null;
+  bare_ha: number | null;
+}
+
+export interface Review {
+  review_id: string;
+  site_id: string;
+  verdict: Verdict;
+  reason: Reason | null;
+  who: string;
+  when: string;
+  note: string;
+}
+
+export interface Outline extends Period {
+  run_id: string;
+  sensor: string;
+  geometry: GeoJSON.Geometry;
+}
+
+export interface Scene {
+  run_id: string;
+  scene_id: string;
+  sensor: string | null;
+  acquired: string | null;
+  cloud_cover?: number | null;
+  href?: string | null;
+}
+
+export interface SiteDetail {
+  site: Site;
+  geometry: GeoJSON.Geometry | null;
+  periods: SitePeriod[];
+  looks: Look[];
+  alerts: Alert[];
+  reviews: Review[];
+  outlines: Outline[];
+  scenes: Scene[];
+  /** Null where the place is shown only roughly. */
+  coordinates: { decimal: string; dms: string; mgrs: string } | null;
+  runs: Run[];
+}
+
+export interface Found {
+  kind: string;
+  id?: string;
+  label: string;
+  lon: number;
+  lat: number;
+  bbox?: BBox | null;
+}
+
+export interface LayerInfo {
+  name: string;
+  kind: string;
+  features: number;
+}
+
+export interface Statistic {
+  name: string;
+  sites: number;
+  hectares: number;
+  new_hectares: number;
+  alerts: number;
+}

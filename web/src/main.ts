@@ -1,0 +1,169 @@
+// Starts the map: who asks, in which language, which areas; then the panels, kept in step with the view.
+
+import "./style.css";
+
+import { type App, currentArea, runWith, tell, tellFault } from "./app";
+import * as api from "./base/api";
+import { add, announce, el, liveRegion, replace } from "./base/dom";
+import { go, link, look, watch } from "./base/state";
+import { keepLanguage, loadWords, preferredLanguage, t } from "./base/words";
+import { listenToKeys } from "./keys";
+import type { Compare } from "./map/compare";
+import { bestPair } from "./map/periods";
+import { logInForm } from "./panels/dialogs";
+import { Frame } from "./panels/frame";
+import { IMAGE_OPACITY, PROBABILITY_OPACITY, opacityOf } from "./panels/legend";
+
+async function start(): Promise<void> {
+  // The lists stand before the map's engine, the largest part, has come and started.
+  const engine = import("./map/engine");
+  let session = await api.session();
+  await loadWords(preferredLanguage(session.languages));
+  if (session.needs_login && !session.person) {
+    await logInForm();
+    session = await api.session();
+  }
+  const [areas, layers] = await Promise.all([
+    api.areas(),
+    // A map without its layers is better than none.
+    api.layers().catch(() => []),
+  ]);
+  const root = document.getElementById("app")!;
+  if (!areas.length) {
+    root.append(el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas"))));
+    return;
+  }
+  const app = { session, areas, layers, detail: null, queue: [], given: new Map() } as unknown as App;
+  const area = currentArea(app)!;
+  if (look().area !== area.name) go({ area: area.name });
+  const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed });
+  root.append(frame.root, liveRegion());
+  const { slider, legend, site, alerts, sites, statistics } = frame;
+  openTab();
+  await painted();
+  const { SiteMap, Compare } = await engine;
+  app.map = new SiteMap(frame.mapPlace, { camera: look().camera, bounds: area.bbox, room: frame.room });
+  const pair: Compare = new Compare(app, frame.mapPlace);
+
+  function compare(): void {
+    const here = currentArea(app);
+    if (look().compare || !here) return go({ compare: null });
+    const wanted = bestPair(here, app.detail);
+    if (wanted) go({ compare: wanted });
+    else tell(t("one_period"));
+  }
+
+  let redraw = 0;
+  function reviewed(): void {
+    // A hundred verdicts in a row ask for new tiles once in a while, not each.
+    window.clearTimeout(redraw);
+    redraw = window.setTimeout(() => app.map.refresh(), 600);
+    for (const list of [alerts, sites]) list.render();
+  }
+
+  function drawRasters(): void {
+    const here = currentArea(app);
+    if (!here || look().compare) return;
+    const { period } = look();
+    const wish = (name: string, otherwise: number): number => opacityOf(name, otherwise);
+    const image = wish("@image", IMAGE_OPACITY);
+    const probability = wish("@probability", PROBABILITY_OPACITY);
+    app.map.showRaster("image", image ? runWith(here.runs, period, "has_image") : null, image);
+    const run = probability ? runWith(here.runs, period, "has_probability") : null;
+    app.map.showRaster("probability", run, probability);
+  }
+
+  function openTab(): void {
+    const { tab } = look();
+    frame.showTab(tab);
+    if (tab === "statistics") void statistics.load();
+    else void (tab === "alerts" ? alerts : sites).load();
+  }
+
+  watch((view, changed) => {
+    const here = currentArea(app);
+    if (changed.has("area") && here) {
+      app.map.showArea(here);
+      if (!view.site) app.map.fit(here.bbox);
+      slider.show();
+      legend.show();
+      openTab();
+    }
+    if (changed.has("tab")) openTab();
+    if (changed.has("period") || changed.has("area")) {
+      slider.show();
+      app.map.showPeriod(view.period);
+      if (view.tab === "statistics") void statistics.load();
+    }
+    if (changed.has("opacity")) app.map.showLayers(layers, view.opacity);
+    if (changed.has("compare") && !view.compare) app.map.showPeriod(view.period);
+    frame.showCompare(view.compare !== null);
+    void pair.show(layers, app.detail).then(drawRasters);
+    if (changed.has("site")) {
+      alerts.choose(view.site);
+      sites.choose(view.site);
+      frame.showSite(view.site !== null);
+      void site.show(view.site).then(() => {
+        if (view.compare) void pair.show(layers, app.detail);
+      });
+    } else if (changed.has("period") || changed.has("compare")) site.render();
+    if (changed.has("camera") && view.camera && changed.size > 1) {
+      app.map.gl.jumpTo({ center: [view.camera.lon, view.camera.lat], zoom: view.camera.zoom });
+    }
+  });
+
+  listenToKeys({
+    app,
+    review: site.review,
+    search: frame.search,
+    slider,
+    compare,
+    copyLink: () => {
+      navigator.clipboard
+        .writeText(link())
+        .then(() => tell(t("copied", { what: t("link") })))
+        .catch(() => window.prompt(t("copy_by_hand"), link()));
+    },
+  });
+  window.addEventListener("sluice:log-in", () => void logInForm().then(() => location.reload()));
+
+  await app.map.ready;
+  app.map.showArea(area);
+  app.map.showPeriod(look().period);
+  app.map.showLayers(layers, look().opacity);
+  drawRasters();
+  frame.listenToMap();
+  if (look().site) {
+    frame.showSite(true);
+    alerts.choose(look().site);
+    sites.choose(look().site);
+    await site.show(look().site);
+  }
+  frame.showCompare(look().compare !== null);
+  await pair.show(layers, app.detail);
+  announce(t("ready", { area: area.name }));
+  // A handle for the browser's console, and for tests.
+  Object.assign(window, { sluiceMap: app.map.gl });
+  document.documentElement.dataset["ready"] = "true";
+}
+
+/** Once the browser has drawn what is there. */
+function painted(): Promise<void> {
+  return new Promise((done) => requestAnimationFrame(() => window.setTimeout(done, 0)));
+}
+
+/** The page is built anew in the other language; the address keeps the view. */
+async function changeLanguage(code: string): Promise<void> {
+  keepLanguage(code);
+  location.reload();
+}
+
+start().catch((error: unknown) => {
+  const root = document.getElementById("app")!;
+  const place = el("main", { class: "gate" }, el("h1", {}, "Sluice"));
+  // Without texts there is English.
+  const gone = error instanceof api.ApiError && error.status === api.UNREACHABLE;
+  add(place, el("p", { role: "alert" }, gone ? "The server cannot be reached." : String((error as Error).message)));
+  replace(root, place);
+  tellFault(error);
+});

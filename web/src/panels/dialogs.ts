@@ -1,0 +1,157 @@
+// What comes before the rest: logging in, help on keys, exports, about.
+
+import { type App, currentArea, tellFault } from "../app";
+import * as api from "../base/api";
+import { add, button, el, icon, iconButton, replace } from "../base/dom";
+import { language, t, text, word, capital } from "../base/words";
+import { REASONS } from "../base/types";
+import { REASON_KEYS } from "./review";
+
+/** A dialog of the browser's own: it keeps the focus, and Escape closes it. */
+function dialog(title: string, ...content: (Node | null | "")[]): HTMLDialogElement {
+  const made = el("dialog", { "aria-label": title });
+  const close = iconButton(icon("close"), t("close"), () => made.close());
+  add(made, el("header", {}, el("h2", {}, title), close), ...content);
+  made.addEventListener("close", () => made.remove());
+  document.body.append(made);
+  made.showModal();
+  return made;
+}
+
+export function showHelp(): void {
+  const keys: [string, string][] = [
+    ["C", t("confirm")],
+    ["R", t("key_reject")],
+    ["U", t("unsure")],
+    ["N", t("key_note")],
+    ["J / K", t("key_walk")],
+    ["← / →", t("key_period")],
+    ["B", t("before_after")],
+    ["/", t("search")],
+    ["L", t("key_link")],
+    ["?", t("key_help")],
+    ["Esc", t("key_escape")],
+  ];
+  const rows = (pairs: [string, string][]): HTMLElement =>
+    el("dl", { class: "keys" }, ...pairs.flatMap(([key, what]) => [el("dt", {}, el("kbd", {}, key)), el("dd", {}, what)]));
+  const reasons = REASONS.map((reason, index): [string, string] => [
+    REASON_KEYS[index]!.toUpperCase(),
+    capital(word("reason", reason)),
+  ]);
+  dialog(
+    t("help_title"),
+    el("p", {}, text("common.lead")),
+    el("p", {}, t("help_intro")),
+    el("div", { class: "columns" }, el("div", {}, el("h3", {}, t("help_keys")), rows(keys)), el("div", {}, el("h3", {}, t("help_reasons")), rows(reasons))),
+  );
+}
+
+const FORMATS: [string, string][] = [
+  ["geojson", "GeoJSON"],
+  ["gpkg", "GeoPackage (QGIS)"],
+  ["kmz", "KMZ (Google Earth)"],
+  ["csv", "CSV"],
+  ["gpx", "GPX"],
+  ["zip", "Shapefile"],
+  ["parquet", "GeoParquet"],
+  ["pmtiles", "PMTiles"],
+];
+
+export function showExports(app: App): void {
+  const area = currentArea(app)?.name ?? null;
+  dialog(
+    t("export"),
+    el("p", {}, t("export_intro", { area: area ?? "" })),
+    el(
+      "ul",
+      { class: "formats" },
+      ...FORMATS.map(([suffix, name]) =>
+        el(
+          "li",
+          {},
+          el("a", { class: "button", href: api.address(`/exports/sites.${suffix}`, { area }), download: "" }, name),
+        ),
+      ),
+    ),
+    area &&
+      el(
+        "p",
+        {},
+        el(
+          "a",
+          {
+            class: "button",
+            href: api.address(`/reports/areas/${encodeURIComponent(area)}.pdf`, { language }),
+            target: "_blank",
+            rel: "noopener",
+          },
+          t("report_pdf"),
+        ),
+      ),
+    el("p", { class: "hint" }, t("export_programs")),
+    el("p", {}, el("code", {}, `${location.origin}/ogc`)),
+  );
+}
+
+/** Ask for name and password until the server takes them. */
+export function logInForm(): Promise<void> {
+  return new Promise((done) => {
+    const name = el("input", { name: "name", autocomplete: "username", required: true });
+    const password = el("input", {
+      name: "password",
+      type: "password",
+      autocomplete: "current-password",
+      required: true,
+    });
+    const fault = el("p", { class: "fault", role: "alert" });
+    const send = el("button", { type: "submit", class: "button main" }, t("log_in"));
+    const form = el(
+      "form",
+      {
+        class: "log-in",
+        onsubmit: (event: Event) => {
+          event.preventDefault();
+          send.disabled = true;
+          api
+            .logIn(name.value, password.value)
+            .then(() => {
+              made.remove();
+              done();
+            })
+            .catch((error: unknown) => {
+              const refused = error instanceof api.ApiError && error.status === 401;
+              replace(fault, refused ? t("log_in_refused") : t("fault", { what: String((error as Error).message) }));
+              password.value = "";
+              password.focus();
+            })
+            .finally(() => (send.disabled = false));
+        },
+      },
+      el("h1", {}, "Sluice"),
+      el("label", {}, t("name"), name),
+      el("label", {}, t("password"), password),
+      fault,
+      send,
+    );
+    const made = el("main", { class: "gate" }, form);
+    document.body.append(made);
+    name.focus();
+  });
+}
+
+export function person(app: App): HTMLElement | null {
+  const who = app.session.person;
+  if (!who || !app.session.csrf) return null;
+  return el(
+    "span",
+    { class: "person" },
+    who.name,
+    button(t("log_out"), () => {
+      api
+        .logOut()
+        .then(() => location.reload())
+        .catch(tellFault);
+    }),
+  );
+}
+

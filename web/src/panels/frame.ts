@@ -1,0 +1,256 @@
+// The page: bar, lists, map, site; on a phone the lists and the site are a sheet over the map.
+
+import { type App, tellFault } from "../app";
+import { announce, button, drawing, el, icon, iconButton, replace } from "../base/dom";
+import { go, look, type Tab } from "../base/state";
+import type { Status } from "../base/types";
+import { capital, language, t, word } from "../base/words";
+import { layerWord } from "../map/layer_styles";
+import type { Room } from "../map/site_map";
+import { person, showExports, showHelp } from "./dialogs";
+import { Legend } from "./legend";
+import { SiteList, select } from "./lists";
+import { Search } from "./search";
+import { SitePanel } from "./site_panel";
+import { Statistics } from "./statistics";
+import { TimeSlider } from "./time_slider";
+
+const TABS: readonly Tab[] = ["alerts", "sites", "statistics"];
+/** Of the map, in pixels: where it is narrower the legend is in the way. */
+const NARROW = 700;
+const LANGUAGE_NAMES: Record<string, string> = {
+  en: "English",
+  fr: "Français",
+  es: "Español",
+  pt: "Português",
+};
+
+interface Deeds {
+  compare: () => void;
+  language: (code: string) => void;
+  reviewed: (id: string) => void;
+}
+
+export class Frame {
+  readonly root = el("div", { class: "frame" });
+  readonly mapPlace = el("div", { class: "map" });
+  readonly slider: TimeSlider;
+  readonly legend: Legend;
+  readonly site: SitePanel;
+  readonly alerts: SiteList;
+  readonly sites: SiteList;
+  readonly statistics: Statistics;
+  readonly search: Search;
+  private readonly tabs = new Map<Tab, HTMLButtonElement>();
+  private readonly side = el("nav", { class: "side", "aria-label": t("lists") });
+  private readonly stage = el("main", { class: "stage", "aria-label": t("map_label") });
+  private readonly tip = el("div", { class: "tip", hidden: true });
+  private stopDrawing: (() => void) | null = null;
+  private legendFolded = false;
+
+  constructor(
+    private readonly app: App,
+    private readonly deeds: Deeds,
+  ) {
+    this.search = new Search(app);
+    this.slider = new TimeSlider(app);
+    this.legend = new Legend(app);
+    this.alerts = new SiteList(app, "alerts");
+    this.sites = new SiteList(app, "sites");
+    this.statistics = new Statistics(app);
+    this.site = new SitePanel(app, deeds.compare, deeds.reviewed);
+    this.stage.append(this.mapPlace, this.tools(), this.legend.root, this.slider.root, this.tip);
+    this.side.append(this.handle(), this.tabBar(), this.alerts.root, this.sites.root, this.statistics.root);
+    replace(
+      this.root,
+      el("a", { class: "skip", href: "#list", onclick: (event: Event) => this.skip(event) }, t("skip")),
+      this.bar(),
+      this.side,
+      this.stage,
+      this.site.root,
+      el("div", { id: "toast", class: "toast", "aria-hidden": "true" }),
+    );
+  }
+
+  private skip(event: Event): void {
+    event.preventDefault();
+    this.side.querySelector<HTMLElement>(".list:not([hidden]) .row, .list:not([hidden]) button")?.focus();
+  }
+
+  private bar(): HTMLElement {
+    const { app } = this;
+    const areas = app.areas.map((area): [string, string] => [area.name, area.name]);
+    const languages = app.session.languages.map((code): [string, string] => [code, LANGUAGE_NAMES[code] ?? code]);
+    return el(
+      "header",
+      { class: "top" },
+      el("span", { class: "brand" }, logo(), "Sluice"),
+      areas.length > 1
+        ? select(t("choose_area"), areas, (name) => go({ area: name, site: null, period: null }), look().area ?? "")
+        : el("span", { class: "area-name" }, areas[0]?.[0]),
+      this.search.root,
+      el("span", { class: "grow" }),
+      button(t("export"), () => showExports(app), { class: "plain" }),
+      select(t("language"), languages, this.deeds.language, language),
+      button(t("help"), showHelp, { class: "plain", "aria-keyshortcuts": "?" }),
+      person(app),
+    );
+  }
+
+  private tools(): HTMLElement {
+    const home = (): void => {
+      const area = this.app.areas.find((one) => one.name === look().area) ?? this.app.areas[0];
+      if (area) this.app.map.fit(area.bbox);
+    };
+    return el(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": t("tools") },
+      iconButton(icon("home"), t("whole_area"), home),
+      iconButton(icon("compare"), t("compare"), this.deeds.compare),
+      iconButton(icon("draw"), t("draw"), () => void this.draw()),
+    );
+  }
+
+  private async draw(): Promise<void> {
+    if (this.stopDrawing) return this.stopDrawing();
+    try {
+      const { startDrawing } = await import("../map/draw");
+      this.root.classList.add("draws");
+      this.stopDrawing = startDrawing(this.app, this.stage, () => {
+        this.stopDrawing = null;
+        this.root.classList.remove("draws");
+      });
+    } catch (error) {
+      tellFault(error);
+    }
+  }
+
+  private tabBar(): HTMLElement {
+    const names: Record<Tab, string> = {
+      alerts: t("tab_alerts"),
+      sites: t("tab_sites"),
+      statistics: t("tab_statistics"),
+    };
+    for (const tab of TABS) {
+      this.tabs.set(
+        tab,
+        button(names[tab], () => go({ tab }), { role: "tab", id: `tab-${tab}`, "aria-controls": `list-${tab}` }),
+      );
+    }
+    const panels = { alerts: this.alerts.root, sites: this.sites.root, statistics: this.statistics.root };
+    for (const tab of TABS) {
+      panels[tab].id = `list-${tab}`;
+      panels[tab].setAttribute("role", "tabpanel");
+    }
+    return el(
+      "div",
+      {
+        class: "tabs",
+        role: "tablist",
+        onkeydown: (event: KeyboardEvent) => this.walkTabs(event),
+      },
+      ...this.tabs.values(),
+    );
+  }
+
+  private walkTabs(event: KeyboardEvent): void {
+    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const next = TABS[(TABS.indexOf(look().tab) + step + TABS.length) % TABS.length]!;
+    go({ tab: next });
+    this.tabs.get(next)?.focus();
+  }
+
+  showTab(tab: Tab): void {
+    for (const [name, made] of this.tabs) {
+      made.setAttribute("aria-selected", String(name === tab));
+      made.tabIndex = name === tab ? 0 : -1;
+    }
+    this.alerts.root.hidden = tab !== "alerts";
+    this.sites.root.hidden = tab !== "sites";
+    this.statistics.root.hidden = tab !== "statistics";
+  }
+
+  showSite(there: boolean): void {
+    this.root.classList.toggle("with-site", there);
+    if (!there) this.site.root.hidden = true;
+    // Beside a site's panel a small map has no room for the legend.
+    const { root } = this.legend;
+    if (there && root.open && this.stage.clientWidth < NARROW) {
+      root.open = false;
+      this.legendFolded = true;
+    } else if (!there && this.legendFolded) {
+      root.open = true;
+      this.legendFolded = false;
+    }
+    this.app.map.gl.resize();
+  }
+
+  /** What the panels on the map cover of it. */
+  readonly room = (): Room => {
+    const narrow = this.stage.clientWidth < NARROW;
+    const legend = this.legend.root.open && !narrow ? this.legend.root.offsetWidth + 10 : 0;
+    const slider = this.slider.root.offsetHeight + 14;
+    const rest = narrow ? 20 : 34;
+    return { top: rest, bottom: rest + slider, left: rest + legend, right: rest + 40 };
+  };
+
+  showCompare(on: boolean): void {
+    this.root.classList.toggle("compares", on);
+  }
+
+  /** The handle of the sheet on phones. */
+  private handle(): HTMLElement {
+    const made = button(t("sheet"), () => {
+      const open = this.root.classList.toggle("sheet-up");
+      made.setAttribute("aria-expanded", String(open));
+    });
+    made.className = "handle";
+    made.setAttribute("aria-expanded", "false");
+    return made;
+  }
+
+  listenToMap(): void {
+    const { map } = this.app;
+    map.gl.getCanvas().setAttribute("aria-label", t("map_label"));
+    map.gl.on("moveend", () => {
+      go({ camera: map.camera });
+    });
+    map.gl.on("click", (event) => {
+      if (this.stopDrawing) return;
+      const hit = map.hit(event);
+      this.tip.hidden = true;
+      if (hit.site) go({ site: hit.site });
+      else if (hit.layers.length) {
+        const words = hit.layers.map((one) => `${capital(layerWord(one.kind))}: ${one.name}`);
+        this.showTip(event.point, words);
+        announce(words.join(", "));
+      }
+    });
+    map.gl.on("mousemove", (event) => {
+      if (this.stopDrawing) return;
+      const { site, status } = map.hit(event);
+      map.gl.getCanvas().style.cursor = site ? "pointer" : "";
+      if (site) this.showTip(event.point, [`${capital(word("status", (status ?? "new") as Status))} · ${site}`]);
+      else this.tip.hidden = true;
+    });
+    map.gl.on("movestart", () => (this.tip.hidden = true));
+  }
+
+  private showTip(point: { x: number; y: number }, lines: string[]): void {
+    replace(this.tip, ...lines.map((line) => el("div", {}, line)));
+    this.tip.style.left = `${point.x}px`;
+    this.tip.style.top = `${point.y}px`;
+    this.tip.hidden = false;
+  }
+}
+
+const logo = (): SVGElement =>
+  drawing(
+    "M2 6.5c3-3 5 2 8-.7s4.500.7 8-.7",
+    "M2 11c3-3 5 2 8-.7s4.500.7 8-.7",
+    "M2 15.500c3-3 5 2 8-.7s4.500.7 8-.7",
+  );
+

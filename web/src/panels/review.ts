@@ -1,0 +1,191 @@
+// Review: a verdict by button or key, sent at once, and on to the next site while it is on its way.
+
+import { type App, forgetSite, mayReview, neighbour, siteDetail, tell, tellFault } from "../app";
+import * as api from "../base/api";
+import { el, replace } from "../base/dom";
+import { go, look } from "../base/state";
+import { REASONS, type Reason, type SiteDetail, type Verdict } from "../base/types";
+import { capital, moment, number, t, text, word } from "../base/words";
+
+/** Keys of the reasons, in their order. */
+export const REASON_KEYS = "123456789abcd";
+const NEVER_SENT_MS = 12_000;
+
+export class ReviewBox {
+  readonly root = el("section", { class: "review", "aria-label": t("review") });
+  private readonly note: HTMLTextAreaElement;
+  private readonly reasons: HTMLElement;
+  private readonly count = el("span", { class: "tally" });
+  private readonly verdicts = new Map<Verdict, HTMLButtonElement>();
+  private id: string | null = null;
+  private began = 0;
+
+  constructor(
+    private readonly app: App,
+    private readonly reviewed: (id: string) => void,
+  ) {
+    this.note = el("textarea", { rows: 1, placeholder: t("note_hint"), "aria-label": t("note"), maxlength: 2000 });
+    this.reasons = el("div", { class: "reasons", hidden: true, role: "group", "aria-label": t("reject_why") });
+    const choices = el(
+      "div",
+      { class: "verdicts" },
+      this.choice("confirmed", t("confirm"), "C"),
+      this.choice("rejected", t("reject"), "R"),
+      this.choice("unsure", t("unsure"), "U"),
+    );
+    replace(
+      this.reasons,
+      el("p", {}, t("reject_why")),
+      ...REASONS.map((reason, index) =>
+        el(
+          "button",
+          { type: "button", class: "reason", onclick: () => this.give("rejected", reason) },
+          el("kbd", { "aria-hidden": "true" }, REASON_KEYS[index]!.toUpperCase()),
+          capital(word("reason", reason)),
+        ),
+      ),
+    );
+    this.root.append(
+      el("div", { class: "heading" }, el("h3", {}, t("review")), this.count),
+      choices,
+      this.reasons,
+      this.note,
+    );
+  }
+
+  private choice(verdict: Verdict, label: string, key: string): HTMLButtonElement {
+    const made = el(
+      "button",
+      {
+        type: "button",
+        class: `verdict ${verdict}`,
+        "aria-keyshortcuts": key,
+        onclick: () => (verdict === "rejected" ? this.askWhy() : this.give(verdict, null)),
+      },
+      label,
+      el("kbd", { "aria-hidden": "true" }, key),
+    );
+    this.verdicts.set(verdict, made);
+    return made;
+  }
+
+  show(detail: SiteDetail): void {
+    // Nobody judges what is shown to them only roughly.
+    this.root.hidden = !mayReview(this.app) || !detail.coordinates;
+    const given = this.app.given.get(detail.site.site_id) ?? null;
+    if (this.id !== detail.site.site_id) {
+      this.note.value = "";
+      this.reasons.hidden = true;
+    }
+    this.id = detail.site.site_id;
+    for (const [verdict, made] of this.verdicts) made.setAttribute("aria-pressed", String(verdict === given));
+    this.tally();
+    // The next one is at hand when this one is done.
+    const next = neighbour(this.app, this.id, 1, true);
+    if (next) void siteDetail(next).catch(() => undefined);
+  }
+
+  private tally(): void {
+    const done = this.app.given.size;
+    const rest = this.app.queue.filter((id) => !this.app.given.has(id)).length;
+    const minutes = this.began ? (Date.now() - this.began) / 60_000 : 0;
+    const pace = done >= 5 && minutes > 0.2 ? t("pace", { n: number(done / minutes, 0) }) : "";
+    this.count.textContent = done ? [t("tally", { n: done, rest }), pace].filter(Boolean).join(" · ") : "";
+  }
+
+  askWhy(): void {
+    this.reasons.hidden = !this.reasons.hidden;
+    this.verdicts.get("rejected")?.setAttribute("aria-expanded", String(!this.reasons.hidden));
+    if (!this.reasons.hidden) this.reasons.querySelector("button")?.focus({ preventScroll: true });
+  }
+
+  get asksWhy(): boolean {
+    return !this.reasons.hidden;
+  }
+
+  /** A key of the reasons; true where it was one. */
+  reasonKey(key: string): boolean {
+    const at = REASON_KEYS.indexOf(key.toLowerCase());
+    const reason = REASONS[at];
+    if (!this.asksWhy || key.length !== 1 || !reason) return false;
+    this.give("rejected", reason);
+    return true;
+  }
+
+  closeWhy(): void {
+    this.reasons.hidden = true;
+  }
+
+  focusNote(): void {
+    this.note.focus();
+  }
+
+  give(verdict: Verdict, reason: Reason | null): void {
+    const id = this.id;
+    if (!id || this.root.hidden) return;
+    this.began ||= Date.now();
+    const before = this.app.given.get(id);
+    this.app.given.set(id, verdict);
+    void this.send(id, verdict, reason, this.note.value.trim(), before);
+    this.note.value = "";
+    this.reasons.hidden = true;
+    const next = neighbour(this.app, id, 1, true);
+    const told = reason ? word("reason", reason) : word("verdict", verdict);
+    tell(t(next ? "reviewed" : "reviewed_last", { site: id, verdict: told }));
+    if (next) go({ site: next });
+    else this.tally();
+  }
+
+  private async send(
+    id: string,
+    verdict: Verdict,
+    reason: Reason | null,
+    note: string,
+    before: Verdict | undefined,
+  ): Promise<void> {
+    const until = Date.now() + NEVER_SENT_MS;
+    for (;;) {
+      try {
+        await api.review(id, verdict, reason, note);
+        forgetSite(id);
+        this.reviewed(id);
+        return;
+      } catch (error) {
+        // A line that is away for a moment loses no verdict.
+        const passing = error instanceof api.ApiError && [api.UNREACHABLE, 429, 503].includes(error.status);
+        if (passing && Date.now() < until) {
+          await new Promise((done) => window.setTimeout(done, 1500));
+          continue;
+        }
+        if (before) this.app.given.set(id, before);
+        else this.app.given.delete(id);
+        tellFault(error);
+        if (look().site !== id) go({ site: id });
+        this.note.value = note;
+        return;
+      }
+    }
+  }
+}
+
+/** What people said, latest first. */
+export function reviewsTold(detail: SiteDetail): HTMLElement {
+  if (!detail.reviews.length) return el("p", { class: "hint" }, text("reviews.none"));
+  return el(
+    "ul",
+    { class: "said" },
+    ...[...detail.reviews]
+      .sort((one, other) => other.when.localeCompare(one.when))
+      .map((one) =>
+        el(
+          "li",
+          {},
+          el("span", { class: `chip verdict-${one.verdict}` }, word("verdict", one.verdict)),
+          one.reason && ` ${word("reason", one.reason)}`,
+          el("span", { class: "who" }, ` ${one.who} · ${moment(one.when)}`),
+          one.note && el("q", {}, one.note),
+        ),
+      ),
+  );
+}
+
