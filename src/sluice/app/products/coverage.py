@@ -16,10 +16,10 @@ from rasterio.windows import Window
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
-from sluice.app.area import polygon_parts
 from sluice.base.arrays import BoolHW
 from sluice.base.files import open_raster
 from sluice.base.longitudes import cut_at_180
+from sluice.base.polygons import polygon_parts
 
 _GEOD = pyproj.Geod(ellps="WGS84")
 _NEAR_DEGREES = 0.05

@@ -96,7 +96,7 @@ def write_gpkg_layers(layers: Sequence[GpkgLayer], path: Path, *, disclaimer: st
         found = pyogrio.read_info(path, layer=layer.name)["features"]
         if found != len(layer.table):
             raise RunFailed(
-                f"{path.name}: {found} of {len(layer.table)} rows of {layer.name} were written; "
+                f"{found} of {len(layer.table)} rows of {layer.name} were written; "
                 "check the free space on the disk and run again"
             )
 

@@ -1,0 +1,229 @@
+"""Areas, sites, alerts and reviews for the map, as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import shapely
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.responses import Response
+
+from sluice.app.following.cover_of_runs import image_of
+from sluice.app.following.reviewing import add_review
+from sluice.app.messages import LANGUAGES, messages, read_catalogue
+from sluice.app.products import layout
+from sluice.app.web import told
+from sluice.app.web.access import Person, Role, person, require
+from sluice.app.web.answers import geojson_of, json_response, rows_of
+from sluice.app.web.errors import DOCUMENTED, Forbidden
+from sluice.app.web.parameters import AlertList, Nothing, ReviewBody, SiteList
+from sluice.app.web.service import Served
+from sluice.app.web.views import Places, bounds_of, view_of
+from sluice.app.web.withheld import area_shown
+from sluice.base.periods import Period
+from sluice.base.places import LandedRun, Review
+from sluice.base.store import SiteQuery, Store
+from sluice.sites.area import geodesic_areas_ha
+from sluice.sites.coordinates import decimal_degrees, degrees_minutes_seconds, mgrs_references
+
+router = APIRouter(prefix="/api", responses=DOCUMENTED)
+
+Asks = Annotated[Person, Depends(person)]
+SiteId = Annotated[str, Path(min_length=1, max_length=100)]
+
+
+@router.get("/areas", tags=["places"], response_model=list[told.AreaTold])
+def areas(service: Served, who: Asks, _: Annotated[Nothing, Query()]) -> Response:
+    """The areas that are followed, their periods and runs."""
+    rows = service.kept("areas told", _areas_told)
+    mine = [row for row in rows if who.areas is None or row["name"] in who.areas]
+    places = Places(service, who)
+    if not places.is_open:
+        mine = [_area_shown(row, places) for row in mine]
+    return json_response(mine)
+
+
+def _area_shown(row: dict[str, Any], places: Places) -> dict[str, Any]:
+    sites = places.count_sites(SiteQuery(area=row["name"]))
+    _, alerts = places.alerts(SiteQuery(area=row["name"], standing=True))
+    return area_shown(row, sites, alerts, places.person)
+
+
+def _areas_told(store: Store) -> list[dict[str, Any]]:
+    table = store.areas()
+    shapes = geojson_of(table.geometry)
+    hectares = geodesic_areas_ha(list(table.geometry), "EPSG:4326")
+    rows = []
+    for name, shape, geometry, size in zip(
+        table["name"], shapes, table.geometry, hectares, strict=True
+    ):
+        runs = store.runs(name)
+        periods = sorted({Period(run.start, run.end) for run in runs})
+        rows.append(
+            {
+                "name": name,
+                "bbox": bounds_of(geometry),
+                "geometry": shape,
+                "hectares": round(float(size), 1),
+                "sites": store.count_sites(SiteQuery(area=name)),
+                "alerts": store.count_alerts(SiteQuery(area=name, standing=True)),
+                "periods": [{"start": p.start, "end": p.end, "name": p.name} for p in periods],
+                "runs": [run_told(run) for run in runs],
+            }
+        )
+    return rows
+
+
+def run_told(run: LandedRun) -> dict[str, Any]:
+    """What the map needs to know of a run."""
+    image = image_of(run)
+    probability = image is not None and image.with_name(layout.PROBABILITY).is_file()
+    return {
+        "run_id": run.run_id,
+        "start": run.start,
+        "end": run.end,
+        "sensor": run.sensor,
+        "model": run.model,
+        "has_image": image is not None,
+        "has_probability": probability,
+    }
+
+
+@router.get("/sites", tags=["places"], response_model=told.Sites)
+def sites(service: Served, who: Asks, asked: Annotated[SiteList, Query()]) -> Response:
+    """Sites by priority."""
+    places = Places(service, who)
+    places.require_area(asked.area)
+    query = asked.site_query(limit=asked.limit, offset=asked.offset)
+    return json_response(
+        {"sites": rows_of(places.sites(query)), "total": places.count_sites(query)}
+    )
+
+
+@router.get("/sites/{site_id}", tags=["places"], response_model=told.SitePage)
+def site(service: Served, who: Asks, site_id: SiteId, _: Annotated[Nothing, Query()]) -> Response:
+    """All that is known of one site."""
+    places = Places(service, who)
+    table, exact = places.site(site_id)
+    rows: dict[str, Any] = {
+        "site": rows_of(table)[0],
+        "geometry": geojson_of(table.geometry)[0],
+        "periods": [],
+        "looks": [],
+        "alerts": [],
+        "reviews": [],
+        "outlines": [],
+        "scenes": [],
+        "runs": [],
+        "coordinates": None,
+    }
+    if not exact:
+        query = SiteQuery(site_ids=(site_id,), with_past=True)
+        periods = places.all_periods()
+        rows["periods"] = rows_of(periods[periods["site_id"] == site_id])
+        rows["alerts"] = rows_of(places.alerts(query)[0])
+        return json_response(rows)
+    return json_response(rows | _history(service.store, site_id, table))
+
+
+def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
+    looks = store.looks([site_id])
+    run_ids = list(dict.fromkeys(looks["run_id"]))
+    scenes = store.scenes(run_ids)
+    by_run = scenes.groupby("run_id")["scene_id"].agg(list).to_dict() if len(scenes) else {}
+    wanted = set(run_ids)
+    runs = [run for run in store.runs(str(table["area"].iloc[0])) if run.run_id in wanted]
+    lon, lat = (table[name].to_numpy(dtype=float) for name in ("lon", "lat"))
+    return {
+        "periods": rows_of(store.periods([site_id])),
+        "looks": [row | {"scene_ids": by_run.get(row["run_id"], [])} for row in rows_of(looks)],
+        "alerts": rows_of(store.alerts(SiteQuery(site_ids=(site_id,), with_past=True))),
+        "reviews": [review.model_dump(mode="json") for review in store.reviews([site_id])],
+        "outlines": _outlines(store, site_id, runs),
+        "scenes": rows_of(scenes.drop(columns=["position", "sha256"])),
+        "runs": [run_told(run) for run in runs],
+        "coordinates": {
+            "decimal": decimal_degrees(lon, lat)[0],
+            "dms": degrees_minutes_seconds(lon, lat)[0],
+            "mgrs": mgrs_references(lon, lat)[0],
+        },
+    }
+
+
+def _outlines(store: Store, site_id: str, runs: list[LandedRun]) -> list[dict[str, Any]]:
+    """What each run outlined, oldest first."""
+    found = store.detections(SiteQuery(site_ids=(site_id,)))
+    rows = []
+    for run in runs:
+        own = np.asarray(found.geometry[found["run_id"] == run.run_id], dtype=object)
+        if not len(own):
+            continue
+        shape = own[0] if len(own) == 1 else shapely.union_all(own)
+        rows.append(
+            {
+                "run_id": run.run_id,
+                "start": run.start,
+                "end": run.end,
+                "sensor": run.sensor,
+                "geometry": geojson_of([shape])[0],
+            }
+        )
+    return rows
+
+
+@router.post("/sites/{site_id}/reviews", status_code=201, tags=["places"], response_model=Review)
+def review(
+    service: Served,
+    who: Annotated[Person, Depends(require(Role.REVIEWER))],
+    site_id: SiteId,
+    body: ReviewBody,
+    _: Annotated[Nothing, Query()],
+) -> Response:
+    """Add a verdict on a site; the last one counts."""
+    _, exact = Places(service, who).site(site_id)
+    if not exact:
+        raise Forbidden(f"site {site_id} is shown to you only roughly, and cannot be judged so")
+    made = add_review(
+        service.store, site_id, body.verdict, body.reason, who=who.name, note=body.note
+    )
+    service.written()
+    return json_response(made.model_dump(mode="json"), 201)
+
+
+@router.get("/alerts", tags=["places"], response_model=told.Alerts)
+def alerts(service: Served, who: Asks, asked: Annotated[AlertList, Query()]) -> Response:
+    """Alerts by priority."""
+    places = Places(service, who)
+    places.require_area(asked.area)
+    table, total = places.alerts(asked.query)
+    ids = tuple(table["site_id"])
+    if places.is_open:
+        columns = service.store.site_columns(
+            SiteQuery(site_ids=ids, with_past=True), ["site_id", "status"]
+        )
+    else:
+        known = places.all_shown(asked.area)
+        columns = {name: known[name].tolist() for name in ("site_id", "status")}
+    status = dict(zip(columns["site_id"], columns["status"], strict=True))
+    rows = [row | {"site_status": status.get(row["site_id"])} for row in rows_of(table)]
+    return json_response({"alerts": rows, "total": total})
+
+
+@router.get(
+    "/messages/{language}", tags=["session"], response_model=dict[str, str | dict[str, str]]
+)
+def catalogue(
+    language: Annotated[str, Path(pattern=f"^({'|'.join(LANGUAGES)})$")],
+    _: Annotated[Nothing, Query()],
+) -> Response:
+    """All texts of a language by key; a text with plural forms is an object of them."""
+    messages(language)
+    rows = {
+        key: entry if isinstance(entry, str) else dict(entry)
+        for key, entry in read_catalogue(language).items()
+    }
+    return json_response(rows, headers={"Cache-Control": "max-age=3600"})
+
+
+__all__ = ["Asks", "router", "view_of"]

@@ -1,0 +1,172 @@
+"""Find a place by what somebody types: coordinates, a site's id, or a name in the store."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import mgrs
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from sluice.app.web.access import Person
+from sluice.app.web.answers import json_response
+from sluice.app.web.errors import DOCUMENTED, NotHere
+from sluice.app.web.parameters import Strict
+from sluice.app.web.places import Asks
+from sluice.app.web.service import Served, Service
+from sluice.app.web.told import SearchAnswer
+from sluice.app.web.views import Places, bounds_of, first_row
+from sluice.base.places import LayerKind
+from sluice.base.store import Store
+
+router = APIRouter(prefix="/api", tags=["places"], responses=DOCUMENTED)
+
+_MOST_FOUND = 20
+_MOST_NAMES = 100_000
+_ROUND_DEG = 0.01
+_PAIR = re.compile(
+    r"\s*([+-]?\d{1,3}(?:\.\d+)?)\s*°?\s*([NSns]?)[\s,;]+([+-]?\d{1,3}(?:\.\d+)?)\s*°?\s*([EWOewo]?)\s*"
+)
+_ANGLE = r"(\d{1,3})\s*[°d:\s]\s*(\d{1,2})\s*['′m:\s]\s*(\d{1,2}(?:[.,]\d+)?)?\s*[\"″s]?\s*"
+_SEXAGESIMAL = re.compile(rf"\s*{_ANGLE}([NSns])[\s,;]*{_ANGLE}([EWOewo])\s*")
+_MGRS = re.compile(r"\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2}(?:\d\d){1,5}")
+_KINDS = {LayerKind.DISTRICTS: "district"}
+"""Other names are of the kind of their layer."""
+
+
+class Searched(Strict):
+    """What was typed."""
+
+    q: str = Field(min_length=1, max_length=200)
+
+
+@dataclass(frozen=True)
+class _Named:
+    folded: str
+    kind: str
+    label: str
+    lon: float
+    lat: float
+    bbox: list[float]
+
+
+@router.get("/search", response_model=SearchAnswer)
+def search(service: Served, who: Asks, asked: Annotated[Searched, Query()]) -> Response:
+    """Places that fit what was typed, the likeliest first."""
+    text = asked.q.strip()
+    found: list[dict[str, Any]] = []
+    place = read_coordinates(text)
+    if place is not None:
+        lon, lat = place
+        found.append(_told("coordinates", f"{lat:.6f}, {lon:.6f}", lon, lat, _around(lon, lat)))
+    found += _sites(service, who, text)
+    wanted = fold(text)
+    named = [one for one in _names(service, who) if wanted and wanted in one.folded]
+    # Whole names first, then beginnings, then the rest.
+    named.sort(key=lambda one: (one.folded != wanted, not one.folded.startswith(wanted), one.label))
+    found += [_told(one.kind, one.label, one.lon, one.lat, one.bbox) for one in named]
+    return json_response({"found": found[:_MOST_FOUND]})
+
+
+def _told(kind: str, label: str, lon: float, lat: float, bbox: list[float]) -> dict[str, Any]:
+    return {"kind": kind, "label": label, "lon": lon, "lat": lat, "bbox": bbox}
+
+
+def _around(lon: float, lat: float) -> list[float]:
+    sides = (lon - _ROUND_DEG, lat - _ROUND_DEG, lon + _ROUND_DEG, lat + _ROUND_DEG)
+    return [round(side, 6) for side in sides]
+
+
+def fold(text: str) -> str:
+    """Without case and accents."""
+    letters = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).strip()
+
+
+def read_coordinates(text: str) -> tuple[float, float] | None:
+    """Longitude and latitude of a text: `5.05, -1.03`, `5°03'00"N 1°02'03"W`, `30NXM6616708142`.
+
+    Two plain numbers are latitude, longitude, as map services write them; where the first can be
+    none, the other way round. None where it is none of these.
+    """
+    pair = _PAIR.fullmatch(text)
+    if pair is not None:
+        first, second = float(pair[1]), float(pair[3])
+        first = -first if pair[2].upper() == "S" else first
+        second = -second if pair[4].upper() in {"W", "O"} else second
+        if abs(first) > 90 >= abs(second) and not pair[2]:
+            first, second = second, first
+        return _if_on_earth(second, first)
+    angle = _SEXAGESIMAL.fullmatch(text)
+    if angle is not None:
+        lat = _degrees(angle[1], angle[2], angle[3]) * (-1 if angle[4] in "Ss" else 1)
+        lon = _degrees(angle[5], angle[6], angle[7]) * (1 if angle[8] in "Ee" else -1)
+        return _if_on_earth(lon, lat)
+    square = re.sub(r"\s", "", text).upper()
+    if _MGRS.fullmatch(square):
+        try:
+            lat, lon = mgrs.MGRS().toLatLon(square)
+        except mgrs.core.MGRSError:
+            return None
+        return _if_on_earth(round(lon, 6), round(lat, 6))
+    return None
+
+
+def _degrees(degrees: str, minutes: str, seconds: str | None) -> float:
+    rest = float((seconds or "0").replace(",", "."))
+    return round(int(degrees) + int(minutes) / 60 + rest / 3600, 6)
+
+
+def _if_on_earth(lon: float, lat: float) -> tuple[float, float] | None:
+    fits = math.isfinite(lon) and math.isfinite(lat) and abs(lon) <= 180 and abs(lat) <= 90
+    return (lon, lat) if fits else None
+
+
+def _sites(service: Service, who: Person, text: str) -> list[dict[str, Any]]:
+    try:
+        table, _ = Places(service, who).site(text.lower())
+    except NotHere:
+        return []
+    row = first_row(table)
+    lon, lat = float(row["lon"]), float(row["lat"])
+    return [_told("site", str(row["site_id"]), lon, lat, bounds_of(table.geometry.iloc[0]))]
+
+
+def _names(service: Service, who: Person) -> list[_Named]:
+    areas: list[_Named] = service.kept("names of areas", _area_names, of=("sites",))
+    of_layers: list[_Named] = service.kept("names in layers", _layer_names, of=("layers",))
+    mine = [one for one in areas if who.areas is None or one.label in who.areas]
+    return [*mine, *of_layers]
+
+
+def _area_names(store: Store) -> list[_Named]:
+    table = store.areas()
+    return [
+        _named("area", name, shape)
+        for name, shape in zip(table["name"], table.geometry, strict=True)
+    ]
+
+
+def _layer_names(store: Store) -> list[_Named]:
+    found: dict[tuple[str, str], _Named] = {}
+    for layer in store.layers():
+        if layer.kind is LayerKind.SLOPE or len(found) >= _MOST_NAMES:
+            continue
+        features = store.layer_features(layer.name)
+        named = features[features["name"].notna()]
+        for name, shape in zip(named["name"], named.geometry, strict=True):
+            kind = _KINDS.get(layer.kind, layer.kind.value)
+            found.setdefault((kind, str(name)), _named(kind, str(name), shape))
+    return list(found.values())
+
+
+def _named(kind: str, label: str, shape: Any) -> _Named:
+    middle = shape.representative_point()
+    return _Named(
+        fold(label), kind, label, round(middle.x, 6), round(middle.y, 6), bounds_of(shape)
+    )

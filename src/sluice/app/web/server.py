@@ -1,0 +1,95 @@
+"""The service as one application: `create_app`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import anyio.to_thread
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from sluice import __version__
+from sluice.app.web import (
+    access,
+    catalogue,
+    exports,
+    features,
+    imagery,
+    jobs,
+    layers,
+    places,
+    search,
+    statistics,
+    uploads,
+    vector_tiles,
+)
+from sluice.app.web.errors import install_error_handlers
+from sluice.app.web.guards import AnswerHead, BodyLimit, LastResort, Patience
+from sluice.app.web.job_watch import JobWatch
+from sluice.app.web.service import Service
+from sluice.app.web.settings import Settings
+from sluice.app.web.static_files import mount_map
+from sluice.base.records import DISCLAIMER
+
+ROUTERS = (
+    access.router,
+    places.router,
+    layers.router,
+    imagery.router,
+    search.router,
+    statistics.router,
+    vector_tiles.router,
+    uploads.router,
+    features.router,
+    catalogue.router,
+    exports.router,
+    jobs.router,
+)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """A service over one store.
+
+    Args:
+        settings: Of it; its store must be there.
+
+    Raises:
+        ConfigError, SchemaVersion, StoreError: See `open_store`.
+    """
+    service = Service(settings)
+    watch = JobWatch(service)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
+        yield
+        app.state.identity.close()
+        service.close()
+
+    app = FastAPI(
+        title="Sluice",
+        version=__version__,
+        description=f"Mines found in satellite images, followed over time. {DISCLAIMER}",
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False},
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.service = service
+    app.state.job_watch = watch
+    app.state.settings = settings
+    for router in ROUTERS:
+        app.include_router(router)
+    install_error_handlers(app)
+    mount_map(app, settings)
+    # The last one added is the first that a request meets.
+    app.add_middleware(GZipMiddleware, minimum_size=1500, compresslevel=3)
+    access.protect(app, settings)
+    app.add_middleware(AnswerHead)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Patience, seconds=settings.slow_client_s)
+    app.add_middleware(LastResort)
+    return app

@@ -1,0 +1,200 @@
+"""What the requests of a service share: the store, what was worked out from it, and turns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+import anyio
+import anyio.to_thread
+from fastapi import Depends, Request
+
+from sluice.app.following.stores import is_postgres, open_store, store_path
+from sluice.app.web.errors import Busy
+from sluice.app.web.settings import Settings
+from sluice.app.web.tile_cache import TileCache
+from sluice.base.errors import ConfigError, StoreError
+from sluice.base.store import Revision
+from sluice.store.sql_store import SqlStore
+
+_LOOK_AGAIN_S = 1.0
+"""How old a revision may be: what others wrote is seen after this long."""
+_MOST_KEPT = 128
+_MOST_WAITING = 20
+_WAIT_FOR_WRITERS_S = 20.0
+Part: TypeAlias = Literal["sites", "reviews", "layers"]
+"""Of a `Revision`."""
+_Value = TypeVar("_Value")
+
+
+class Service:
+    """One store and all that is kept beside it; used by many threads at once."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open the store.
+
+        Raises:
+            ConfigError, SchemaVersion, StoreError: See `open_store`.
+        """
+        self.settings = settings
+        self._lock = threading.Lock()
+        self._store: SqlStore | None = None
+        self._file: tuple[int, int] | None = None
+        self._revision: Revision | None = None
+        self._looked = -1e9
+        self._kept: OrderedDict[str, tuple[tuple[str, ...], Any]] = OrderedDict()
+        self._making: dict[str, threading.Lock] = {}
+        self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
+        self._heavy = anyio.Semaphore(settings.heavy_at_once)
+        self._heavy_threads = anyio.CapacityLimiter(settings.heavy_at_once)
+        self._waiting = 0
+        self.store  # noqa: B018 - refuse to start rather than to serve nothing
+
+    @property
+    def store(self) -> SqlStore:
+        """The open store; opened again where its file was replaced.
+
+        Raises:
+            StoreError: It is gone for now.
+        """
+        with self._lock:
+            file = self._file_now()
+            if self._store is None or file != self._file:
+                first = self._store is None and self._file is None
+                if self._store is not None:
+                    self._store.close()
+                    self._store = None
+                try:
+                    self._store = open_store(self.settings.store, wait_s=_WAIT_FOR_WRITERS_S)
+                except ConfigError as err:
+                    if first:
+                        raise
+                    raise StoreError(str(err)) from err
+                self._file, self._looked = file, -1e9
+            return self._store
+
+    def _file_now(self) -> tuple[int, int] | None:
+        """Which file it is, where it is one; the connections go on reading one that is gone."""
+        if is_postgres(self.settings.store):
+            return (0, 0)
+        path = store_path(self.settings.store)
+        try:
+            stat = path.stat()
+        except OSError as err:
+            if self._file is None:
+                return None
+            raise StoreError(
+                f"{path.name}: the store is not there at present; it is looked for again with "
+                "each request"
+            ) from err
+        return (stat.st_dev, stat.st_ino)
+
+    def revision(self) -> Revision:
+        """The store's revision, at most a second old."""
+        store = self.store
+        known = self.known_revision()
+        if known is not None:
+            return known
+        found = store.revision()
+        with self._lock:
+            self._revision, self._looked = found, time.monotonic()
+        return found
+
+    def known_revision(self) -> Revision | None:
+        """The revision, where it need not be asked for."""
+        with self._lock:
+            return self._revision if time.monotonic() - self._looked < _LOOK_AGAIN_S else None
+
+    def written(self) -> None:
+        """This service wrote: look for the revision at once."""
+        with self._lock:
+            self._looked = -1e9
+
+    def kept(
+        self,
+        name: str,
+        make: Callable[[SqlStore], _Value],
+        *,
+        of: Sequence[Part] = ("sites", "reviews"),
+        may_be_older: bool = False,
+    ) -> _Value:
+        """What was worked out from the store as it is now; made once, others wait for it.
+
+        Args:
+            name: Of what is made.
+            make: Makes it.
+            of: Parts of the store's revision that it follows from.
+            may_be_older: While one makes it anew, others get what there was.
+        """
+        revision = self.revision()
+        needed = tuple(getattr(revision, part) for part in of)
+        found = self._kept.get(name)
+        if found is not None and found[0] == needed:
+            value: _Value = found[1]
+            return value
+        with self._lock:
+            making = self._making.setdefault(name, threading.Lock())
+        if not making.acquire(blocking=not (may_be_older and found is not None)):
+            older: _Value = found[1] if found is not None else make(self.store)
+            return older
+        try:
+            found = self._kept.get(name)
+            if found is None or found[0] != needed:
+                found = (needed, make(self.store))
+                self._keep(name, found)
+            made: _Value = found[1]
+            return made
+        finally:
+            making.release()
+
+    def _keep(self, name: str, found: tuple[tuple[str, ...], Any]) -> None:
+        with self._lock:
+            self._kept[name] = found
+            self._kept.move_to_end(name)
+            while len(self._kept) > _MOST_KEPT:
+                self._making.pop(self._kept.popitem(last=False)[0], None)
+
+    async def run_heavy(self, make: Callable[[], _Value]) -> _Value:
+        """Do what takes long in a thread of its own kind, some at a time.
+
+        Args:
+            make: Does it.
+
+        Raises:
+            Busy: Too many wait already, or no turn came up in time.
+        """
+        busy = Busy("others wait for exports and reports at this moment; ask again in a minute")
+        if self._waiting >= _MOST_WAITING:
+            raise busy
+        self._waiting += 1
+        try:
+            with anyio.fail_after(self.settings.heavy_wait_s):
+                await self._heavy.acquire()
+        except TimeoutError as err:
+            raise busy from err
+        finally:
+            self._waiting -= 1
+        try:
+            return await anyio.to_thread.run_sync(make, limiter=self._heavy_threads)
+        finally:
+            self._heavy.release()
+
+    def close(self) -> None:
+        """Give connections back."""
+        with self._lock:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+
+async def service_of(request: Request) -> Service:
+    """The service that a request reached."""
+    service: Service = request.app.state.service
+    return service
+
+
+Served = Annotated[Service, Depends(service_of)]
+"""What routes take."""

@@ -1,0 +1,412 @@
+"""The map's interface over a small store, through HTTP in this process."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from service_cases import client_of, some_sites, write_store
+from sluice.app.following.stores import open_store
+from sluice.app.web import access
+from sluice.app.web.access import Person, Role
+from sluice.base.places import Verdict
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("service") / "s.sqlite")
+
+
+@pytest.fixture(scope="module")
+def client(store: Path) -> Iterator[TestClient]:
+    with client_of(store) as one:
+        yield one
+
+
+def get(client: TestClient, path: str, **query: Any) -> Any:
+    response = client.get(path, params=query)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def refused(client: TestClient, path: str, code: int = 400, **query: Any) -> str:
+    response = client.get(path, params=query)
+    assert response.status_code == code, response.text
+    assert set(response.json()) == {"error"}
+    message: str = response.json()["error"]["message"]
+    return message
+
+
+def test_areas_tell_periods_runs_and_how_many_sites(client: TestClient) -> None:
+    ashanti, bono = get(client, "/api/areas")
+    assert (ashanti["name"], bono["name"]) == ("ashanti", "bono east")
+    assert (ashanti["sites"], bono["sites"]) == (12, 0)
+    # Of the alerts at sites 0, 3, 6 and 9 the last was rejected.
+    assert ashanti["alerts"] == 3
+    assert ashanti["bbox"] == [-3, 4, 1, 8]
+    assert ashanti["periods"] == [
+        {"start": "2024-01-01", "end": "2024-03-31", "name": "2024-01_2024-03"},
+        {"start": "2024-04-01", "end": "2024-06-30", "name": "2024-04_2024-06"},
+    ]
+    assert [run["run_id"] for run in ashanti["runs"]] == ["run-0", "run-1"]
+    assert not ashanti["runs"][0]["has_image"]
+    # 4 by 4 degrees at 6 degrees north, by the formula of a sphere of equal area.
+    assert ashanti["hectares"] == pytest.approx(19_580_000, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, range(12)),
+        ({"limit": 2, "offset": 3}, (3, 4)),
+        ({"area": "bono east"}, ()),
+        ({"bbox": "0.1,5,0.26,5.1"}, (1, 2)),
+        ({"status": "new,growing"}, (0, 1, 5, 6, 10, 11)),
+        ({"status": ["new", "growing"]}, (0, 1, 5, 6, 10, 11)),
+        ({"level": "low", "min_priority": 45}, (2, 5)),
+        ({"min_area_ha": 13}, (10, 11)),
+        ({"since": "2024-07-01"}, ()),
+    ],
+)
+def test_sites_are_those_that_are_asked_for(
+    client: TestClient, query: dict[str, Any], expected: Any
+) -> None:
+    told = get(client, "/api/sites", **query)
+    assert [site["site_id"] for site in told["sites"]] == [f"s-{n}" for n in expected]
+    if "offset" not in query:
+        assert told["total"] == len(list(expected))
+
+
+def test_a_site_is_told_whole(client: TestClient) -> None:
+    told = get(client, "/api/sites/s-3")
+    assert told["site"]["site_id"] == "s-3"
+    assert told["site"]["area_ha"] is None  # NaN in the store, and no number in JSON
+    assert told["geometry"]["type"] == "Polygon"
+    assert [period["status"] for period in told["periods"]] == ["new"]
+    assert [look["run_id"] for look in told["looks"]] == ["run-0", "run-1"]
+    assert [outline["run_id"] for outline in told["outlines"]] == ["run-0", "run-1"]
+    assert told["alerts"][0]["alert_id"] == "a-3"
+    assert told["coordinates"]["decimal"] == "5.025000, 0.325000"
+    assert told["coordinates"]["dms"] == "5°01'30.0\"N 0°19'30.0\"E"
+    assert told["coordinates"]["mgrs"].startswith("31N")
+
+
+def test_alerts_are_those_that_nobody_rejected_unless_asked(client: TestClient) -> None:
+    told = get(client, "/api/alerts")
+    assert [alert["alert_id"] for alert in told["alerts"]] == ["a-0", "a-3", "a-6"]
+    assert told["total"] == 3
+    assert told["alerts"][1]["site_status"] == "inactive"
+    assert get(client, "/api/alerts", state="rejected")["alerts"][0]["alert_id"] == "a-9"
+    assert get(client, "/api/alerts", limit=1)["total"] == 3
+
+
+def test_a_review_shows_in_lists_and_tiles_at_once(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite")
+    with client_of(path) as client:
+        before = client.get("/tiles/sites/0/0/0.pbf")
+        again = client.get(
+            "/tiles/sites/0/0/0.pbf", headers={"If-None-Match": before.headers["etag"]}
+        )
+        assert again.status_code == 304
+        body = {"verdict": "rejected", "reason": "sandbar", "note": "dry season"}
+        made = client.post("/api/sites/s-0/reviews", json=body)
+        assert made.status_code == 201
+        assert made.json() | {"review_id": "", "when": ""} == body | {
+            "site_id": "s-0", "who": "owner", "review_id": "", "when": ""
+        }  # fmt: skip
+        after = client.get("/tiles/sites/0/0/0.pbf")
+        assert after.headers["etag"] != before.headers["etag"]
+        assert b"rejected" in after.content
+        assert b"rejected" not in before.content
+        assert get(client, "/api/sites/s-0")["reviews"][0]["note"] == "dry season"
+        assert get(client, "/api/alerts")["total"] == 2
+    with open_store(str(path)) as store:
+        assert [review.verdict for review in store.reviews()] == [Verdict.REJECTED]
+
+
+def test_what_others_write_shows_within_a_second(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite")
+    with client_of(path) as client:
+        before = client.get("/tiles/sites/0/0/0.pbf").headers["etag"]
+        with open_store(str(path)) as other:
+            from stores import a_review
+
+            other.add_review(a_review("r1", "s-0"))
+        time.sleep(1.1)
+        assert client.get("/tiles/sites/0/0/0.pbf").headers["etag"] != before
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"verdict": "rejected"}, "needs a reason"),
+        ({"verdict": "confirmed", "reason": "road"}, "leave it out"),
+        ({"verdict": "perhaps"}, "verdict"),
+        ({"verdict": "unsure", "who": "somebody else"}, "not known"),
+        ({"verdict": "unsure", "note": "x" * 2001}, "note"),
+        ({"verdict": "unsure", "note": "\x00"}, "character"),
+    ],
+)
+def test_reviews_that_say_nothing_are_refused(
+    client: TestClient, body: dict[str, Any], words: str
+) -> None:
+    response = client.post("/api/sites/s-0/reviews", json=body)
+    assert response.status_code == 422
+    assert words in response.json()["error"]["message"]
+    assert get(client, "/api/sites/s-0")["reviews"] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "kind", "lon", "lat"),
+    [
+        ("5.05, -1.03", "coordinates", -1.03, 5.05),
+        ("5.05 -1.03", "coordinates", -1.03, 5.05),
+        ("120.5, 30", "coordinates", 120.5, 30),
+        ("5.05 N, 1.03 W", "coordinates", -1.03, 5.05),
+        ("5°03'00.0\"N 1°02'03.0\"W", "coordinates", -1.034167, 5.05),
+        ("30NXM6616708142", "coordinates", -1.500003, 5.500003),
+        ("s-4", "site", 0.425, 5.025),
+        ("ASHANTI", "area", -1.0, 6.0),
+        ("ahafo", "district", 0.6, 5.5),
+        ("ofín", "rivers", 0.0, 5.3),
+    ],
+)
+def test_places_are_found_by_what_people_type(
+    client: TestClient, typed: str, kind: str, lon: float, lat: float
+) -> None:
+    first = get(client, "/api/search", q=typed)["found"][0]
+    assert first["kind"] == kind
+    assert (first["lon"], first["lat"]) == pytest.approx((lon, lat), abs=2e-5)
+    west, south, east, north = first["bbox"]
+    assert west <= first["lon"] <= east
+    assert south <= first["lat"] <= north
+
+
+@pytest.mark.parametrize("typed", ["91, 181", "nowhere", "s-99", "''; DROP TABLE sites", "%"])
+def test_what_is_nowhere_is_not_found(client: TestClient, typed: str) -> None:
+    assert get(client, "/api/search", q=typed)["found"] == []
+
+
+def test_statistics_count_what_is_worked(client: TestClient) -> None:
+    told = {row["name"]: row for row in get(client, "/api/statistics")}
+    sites = some_sites()
+    for number in range(3):
+        own = sites.iloc[number::3]
+        worked = own[own["status"].isin(["new", "growing", "steady"])]
+        row = told[f"District {number}"]
+        assert (row["sites"], row["active"]) == (4, len(worked))
+        assert row["hectares"] == pytest.approx(worked["area_ha"].sum())
+        assert row["new_sites"] == (own["status"] == "new").sum()
+    assert told["District 0"]["alerts"] == 3
+    by_reserve = get(client, "/api/statistics", by="protected")
+    assert {row["name"]: row["sites"] for row in by_reserve} == {"=Reserve": 3, None: 9}
+
+
+def test_statistics_of_a_period_are_those_of_then(client: TestClient) -> None:
+    told = get(client, "/api/statistics", period="2024-01-01/2024-03-31", by="protected")
+    # Sites of even number were seen then, each 1 ha and its number, all of them new.
+    assert {row["name"]: row["new_sites"] for row in told} == {"=Reserve": 3, None: 3}
+    hectares = {row["name"]: row["new_hectares"] for row in told}
+    assert hectares == {"=Reserve": 1 + 5 + 9, None: 3 + 7 + 11}
+    later = get(client, "/api/statistics", period="2024-04-01/2024-06-30", by="protected")
+    # The one that was hidden counts as a site, not as one that is worked.
+    assert sum(row["sites"] for row in later) == 12
+    assert sum(row["active"] for row in later) == 11
+
+
+def test_statistics_as_csv_start_no_formula(client: TestClient) -> None:
+    response = client.get("/api/statistics.csv", params={"by": "protected"})
+    rows = list(csv.reader(io.StringIO(response.content.decode("utf-8-sig"))))
+    assert rows[0][:2] == ["name", "sites"]
+    assert {row[0] for row in rows[1:]} == {"'=Reserve", ""}
+    assert response.headers["content-disposition"].endswith('sluice-protected.csv"')
+
+
+def test_layers_and_messages(client: TestClient) -> None:
+    assert [layer["name"] for layer in get(client, "/api/layers")] == ["districts", "rivers"]
+    told = get(client, "/api/layers/districts/items.geojson", bbox="0.1,5.1,0.2,5.2")
+    assert [f["properties"]["name"] for f in told["features"]] == ["Ahafo Ano"]
+    english, french = (get(client, f"/api/messages/{lang}") for lang in ("en", "fr"))
+    assert set(english) == set(french)
+    assert french["status.new"] != english["status.new"]
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "words"),
+    [
+        ("/api/sites?foo=1", 400, "foo: is not known"),
+        ("/api/sites?limit=1001", 400, "limit"),
+        ("/api/sites?limit=0", 400, "limit"),
+        ("/api/sites?bbox=1,2,3", 400, "bbox"),
+        ("/api/sites?bbox=5,6,7,4", 400, "south"),
+        ("/api/sites?status=gone", 400, "status"),
+        ("/api/sites?since=0", 400, "2024-01-31"),
+        ("/api/sites?area=nowhere", 404, "nowhere"),
+        ("/api/sites/none", 404, "none"),
+        ("/api/layers/none/items.geojson", 404, "none"),
+        ("/api/messages/xx", 400, "language"),
+        ("/api/statistics?period=2024-03-31/2024-01-01", 400, "period"),
+        ("/tiles/sites/1/2/0.pbf", 404, "no tile"),
+        ("/tiles/sites/23/0/0.pbf", 400, "z"),
+        ("/tiles/layers/none/1/0/0.pbf", 404, "none"),
+        ("/exports/sites.exe", 400, "ending"),
+        ("/reports/sites/none.pdf", 404, "none"),
+        ("/reports/areas/none.html", 404, "none"),
+        ("/nowhere", 404, "no such address"),
+        ("/assets/../../../etc/passwd", 404, "no such address"),
+    ],
+)
+def test_wrong_requests_are_refused_in_words(
+    client: TestClient, path: str, code: int, words: str
+) -> None:
+    response = client.get(path)
+    assert response.status_code == code
+    assert words in response.json()["error"]["message"]
+    assert "Traceback" not in response.text
+
+
+def test_wrong_methods_are_told_from_wrong_addresses(client: TestClient) -> None:
+    response = client.delete("/api/sites")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "GET"
+    assert client.delete("/stac/search").headers["allow"] == "GET, POST"
+    head = client.head("/api/areas")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_answers_tell_browsers_what_a_page_may_not_do(client: TestClient) -> None:
+    for path in ("/", "/api/areas", "/nowhere", "/api/sites?foo=1"):
+        headers = client.get(path).headers
+        assert "script-src 'self'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_large_bodies_are_refused(client: TestClient) -> None:
+    for content in (b"x" * 1_000_001, iter([b"x" * 600_000] * 2)):
+        response = client.post("/api/sites/s-0/reviews", content=content)
+        assert response.status_code == 413
+        assert response.json()["error"]["kind"] == "too_large"
+
+
+def test_a_fault_of_the_service_tells_nothing_of_itself(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("sluice.app.web.places.rows_of", fails)
+    response = client.get("/api/sites")
+    assert response.status_code == 500
+    assert response.json()["error"]["kind"] == "internal"
+    assert "secret" not in response.text
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_without_the_map_the_first_page_says_how_to_get_it(store: Path, tmp_path: Path) -> None:
+    with client_of(store, map_folder=tmp_path / "none") as client:
+        page = client.get("/")
+        assert page.status_code == 200
+        assert "make map" in page.text
+        assert client.get("/assets/x.js").status_code == 404
+    folder = tmp_path / "map"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "fonts").mkdir()
+    (folder / "index.html").write_text("<p>the map")
+    (folder / "icon.svg").write_text("<svg/>")
+    (folder / ".hidden").write_text("no")
+    (folder / "fonts" / "f.pbf").write_bytes(b"f")
+    (folder / "assets" / "a-1234.js").write_text("1")
+    with client_of(store, map_folder=folder) as client:
+        assert client.get("/").text == "<p>the map"
+        assert client.get("/icon.svg").status_code == 200
+        assert client.get("/fonts/f.pbf").content == b"f"
+        assert client.get("/.hidden").status_code == 404
+        assert client.get("/..%2Fs.sqlite").status_code == 404
+        assert "immutable" in client.get("/assets/a-1234.js").headers["cache-control"]
+
+
+def test_a_person_of_one_area_sees_no_other(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def from_bono() -> Person:
+        return Person("Ama", Role.VIEWER, frozenset({"bono east"}), redacted=False)
+
+    with client_of(store) as client:
+        client.app.dependency_overrides[access.person] = from_bono  # type: ignore[attr-defined]
+        assert [area["name"] for area in get(client, "/api/areas")] == ["bono east"]
+        assert get(client, "/api/sites") == {"sites": [], "total": 0}
+        assert get(client, "/api/alerts") == {"alerts": [], "total": 0}
+        assert refused(client, "/api/sites/s-0", 404)
+        assert refused(client, "/api/sites", 404, area="ashanti")
+        assert get(client, "/api/search", q="s-0")["found"] == []
+        assert get(client, "/api/search", q="ashanti")["found"] == []
+        assert get(client, "/api/statistics") == []
+        assert client.get("/tiles/sites/0/0/0.pbf").status_code == 204
+        assert client.get("/tiles/sites/11/1026/994.pbf").status_code == 204
+        for name in ("sites", "detections", "alerts"):
+            assert get(client, f"/ogc/collections/{name}/items")["features"] == []
+        assert len(get(client, "/ogc/collections/areas/items")["features"]) == 1
+        assert refused(client, "/ogc/collections/sites/items/s-0", 404)
+        assert refused(client, "/ogc/collections/detections/items/1", 404)
+        assert [c["id"] for c in get(client, "/stac/collections")["collections"]] == ["bono east"]
+        assert get(client, "/stac/search")["features"] == []
+        assert refused(client, "/stac/collections/ashanti/items/run-0", 404)
+        assert refused(client, "/reports/sites/s-0.html", 404)
+        assert refused(client, "/reports/areas/ashanti.html", 404)
+        exported = client.get("/exports/sites.csv").content.decode("utf-8-sig")
+        assert len(exported.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["geojson", "gpkg", "kml", "kmz", "csv", "gpx", "parquet", "pmtiles", "shp.zip"],
+)
+def test_every_export_is_served_and_its_folder_removed(
+    client: TestClient, ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    response = client.get(f"/exports/sites.{ending}", params={"area": "ashanti"})
+    assert response.status_code == 200
+    assert len(response.content) > 500
+    assert f"sluice-sites.{ending}" in response.headers["content-disposition"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reports_are_served_in_a_language(client: TestClient) -> None:
+    french = client.get("/reports/sites/s-3.html", params={"language": "fr"})
+    assert french.status_code == 200
+    assert 'lang="fr"' in french.text
+    assert "default-src 'none'" in french.headers["content-security-policy"]
+    pdf = client.get("/reports/areas/ashanti.pdf")
+    assert pdf.content.startswith(b"%PDF")
+
+
+def test_exports_that_nobody_makes_room_for_are_sent_away(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    release = threading.Event()
+
+    def slow(*_: object, **__: object) -> None:
+        release.wait(20)
+        raise RuntimeError
+
+    monkeypatch.setattr("sluice.app.web.exports.export", slow)
+    with client_of(store, heavy_at_once=1, heavy_wait_s=0.2) as client:
+        first = threading.Thread(target=client.get, args=("/exports/sites.csv",))
+        first.start()
+        time.sleep(0.2)
+        second = client.get("/exports/sites.csv")
+        # The rest of the service goes on meanwhile.
+        assert client.get("/api/sites").status_code == 200
+        release.set()
+        first.join()
+    assert second.status_code == 429
+    assert second.headers["retry-after"] == "5"

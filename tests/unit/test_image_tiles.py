@@ -1,0 +1,232 @@
+"""Map tiles of images and probabilities: the right pixel at the right place, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+import shapely
+from PIL import Image
+
+from arrivals import QUARTERS, arrival_of
+
+pytest.importorskip("fastapi")
+
+from fastapi.testclient import TestClient
+
+from sluice.app.following.landing import add_named_area, land
+from sluice.app.following.stores import open_store
+from sluice.app.products.picture_tones import ColourTones
+from sluice.app.web import access, identity
+from sluice.app.web.image_tiles import (
+    TILE_PX,
+    TileAddress,
+    colour_probabilities,
+    draw_image,
+    draw_probability,
+    facts_of,
+    read_tones,
+)
+from sluice.app.web.server import create_app
+from sluice.app.web.settings import Settings
+from sluice.base.errors import AssetReadError
+
+SIDE = 400
+WEST, NORTH, STEP = 600_000.0, 9_288_000.0, 10.0
+EDGE = math.pi * 6_378_137
+PLAIN = ColourTones((0.0, 0.0, 0.0), 1.0)
+
+
+def write_image(path: Path, *, nodata: int | None = -32768) -> np.ndarray:
+    """Red grows to the east, green to the south; a square in the middle is hidden."""
+    steps = np.arange(SIDE, dtype=np.float32) / SIDE * 10_000
+    counts = np.zeros((3, SIDE, SIDE), np.int16)
+    counts[0], counts[1], counts[2] = steps[None, :], steps[:, None], 5_000
+    if nodata is not None:
+        counts[:, 150:250, 150:250] = nodata
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 3, "dtype": "int16"}
+    place = {
+        "crs": "EPSG:32721",
+        "transform": rasterio.Affine(STEP, 0, WEST, 0, -STEP, NORTH),
+        "nodata": nodata,
+    }
+    with rasterio.open(path, "w", **profile, **place) as out:
+        out.write(counts)
+        out.scales = (1e-4,) * 3
+        for number, name in enumerate(("red", "green", "blue"), start=1):
+            out.set_band_description(number, name)
+    return counts
+
+
+def write_probability(path: Path) -> None:
+    values = np.full((SIDE, SIDE), 0.001, np.float32)
+    values[:200] = np.nan
+    values[300:] = 0.95
+    with rasterio.open(
+        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=1, dtype="float32",
+        crs="EPSG:32721", transform=rasterio.Affine(STEP, 0, WEST, 0, -STEP, NORTH), nodata=np.nan,
+    ) as out:  # fmt: skip
+        out.write(values, 1)
+
+
+def tile_at(x: float, y: float, z: int) -> tuple[TileAddress, int, int]:
+    """The tile of a point of EPSG:32721, and the pixel of it."""
+    to_map = pyproj.Transformer.from_crs("EPSG:32721", "EPSG:3857", always_xy=True)
+    east, north = to_map.transform(x, y)
+    side = 2 * EDGE / 2**z
+    col, row = (east + EDGE) / side, (EDGE - north) / side
+    tile = TileAddress(z, int(col), int(row))
+    return tile, int((row - int(row)) * TILE_PX), int((col - int(col)) * TILE_PX)
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize(("row", "col"), [(20, 30), (380, 20), (100, 350), (390, 390)])
+def test_a_pixel_is_shown_where_it_lies(tmp_path: Path, row: int, col: int) -> None:
+    path = tmp_path / "composite.tif"
+    counts = write_image(path)
+    tile, at_row, at_col = tile_at(WEST + (col + 0.5) * STEP, NORTH - (row + 0.5) * STEP, 15)
+    found = pixels(draw_image(path, tile, PLAIN))[at_row, at_col]
+    expected = 255 * (counts[:, row, col] * 1e-4) ** 0.7
+    # A pixel of the tile lies within one of the image: two steps of the slope at most.
+    np.testing.assert_allclose(found[:3], expected, atol=4)
+    assert found[3] == 255
+
+
+def test_hidden_and_outer_ground_is_transparent(tmp_path: Path) -> None:
+    path = tmp_path / "composite.tif"
+    write_image(path)
+    for col, row in ((200, 200), (-5, 100), (100, SIDE + 5)):
+        tile, at_row, at_col = tile_at(WEST + col * STEP, NORTH - row * STEP, 15)
+        assert pixels(draw_image(path, tile, PLAIN))[at_row, at_col, 3] == 0
+    assert pixels(draw_image(path, TileAddress(3, 0, 0), PLAIN)).max() == 0
+
+
+def test_an_image_without_a_value_for_no_data_has_edges(tmp_path: Path) -> None:
+    path = tmp_path / "composite.tif"
+    write_image(path, nodata=None)
+    tile, at_row, at_col = tile_at(WEST - 50, NORTH - 1000, 15)
+    assert pixels(draw_image(path, tile, PLAIN))[at_row, at_col, 3] == 0
+    tile, at_row, at_col = tile_at(WEST + 2000, NORTH - 2000, 15)
+    assert pixels(draw_image(path, tile, PLAIN))[at_row, at_col, 3] == 255
+
+
+def test_probabilities_are_seen_where_they_say_something(tmp_path: Path) -> None:
+    path = tmp_path / "probability.tif"
+    write_probability(path)
+
+    def at(row: float) -> list[int]:
+        tile, at_row, at_col = tile_at(WEST + 1000, NORTH - row * STEP, 15)
+        found: list[int] = pixels(draw_probability(path, tile))[at_row, at_col].tolist()
+        return found
+
+    assert at(350) == [122, 1, 119, 220]
+    assert at(250)[3] == 0
+    assert at(100) == [110, 110, 110, 90]
+    # Beyond the map nothing was claimed, so nothing is told to be hidden.
+    assert at(-10)[3] == 0
+
+
+def test_more_probable_is_darker() -> None:
+    steps = np.array([[0.0, 0.005, 0.02, 0.1, 0.4, 0.8, 0.95, 1.0]], np.float32)
+    colours = colour_probabilities(steps)[0].astype(int)
+    assert (np.diff(colours[:, 3]) >= 0).all()
+    assert colours[0, 3] == colours[1, 3] == 0
+    light = colours[2:, :3] @ [0.299, 0.587, 0.114]
+    assert (np.diff(light) <= 0).all()
+
+
+def test_facts_tell_place_and_zoom(tmp_path: Path) -> None:
+    path = tmp_path / "composite.tif"
+    write_image(path)
+    facts = facts_of(path)
+    to_lonlat = pyproj.Transformer.from_crs("EPSG:32721", "EPSG:4326", always_xy=True)
+    corners = to_lonlat.transform_bounds(WEST, NORTH - 4000, WEST + 4000, NORTH)
+    np.testing.assert_allclose(facts.bounds, corners, atol=1e-4)
+    # 10 m near the equator lie between the zooms of 9.6 and 19.1 m.
+    assert (facts.bands, facts.maxzoom) == (("red", "green", "blue"), 14)
+    assert facts.minzoom < facts.maxzoom
+    assert read_tones(path).span > 0.9
+
+
+def test_a_damaged_image_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "composite.tif"
+    write_image(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    tile, _, _ = tile_at(WEST + 2000, NORTH - 3900, 15)
+    with pytest.raises(AssetReadError, match=r"composite\.tif"):
+        draw_image(path, tile, PLAIN)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[TestClient]:
+    """A service whose first run has an image, and whose second has none."""
+    address = tmp_path / "store.sqlite"
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_image(folder / "composite.tif")
+    write_probability(folder / "probability.tif")
+    area = shapely.box(-57, -7, -55, -6)
+    with open_store(str(address), create=True) as store:
+        add_named_area(store, "here", area)
+        for number in range(2):
+            arrival = arrival_of(number, [])
+            run = arrival.run
+            if number == 0:
+                (folder / "run.json").write_text(json.dumps({"run_id": run.run_id}))
+                run = run.model_copy(update={"folder": str(folder)})
+            land(store, type(arrival)(run.model_copy(update={"area": "here"}), arrival.detections))
+    app = create_app(Settings(store=str(address)))
+    with TestClient(app, base_url="http://127.0.0.1") as opened:
+        yield opened
+
+
+def _run_ids(client: TestClient) -> list[str]:
+    (area,) = client.get("/api/areas").json()
+    assert [run["start"] for run in area["runs"]] == [f"{QUARTERS[k][0]}" for k in range(2)]
+    return [run["run_id"] for run in area["runs"]]
+
+
+def test_tiles_are_served_once(client: TestClient) -> None:
+    first, second = _run_ids(client)
+    told = client.get(f"/api/imagery/{first}").json()
+    assert set(told["tiles"]) == {"image", "probability"}
+    tile, _, _ = tile_at(WEST + 500, NORTH - 500, 14)
+    address = told["tiles"]["image"].format(z=tile.z, x=tile.x, y=tile.y)
+    answer = client.get(address)
+    assert answer.headers["content-type"] == "image/png"
+    assert pixels(answer.content)[..., 3].max() == 255
+    again = client.get(address, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get(f"/api/imagery/{second}").status_code == 404
+    assert client.get(f"/imagery/{second}/image/0/0/0.png").status_code == 404
+    assert client.get(f"/imagery/{first}/image/3/8/0.png").status_code == 400
+    assert client.get(f"/imagery/{first}/run.json/3/0/0.png").status_code == 400
+
+
+def test_an_image_that_was_moved_is_told(client: TestClient, tmp_path: Path) -> None:
+    first, _ = _run_ids(client)
+    assert client.get(f"/imagery/{first}/image/0/0/0.png").status_code == 200
+    (tmp_path / "run" / "composite.tif").unlink()
+    answer = client.get(f"/imagery/{first}/image/0/0/0.png")
+    assert answer.status_code == 404
+    assert str(tmp_path) not in answer.text
+
+
+def test_what_a_person_may_not_see_is_not_there(client: TestClient) -> None:
+    first, _ = _run_ids(client)
+    app = client.app
+    app.dependency_overrides[access.person] = lambda: identity.Person(
+        "Kofi", identity.Role.VIEWER, frozenset({"elsewhere"}), redacted=False
+    )
+    assert client.get(f"/imagery/{first}/image/0/0/0.png").status_code == 404
