@@ -15,6 +15,7 @@ from bench.composites import compare_composites, measure_composite_memory
 from bench.dense import compare_dense
 from bench.images import make_pattern, write_image
 from bench.keras_peer import compare_keras
+from bench.landings import measure_landings
 from bench.linking import measure_linking
 from bench.machine import describe_machine
 from bench.stores import measure_stores
@@ -123,6 +124,10 @@ class Bench:
         """Linking detections to sites."""
         return measure_linking(sites=self.sizes.store_sites, quarters=5)
 
+    def landing(self) -> list[Row]:
+        """Landing a quarter in an area with its history."""
+        return measure_landings(self.work, sites=self.sizes.store_sites // 10, quarters=5)
+
     def store(self) -> list[Row]:
         """Loading and asking stores."""
         sizes = self.sizes
@@ -140,6 +145,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "composite": Bench.composite,
     "composite-memory": Bench.composite_memory,
     "linking": Bench.linking,
+    "landing": Bench.landing,
     "store": Bench.store,
 }
 

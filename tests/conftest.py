@@ -13,6 +13,14 @@ from stores import PostgisPlaces, SqlitePlaces, StorePlaces
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _english() -> Iterator[None]:
+    """Commands speak the language of the user's system where none is given."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLUICE_LANGUAGE", "en")
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real pixels, labels and models; tests skip where it is absent."""

@@ -73,7 +73,7 @@ def alerts_table(sites):
         "state": "confirmed",
         "posterior": 0.9,
         "growth_ha": np.nan,
-        "reasons": [["two dates", "0.4 km from a river"] for _ in range(len(sites))],
+        "reasons": [["Two dates.", "0.4 km from a river."] for _ in range(len(sites))],
         "lon": sites["lon"].to_numpy(),
         "lat": sites["lat"].to_numpy(),
         "priority": 61.25,

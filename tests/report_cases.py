@@ -20,6 +20,7 @@ from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.errors import ConfigError
+from sluice.base.periods import Period
 from sluice.base.places import (
     Alert,
     LandedRun,
@@ -33,6 +34,7 @@ from sluice.base.places import (
     Verdict,
     columns_of,
 )
+from sluice.base.said import SAID_COLUMNS, Said, packed
 from sluice.base.store import SiteQuery
 from sluice.phantom.series import build_series
 
@@ -140,8 +142,18 @@ def empty(record: Any) -> pd.DataFrame:
 def table(records: Sequence[Any]) -> pd.DataFrame:
     kind = type(records[0])
     return pd.DataFrame(
-        [{name: getattr(record, name) for name in columns_of(kind)} for record in records]
+        [
+            {name: _stored(name, getattr(record, name)) for name in columns_of(kind)}
+            for record in records
+        ]
     )
+
+
+def _stored(name: str, value: Any) -> Any:
+    """As a store's tables have it."""
+    if name == "reasons":
+        return [one.plain() for one in value]
+    return packed(value) if name in SAID_COLUMNS else value
 
 
 def site_record(**changes: Any) -> Site:
@@ -156,7 +168,15 @@ def site_record(**changes: Any) -> Site:
         "last_seen": QUARTERS[-1][1],
         "last_observed": QUARTERS[-1][1],
         "status": Status.GROWING,
-        "status_rule": "Growing: 7.1 ha, 37 % more than the 5.2 ha of the period before.",
+        "status_rule": Said.of(
+            "status_rule.grew",
+            from_ha=5.2,
+            to_ha=7.1,
+            since_period=Period(*QUARTERS[-2]),
+            least_share=0.2,
+            least_ha=0.5,
+            noise_share=0.29,
+        ),
         "posterior": 0.983,
         "level": Level.HIGHEST,
         "area_ha": 7.1,
@@ -164,7 +184,11 @@ def site_record(**changes: Any) -> Site:
         "area_high_ha": 8.9,
         "cumulative_ha": 10.9,
         "legality": Legality.PROTECTED,
-        "legality_why": "62 % of it lies in the protected area Floresta Nacional do Crepori.",
+        "legality_why": Said.of(
+            "legality_why.protected_part",
+            name="Floresta Nacional do Crepori",
+            inside_share=0.62,
+        ),
         "context": CONTEXT,
         "priority": 87.4,
         "priority_parts": {"probability": 39.3, "growth": 18.1, "protected": 20.0, "river": 10.0},
@@ -325,7 +349,7 @@ def followed_site(folder: Path) -> FakeStore:
         state="confirmed",
         posterior=0.98,
         growth_ha=None,
-        reasons=["Highest: two sensors agree, and the probability is 0.975 or more."],
+        reasons=[Said.of("alert_reason.highest", high_probability=0.975)],
         lon=site.lon,
         lat=site.lat,
         priority=87.4,

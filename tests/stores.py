@@ -16,6 +16,7 @@ from psycopg import sql
 from sluice.app.following.stores import open_store
 from sluice.base.places import Area, LandedRun, Legality, Review, Site, Status, Verdict
 from sluice.base.records import Detection
+from sluice.base.said import packed, read_said
 from sluice.store.schema import metadata
 from sluice.store.sql_store import SqlStore
 
@@ -180,7 +181,9 @@ def a_site(site_id: str = "s-0", **changes: Any) -> dict[str, Any]:
         "priority": 10.0,
         "priority_parts": {"probability": 10.0},
     }
-    return Site(**values | changes).model_dump()
+    row = Site(**values | changes).model_dump()
+    # As tables have them.
+    return row | {name: packed(read_said(row[name])) for name in ("status_rule", "legality_why")}
 
 
 def sites(count: int = 3, **changes: Any) -> gpd.GeoDataFrame:

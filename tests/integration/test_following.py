@@ -201,7 +201,7 @@ def test_a_landing_that_breaks_leaves_nothing(
     def broken(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("sluice.app.following.landing.raise_alerts", broken)
+    monkeypatch.setattr("sluice.app.following.judging_sites.raise_alerts", broken)
     with pytest.raises(MemoryError):
         land(store, arrival_of(1, [PIT, (60, 60, 3)]))
     assert len(_sites(store)) == 1
@@ -226,6 +226,10 @@ def test_a_confirmed_site_that_grows_together_with_an_older_one_stays_confirmed(
     _land(store, arrival_of(3, [(20, 20, 11)]))
     alerts = store.alerts(SiteQuery())
     assert alerts["state"].tolist() == ["confirmed"] * len(alerts)
+    assert alerts["verdict"].tolist() == ["confirmed"] * len(alerts)
+    assert len(alerts)
+    assert _sites(store)["verdict"].tolist() == ["confirmed"]
+    assert len(store.sites(SiteQuery(verdict=(Verdict.CONFIRMED,)))) == 1
 
 
 def test_legality_is_that_of_the_latest_period_whichever_lands_last(store: Store) -> None:
@@ -239,3 +243,22 @@ def test_legality_is_that_of_the_latest_period_whichever_lands_last(store: Store
     store.put_layer(old, features)
     _land(store, arrival_of(1, [PIT]), arrival_of(0, [PIT]))
     assert _sites(store)["legality"].tolist() == ["expired_concession"]
+
+
+def test_detections_follow_a_merge_whichever_run_brings_it_and_however_often(
+    store: Store,
+) -> None:
+    left, right, both = (20, 20, 3), (20, 28, 3), (20, 20, 11)
+    _land(store, arrival_of(0, [left, right]), arrival_of(1, [both]), arrival_of(1, [both]))
+    (site_id,) = _sites(store).index
+    detections = store.detections(SiteQuery())
+    assert detections["site_id"].tolist() == [site_id] * 3
+    # Another run of the first quarter takes the place of the one that saw two.
+    _land(store, arrival_of(0, [left], tag="-b"), arrival_of(2, [right]))
+    detections = store.detections(SiteQuery())
+    assert sorted(detections["run_id"]) == [
+        "s2-l2a-2023-01-01-b",
+        "s2-l2a-2023-04-01",
+        "s2-l2a-2023-07-01",
+    ]
+    assert set(detections["site_id"]) == {site_id}

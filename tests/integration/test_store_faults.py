@@ -21,6 +21,7 @@ from sluice.app.following.stores import check_store, open_store
 from sluice.base.errors import ConfigError, Conflict, DataError, SchemaVersion, StoreError
 from sluice.base.store import SiteQuery
 from sluice.store.migrating import downgrade
+from sluice.store.schema import HEAD
 from stores import (
     PostgisPlaces,
     SqlitePlaces,
@@ -73,11 +74,13 @@ def test_a_store_of_another_version(places: StorePlaces):
     address = places.empty()
     with open_store(address, create=True) as store, store.db.writing() as connection:
         downgrade(connection, "0001")
-    with pytest.raises(SchemaVersion, match=r"version 0001.* needs 0002.*`sluice store migrate`"):
+    with pytest.raises(
+        SchemaVersion, match=rf"version 0001.* needs {HEAD}.*`sluice store migrate`"
+    ):
         open_store(address)
     with open_store_raw(places, address) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0107'"))
-    with pytest.raises(SchemaVersion, match=r"version 0107.* knows up to 0002"):
+    with pytest.raises(SchemaVersion, match=rf"version 0107.* knows up to {HEAD}"):
         open_store(address)
 
 
@@ -230,7 +233,9 @@ def test_reviews_cannot_be_changed_past_the_store(places: StorePlaces):
         land_three(store)
         store.add_review(a_review("r1"))
         statements = ["UPDATE reviews SET verdict = 'rejected'", "DELETE FROM reviews"]
-        statements += ["TRUNCATE reviews"] if places.kind == "postgis" else []
+        statements += ["UPDATE review_end SET reviews = 0", "DELETE FROM review_end"]
+        if places.kind == "postgis":
+            statements += ["TRUNCATE reviews", "TRUNCATE review_end"]
         for statement in statements:
             with pytest.raises(DataError, match="added, never changed"):  # noqa: SIM117
                 with store.db.writing() as connection:

@@ -108,9 +108,31 @@ SQLITE_DAMAGE = {
         "reviews",
         "review r2",
     ),
+    "the last review that was taken out": (
+        "DROP TRIGGER reviews_stay_delete; DELETE FROM reviews WHERE seq = 3; "
+        "UPDATE sites SET verdict = NULL, reviewers = 0 WHERE site_id = 's-ashanti-0000002'",
+        "reviews",
+        "3 reviews were added and 2 are there: the last ones were taken out",
+    ),
+    "all reviews that were taken out": (
+        "DROP TRIGGER reviews_stay_delete; DELETE FROM reviews; "
+        "UPDATE sites SET verdict = NULL, reviewers = 0",
+        "reviews",
+        "3 reviews were added and 0 are there",
+    ),
+    "an end of the reviews that was taken out": (
+        "DROP TRIGGER review_end_stays_delete; DELETE FROM review_end",
+        "reviews",
+        "3 reviews are there and 0 were added by Sluice",
+    ),
+    "a guard of the end that was taken away": (
+        "DROP TRIGGER review_end_stays_update",
+        "reviews and log stay",
+        "review_end_stays_update",
+    ),
     "a guard that was taken away": (
         "DROP TRIGGER reviews_stay_delete",
-        "reviews cannot be changed",
+        "reviews and log stay",
         "reviews_stay_delete",
     ),
 }
@@ -126,9 +148,20 @@ POSTGIS_DAMAGE = {
         "reviews",
         "review r2 of Kofi",
     ),
+    "the last review that was taken out": (
+        "SET session_replication_role = replica; UPDATE reviews SET note = '' WHERE seq = 2; "
+        "DELETE FROM reviews WHERE seq = 3",
+        "reviews",
+        "3 reviews were added and 2 are there: the last ones were taken out",
+    ),
+    "a guard of the end that was taken away": (
+        "ALTER TABLE review_end DISABLE TRIGGER review_end_stays_all",
+        "reviews and log stay",
+        "review_end_stays_all",
+    ),
     "a guard that was taken away": (
         "ALTER TABLE reviews DISABLE TRIGGER reviews_stay",
-        "reviews cannot be changed",
+        "reviews and log stay",
         "reviews_stay",
     ),
 }
@@ -337,6 +370,8 @@ def test_commands(sluice, places: StorePlaces, monkeypatch, tmp_path: Path):
     assert (code, told["rows"]["sites"], told["areas"]) == (0, 30, ["ashanti"])
     assert told["kind"] == {"sqlite": "SQLite", "postgis": "PostGIS"}[places.kind]
     assert "detections              60" in sluice("info")[1]
+    assert told["reviews_end"]["reviews"] == 3
+    assert f"reviews end with {told['reviews_end']['chain']}" in sluice("info")[1]
     code, said, _ = sluice("check")
     assert (code, said.count(" ok\n")) == (0, 8 if places.kind == "sqlite" else 7)
     assert sluice("backup", "copy.sqlite")[0] == 0

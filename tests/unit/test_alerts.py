@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.test_evidence import quarter
 
+from said_cases import english
 from sluice.base.errors import ConfigError
 from sluice.base.places import Alert, AlertKind, Verdict, columns_of
 from sluice.sites.alerts import AlertRule, alert_id, raise_alerts
@@ -76,14 +77,14 @@ def test_one_mine_is_told_once_and_confirmed_by_the_second_look() -> None:
     assert alert["raised"] == quarter(2)[1]
     assert alert["updated"] == quarter(3)[1]
     assert alert["alert_id"] == alert_id("a", AlertKind.NEW, quarter(2)[0])
-    assert "had been observed before" in " ".join(alert["reasons"])
+    assert "had been observed before" in english(alert["reasons"])
     assert (alert["priority"], alert["lon"]) == (55.0, -1.5)
     Alert.model_validate({**alert.to_dict(), "growth_ha": None})
 
 
 def test_a_first_look_may_be_old() -> None:
     alert = told(history([5.0])).iloc[0]
-    assert "may be older" in alert["reasons"][0]
+    assert "may be older" in english(alert["reasons"][0])
     assert (alert["level"], alert["state"]) == ("low", "open")
 
 
@@ -102,7 +103,7 @@ def test_what_stays_in_doubt_is_rejected() -> None:
     alerts = told(history([2.6, 1.2, 1.2, 1.2]))
     assert alerts["state"].tolist() == ["rejected"]
     assert alerts["updated"].iloc[0] == quarter(2)[1]
-    assert "stayed below 0.5," in " ".join(alerts["reasons"].iloc[0])
+    assert "stayed below 0.5," in english(alerts["reasons"].iloc[0])
 
 
 def test_a_flickering_place_is_not_told_again() -> None:
@@ -117,7 +118,7 @@ def test_after_a_rejection_strong_evidence_is_told() -> None:
     assert alerts["state"].tolist() == ["rejected", "confirmed"]
     assert alerts["level"].tolist() == ["low", "high"]
     assert alerts["start"].iloc[1] == quarter(3)[0]
-    assert "An earlier alert here was rejected" in " ".join(alerts["reasons"].iloc[1])
+    assert "An earlier alert here was rejected" in english(alerts["reasons"].iloc[1])
 
 
 def test_work_that_begins_again_is_news() -> None:
@@ -136,7 +137,7 @@ def test_two_sensors_make_the_highest_level() -> None:
     looks = pd.concat([history([5.0, 5.0]), history([2.5, 0.0], sensor="s1")])
     alert = told(looks).iloc[0]
     assert (alert["level"], alert["state"]) == ("highest", "confirmed")
-    text = " ".join(alert["reasons"])
+    text = english(alert["reasons"])
     assert "two sensors agree" in text
     assert "without floods" in text
 
@@ -148,7 +149,7 @@ def test_growth_is_told_beyond_a_share_once() -> None:
     assert growth["start"].iloc[0] == quarter(3)[0]
     assert growth["growth_ha"].iloc[0] == pytest.approx(2.0)
     assert growth["state"].iloc[0] == "confirmed"
-    assert "50 % more" in growth["reasons"].iloc[0][0]
+    assert "50% more" in english(growth["reasons"].iloc[0][0])
 
 
 def test_growth_that_goes_back_is_rejected_and_not_told_again() -> None:
@@ -178,8 +179,8 @@ def test_a_persons_verdict_counts() -> None:
     alerts = told(looks, verdicts={"a": Verdict.REJECTED, "b": Verdict.CONFIRMED})
     assert alerts["site_id"].tolist() == ["a", "b"]
     assert alerts["state"].tolist() == ["rejected", "confirmed"]
-    assert alerts["reasons"].iloc[0][-1] == "Rejected by a person."
-    assert alerts["reasons"].iloc[1][-1] == "Confirmed by a person."
+    assert english(alerts["reasons"].iloc[0][-1]) == "Rejected by a person."
+    assert english(alerts["reasons"].iloc[1][-1]) == "Confirmed by a person."
     unsure = told(looks, verdicts={"a": Verdict.UNSURE})
     assert unsure["state"].tolist() == ["open", "open"]
 

@@ -12,6 +12,7 @@ import pytest
 from shapely.geometry import LineString, Point, box
 
 from context_cases import YEAR, places
+from said_cases import english
 from sluice.app.cli.errors import report_error
 from sluice.app.following.layer_files import LayerColumns, read_layer
 from sluice.app.following.layers import describe_with_store
@@ -32,6 +33,9 @@ class FakeStore:
 
     def areas(self) -> gpd.GeoDataFrame:
         return self.area
+
+    def runs(self) -> list[object]:
+        return []
 
     def layers(self) -> list[Layer]:
         return [layer for _, (layer, _) in sorted(self.kept.items())]
@@ -163,7 +167,7 @@ def test_places_are_described_by_all_layers_of_a_store(
     frame = places(box(-1.97, 6.01, -1.96, 6.02), Point(-1.5, 6.0), Point(20, 6))
     found = describe_with_store(store, frame, YEAR)
     assert found["legality"].tolist() == ["expired_concession", "outside", "outside"]
-    assert "it had ended before the period" in found["legality_why"].iloc[0]
+    assert "It had ended before the period" in english(found["legality_why"].iloc[0])
     assert found["on_road"].tolist() == [False, True, False]
     # Roads only around the places, concessions whole: their box tells where they are silent.
     asked = dict(store.asked)

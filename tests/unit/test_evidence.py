@@ -267,6 +267,56 @@ def test_levels_ask_for_dates_and_sensors() -> None:
     assert both["sensors"].tolist() == ["s1,s2-l2a"]
 
 
+def claim(number: int, value: float = 6.0, sensor: str = "import") -> tuple[Any, ...]:
+    return ("a", sensor, number, 1.0, True, value)
+
+
+@pytest.mark.parametrize("sensor", ["import", "unknown"])
+def test_an_unknown_sensor_is_no_second_one(sensor: str) -> None:
+    claims = [claim(number, sensor=sensor) for number in (0, 0, 1, 2)]
+    with_claims = posteriors(table([*steady([5.0, 5.0, 5.0]), *claims]), RULE)
+    assert set(with_claims["level"].dropna()) <= {"low", "high"}
+    # Two that are known back each other all the same.
+    both = [*steady([5.0]), ("a", "s1", 0, 1.0, True, 1.5), claim(0, sensor=sensor)]
+    assert posteriors(table(both), RULE)["level"].tolist() == ["highest"]
+
+
+def test_what_others_say_counts_as_one_more_look_of_the_sensor_that_says_most() -> None:
+    own = [*steady([4.0]), ("a", "s1", 0, 1.0, True, 1.5)]
+    told = gained([*own, claim(0, 3.0)])
+    assert told == pytest.approx((4.0 + 3.0) / (1 + RULE.correlation) + 1.5)
+    # As an independent sensor it would have added all of it.
+    assert told < gained(own) + 3.0
+    assert gained([claim(0, 3.0)]) == pytest.approx(3.0)
+
+
+def test_the_same_days_are_one_date_whoever_looked() -> None:
+    def dates(rows: list[tuple[Any, ...]], year: int | None = None) -> int:
+        looks = table(rows)
+        if year is not None:
+            others = looks["sensor"] == "import"
+            looks.loc[others, "start"] = dt.date(year, 1, 1)
+            looks.loc[others, "end"] = dt.date(year, 12, 31)
+        return int(posteriors(looks, RULE)["dates"].iloc[-1])
+
+    assert dates([*steady([4.0]), claim(0)]) == 1
+    # A year that holds the quarter, and a quarter within the year.
+    assert dates([*steady([4.0]), claim(0)], year=2020) == 1
+    assert dates([claim(0), ("a", "s2-l2a", 3, 1.0, True, 4.0)], year=2020) == 1
+    # Another year is another date, and quarters within it stay two.
+    assert dates([claim(0), *steady([4.0])], year=2019) == 2
+    later = [("a", "s2-l2a", number, 1.0, True, 4.0) for number in (3, 4)]
+    assert dates([claim(0), *later], year=2020) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(looks_of_places, st.lists(st.tuples(st.integers(0, 7), st.floats(-6, 6)), max_size=6))
+def test_claims_never_make_a_level_the_highest(rows: list[Any], claims: list[Any]) -> None:
+    own = [(site, "s2-l2a", *rest) for site, _, *rest in rows]
+    told = posteriors(table([*own, *(claim(number, value) for number, value in claims)]), RULE)
+    assert "highest" not in set(told["level"])
+
+
 def test_an_event_begins_after_its_baseline_and_ends_in_silence() -> None:
     values = [-3.0, -3.0, 5.0, 5.0, 5.0, -4.0, -4.0, 5.0]
     found = posteriors(table(steady(values)), RULE, prior=0.2)

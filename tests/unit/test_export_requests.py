@@ -20,7 +20,7 @@ from export_cases import (
     sites_table,
     suffix,
 )
-from sluice.app.exports.flat_table import ALERTS, PERIODS, SITES
+from sluice.app.exports.flat_table import KINDS
 from sluice.app.exports.marked_up import Picture
 from sluice.app.exports.options import read_redaction
 from sluice.app.exports.write import (
@@ -182,6 +182,4 @@ def test_no_option_is_no_redaction() -> None:
 def test_every_format_says_what_it_is_for() -> None:
     endings = list(itertools.chain(*(about.suffixes for about in EXPORT_FORMATS.values())))
     assert len(endings) == len(set(endings))
-    assert {PERIODS.name, ALERTS.name, SITES.name} >= {
-        kind for about in EXPORT_FORMATS.values() for kind in about.kinds
-    }
+    assert set(KINDS) >= {kind for about in EXPORT_FORMATS.values() for kind in about.kinds}

@@ -29,11 +29,9 @@ from export_cases import (
 )
 from sluice.app.exports.flat_table import SITES, Notation, flat_table
 from sluice.app.exports.marked_up import Picture
-from sluice.app.exports.vector_formats import short_names
+from sluice.app.exports.vector_formats import drawable, furthest_zoom, short_names
 from sluice.app.exports.write import (
     EXPORT_FORMATS,
-    export_alerts,
-    export_periods,
     export_sites,
     write_export,
 )
@@ -396,7 +394,8 @@ def test_short_names_stay_apart() -> None:
 @pytest.mark.parametrize("fmt", EXPORT_FORMATS)
 def test_alerts_are_points(fmt, tmp_path) -> None:
     sites = sites_table([-1.0, -1.1], [6.0, 6.1])
-    path = export_alerts(alerts_table(sites), tmp_path / f"a{suffix(fmt)}", sites=sites).path
+    path = tmp_path / f"a{suffix(fmt)}"
+    write_export(path, sites=sites, alerts=alerts_table(sites), what=["alerts"])
     if fmt == "csv":
         rows = pd.read_csv(path)
     elif fmt == "geoparquet":
@@ -413,18 +412,19 @@ def test_alerts_are_points(fmt, tmp_path) -> None:
     if fmt != "csv":
         assert set(rows.explode().geometry.geom_type) == {"Point"}
     if fmt not in ("gpx",):
-        assert set(rows["reasons"]) == {"two dates; 0.4 km from a river"}
+        assert set(rows["reasons"]) == {"Two dates. 0.4 km from a river."}
 
 
 def test_histories_are_lines_of_csv(tmp_path) -> None:
     sites = sites_table([-1.0, -1.1], [6.0, 6.1])
     periods = periods_table(sites)
-    path = export_periods(periods, tmp_path / "a.csv", sites=sites).path
+    path = tmp_path / "a.csv"
+    write_export(path, sites=sites, periods=periods, what=["periods"])
     rows = pd.read_csv(path)
     assert list(rows.columns) == [*periods.columns, "note"]
     assert list(rows["start"]) == [str(day) for day in periods["start"]]
     rule = Redaction(5000)
-    path = export_periods(periods, path, sites=sites, redaction=rule, today=TODAY).path
+    write_export(path, sites=sites, periods=periods, what=["periods"], redaction=rule, today=TODAY)
     assert not set(pd.read_csv(path)["site_id"]) & set(periods["site_id"])
 
 
@@ -449,3 +449,40 @@ def test_dicts_of_any_kind_become_plain_columns() -> None:
     assert flat["context_unnamed"].iloc[2] == "unnamed"
     assert list(flat["priority_probability"]) == [40.0] * 3
     assert not {"context", "priority_parts"} & set(flat.columns)
+
+
+def noisy_country(width_deg: float, points: int) -> shapely.Polygon:
+    """An outline with as many bays as points."""
+    turn = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    radius = width_deg / 2 * (1 + 0.05 * np.random.default_rng(1).normal(size=points))
+    return shapely.Polygon(np.column_stack([20 + radius * np.cos(turn), radius * np.sin(turn)]))
+
+
+def test_tiles_end_earlier_where_shapes_are_as_large_as_countries():
+    small = shapely.buffer(shapely.points(np.linspace(0, 5, 5000), 6), 0.002)
+    assert furthest_zoom(small) == 12
+    country = np.array([noisy_country(10, 20_000)], dtype=object)
+    world = np.array([shapely.box(-179.9, -80, 179.9, 80)], dtype=object)
+    for shapes in (country, world):
+        zoom = furthest_zoom(np.concatenate([small, drawable(shapes)]))
+        assert zoom < 12
+        # No more tiles than can be drawn while somebody waits.
+        box = shapely.bounds(shapes)[0]
+        assert (box[2] - box[0]) / 360 * (box[3] - box[1]) / 180 * 4**zoom < 50_000
+
+
+def test_large_shapes_have_a_bounded_number_of_points_and_small_ones_all():
+    country, pit = noisy_country(10, 20_000), noisy_country(0.01, 5000)
+    drawn = drawable(np.array([country, pit], dtype=object))
+    assert shapely.get_num_coordinates(drawn[0]) <= 3000
+    assert shapely.is_valid(drawn[0])
+    assert drawn[0].area == pytest.approx(country.area, rel=0.05)
+    assert drawn[1] is pit
+
+
+def test_a_shape_as_large_as_continents_is_written_as_tiles(tmp_path):
+    sites = sites_table([20.0, 21.0], [0.0, 1.0])
+    sites.loc[0, "geometry"] = shapely.box(-170, -60, 170, 60)
+    exported = export_sites(sites, tmp_path / "sites.pmtiles")
+    assert exported.rows == {"sites": 2}
+    assert set(read_sites(exported.path, "pmtiles")["site_id"]) == set(sites["site_id"])

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from said_cases import english
 from sluice.base.errors import ConfigError, DataError
+from sluice.base.periods import Period
 from sluice.base.places import Look, SitePeriod, columns_of
+from sluice.base.said import Said, packed, read_said
 from sluice.sites.history import HistoryRule, by_quarter, by_year, first_and_last, site_periods
 
 NAN = math.nan
@@ -45,6 +48,10 @@ def history(*looks: dict, rule: HistoryRule = RULE) -> pd.DataFrame:
     return site_periods(pd.DataFrame(list(looks), columns=columns_of(Look)), rule)
 
 
+def why(rows: pd.DataFrame) -> list[str]:
+    return [english(said) for said in rows["status_rule"]]
+
+
 def statuses(*looks: dict, rule: HistoryRule = RULE) -> list[str]:
     return history(*looks, rule=rule)["status"].tolist()
 
@@ -56,11 +63,29 @@ CLOUD = {"observed_share": 0.0}
 def test_growth_needs_a_share_hectares_and_more_than_noise() -> None:
     rows = history(look(0), look(1, **STEADY), look(2, area=(4.1, 4.4, 5.0)))
     assert rows["status"].tolist() == ["new", "growing"]
-    assert rows["status_rule"].tolist() == [
-        "first detected, 3.1 ha; observed before, and nothing was detected",
-        "grew from 3.1 to 4.4 ha, more than 20%, 0.5 ha and the 29% by which two looks differ, "
-        "since 2023-Q2",
+    assert why(rows) == [
+        "First detected; the place was observed before, and nothing was detected. "
+        "Its area: 3.1 ha.",
+        "It grew from 3.1 ha in Apr – Jun 2023 to 4.4 ha: by more than 20%, 0.5 ha and the 29% by "
+        "which two looks differ.",
     ]
+    assert [one.code for one in read_said(rows["status_rule"][0])] == [
+        "status_rule.began",
+        "status_rule.area",
+    ]
+    assert rows["status_rule"][1] == packed(
+        [
+            Said.of(
+                "status_rule.grew",
+                from_ha=3.1,
+                to_ha=4.4,
+                since_period=Period(*quarter(1)),
+                least_share=0.2,
+                least_ha=0.5,
+                noise_share=RULE.outline_noise - 1,
+            )
+        ]
+    )
     # 26 % more: beyond the share, within what two looks differ.
     within = look(2, area=(3.5, 3.9, 4.4))
     assert statuses(look(1, **STEADY), within) == ["new", "steady"]
@@ -76,8 +101,7 @@ def test_slow_growth_adds_up_from_where_it_last_grew() -> None:
     rows = [look(n, area=(0.97 * a, a, 1.03 * a)) for n, a in enumerate(sizes)]
     found = history(*rows)
     assert found["status"].tolist() == ["new", "steady", "steady", "growing", "steady", "steady"]
-    assert "from 10.0 to 13.0 ha" in found["status_rule"][3]
-    assert "since 2023-Q1" in found["status_rule"][3]
+    assert "from 10.0 ha in Jan – Mar 2023 to 13.0 ha" in why(found)[3]
 
 
 def test_a_part_seen_through_cloud_is_no_measure_of_growth() -> None:
@@ -87,7 +111,7 @@ def test_a_part_seen_through_cloud_is_no_measure_of_growth() -> None:
         look(2, area=(3.8, 4, 4.2)),
     )
     assert rows["status"].tolist() == ["new", "steady", "steady"]
-    assert "seen well" in rows["status_rule"][1]
+    assert "seen well" in why(rows)[1]
 
 
 def test_footprints_are_compared_with_footprints_and_say_at_most() -> None:
@@ -100,8 +124,10 @@ def test_footprints_are_compared_with_footprints_and_say_at_most() -> None:
     assert rows["status"].tolist() == ["new", "steady", "steady", "growing"]
     assert rows["area_ha"].tolist() == [20.0, 3.0, 29.0, 32.0]
     assert np.isnan(rows["area_low_ha"][[0, 2, 3]]).all()
-    assert "at most 20.0 ha" in rows["status_rule"][0]
-    assert rows["status_rule"][3].startswith("footprint grew from 20.0 to 32.0 ha, more than 20%")
+    assert "at most 20.0 ha" in why(rows)[0]
+    assert why(rows)[3].startswith(
+        "Its footprint grew from 20.0 ha in Jan – Mar 2023 to 32.0 ha: by"
+    )
 
 
 def test_one_silent_period_is_a_gap_and_a_second_one_the_end() -> None:
@@ -109,8 +135,8 @@ def test_one_silent_period_is_a_gap_and_a_second_one_the_end() -> None:
     assert rows["status"].tolist() == ["new", "steady", "steady", "steady", "inactive", "inactive"]
     assert rows["detected"].tolist() == [True, False, True, False, False, False]
     assert np.isnan(rows["area_ha"][1])
-    assert "taken for a gap" in rows["status_rule"][1]
-    assert "not detected since 2023-Q4, with 100% of it observed" in rows["status_rule"][4]
+    assert "of 91 days is taken for a gap" in why(rows)[1]
+    assert "Not detected since Oct – Dec 2023, with 100% of it observed" in why(rows)[4]
     ungapped = HistoryRule(gap_max_days=0)
     assert statuses(look(0, **STEADY), look(1), rule=ungapped) == ["new", "inactive"]
 
@@ -119,7 +145,7 @@ def test_a_silent_year_is_no_gap() -> None:
     years = [{"start": dt.date(y, 1, 1), "end": dt.date(y, 12, 31)} for y in (2022, 2023)]
     rows = history(look(0, **years[0], **STEADY), look(1, **years[1]))
     assert rows["status"].tolist() == ["new", "inactive"]
-    assert "since 2023," in rows["status_rule"][1]
+    assert "since 2023," in why(rows)[1]
 
 
 def test_not_observed_is_never_gone_and_changes_nothing() -> None:
@@ -128,7 +154,7 @@ def test_not_observed_is_never_gone_and_changes_nothing() -> None:
     for unseen in (hidden, partly):
         rows = history(look(0, **STEADY), *unseen, look(6, **STEADY))
         assert rows["status"].tolist() == ["new", *["not_observed"] * 5, "steady"]
-    assert "69% of it observed, less than 70%" in rows["status_rule"][3]
+    assert "69% of it was observed, less than 70%" in why(rows)[3]
     # Nor does it break a row of silent periods, or wake what is inactive.
     rows = [look(0, **STEADY), look(1), look(2, **CLOUD), look(3), look(4, **CLOUD), look(5)]
     assert statuses(*rows) == [
@@ -178,8 +204,8 @@ def test_ground_that_is_covered_again_recovers() -> None:
     assert rows["status"].tolist() == [
         "new", "steady", "inactive", "recovering", "recovering", "not_observed", "inactive",
     ]  # fmt: skip
-    assert "plants cover 60% of its ground, at least 50%, after 10%" in rows["status_rule"][3]
-    assert "when it was last seen well" in rows["status_rule"][4]
+    assert "plants cover 60% of its ground, at least 50%, after 10%" in why(rows)[3]
+    assert "when it was last seen well" in why(rows)[4]
     # A footprint with forest in it does not recover by having had it before.
     wooded = history(look(0, **STEADY, **cover(0.6)), look(1), look(2, **cover(0.7)))
     assert wooded["status"].tolist()[-1] == "inactive"
@@ -191,10 +217,12 @@ def test_work_that_begins_again() -> None:
     rows = [look(0, **STEADY), look(1), look(2)]
     found = history(*rows, look(3, **STEADY))
     assert found["status"].tolist() == ["new", "steady", "inactive", "steady"]
-    assert "detected again, 3.1 ha; it was inactive since 2023-Q2" in found["status_rule"][3]
+    assert why(found)[3] == (
+        "Detected again; it had been inactive since Apr – Jun 2023. Its area: 3.1 ha."
+    )
     found = history(*rows, look(3, area=(8, 9, 10)))
     assert found["status"].tolist()[-1] == "growing"
-    assert "grew from 3.1 to 9.0 ha" in found["status_rule"][3]
+    assert "It grew from 3.1 ha in Jan – Mar 2023 to 9.0 ha" in why(found)[3]
 
 
 def test_rows_have_the_columns_of_the_record_and_their_types() -> None:
@@ -364,7 +392,7 @@ def test_years_and_quarters() -> None:
     assert by_year(history(look(0, **STEADY), look(1), look(2)))["status"].tolist() == ["inactive"]
     grown = history(look(3, **STEADY), look(4, area=(6, 7, 8)), look(5, area=(6, 7, 8)))
     assert by_year(grown)["status"].tolist() == ["new", "growing"]
-    assert "grew from 3.1 to 7.0 ha" in by_year(grown)["status_rule"][1]
+    assert "grew from 3.1 ha in Oct – Dec 2023 to 7.0 ha" in why(by_year(grown))[1]
 
 
 def test_months_make_quarters_and_a_year_stays_a_year() -> None:

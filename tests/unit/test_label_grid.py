@@ -192,3 +192,24 @@ def test_what_cannot_be_is_refused() -> None:
         plan_grid(shapely.box(0, 83, 1, 85), [label], SPACING)
     with pytest.raises(ConfigError, match="no outline of a mine"):
         plan_grid(shapely.box(-3, 3, -1, 9), [shapely.box(-3, 3, -1, 9)], Spacing(100, 10, 10))
+
+
+def test_places_that_people_judged_may_lie_beside_labels() -> None:
+    mine, beside = disc(-1.6, 6.0, 300), disc(-1.592, 6.0, 200)
+    cells = {
+        apart: plan_grid(
+            BOX,
+            [mine],
+            SPACING,
+            negatives=0,
+            typed={"sandbar": TypedPlaces((beside,), apart=apart)},
+            apart_m=5000,
+        ).cells
+        for apart in (True, False)
+    }
+    assert not of_kind(cells[True], "sandbar")
+    found = of_kind(cells[False], "sandbar")
+    crs = found[0].geobox.crs
+    assert all(square(cell).intersects(in_metres(beside, crs)) for cell in found)
+    # What meets the mine is its own.
+    assert not any(square(cell).intersects(in_metres(mine, crs)) for cell in found)

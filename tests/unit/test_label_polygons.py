@@ -325,3 +325,18 @@ def test_published_polygons(shared_data):
     airstrips = folder / "Illegal-Airstrips-NYT-Intercept-Public.geojson"
     with pytest.raises(NoValidData, match="1269 points or lines"):
         read_polygons(airstrips)
+
+
+def test_what_is_mistaken_for_a_mine_is_told_by_a_column(tmp_path):
+    shapes = [SQUARE] * 4
+    for flags, expected in (
+        ([True, False, True, False], [True, False, True, False]),
+        ([1, 0, 1, 0], [True, False, True, False]),
+        (["TRUE", "false", None, ""], [True, False, False, False]),
+    ):
+        path = write(tmp_path, shapes, name="n.gpkg", negative=flags)
+        assert read_polygons(path).table["negative"].tolist() == expected
+    assert "negative" not in read_polygons(write(tmp_path, shapes, name="p.gpkg")).table
+    path = write(tmp_path, shapes, name="w.gpkg", negative=["yes", "true", "false", "no"])
+    with pytest.raises(DataError, match="negative of feature 1 is 'yes'"):
+        read_polygons(path)

@@ -7,6 +7,7 @@ import pytest
 from shapely.geometry import Point, box
 
 from context_cases import YEAR, layer, places
+from said_cases import english
 from sluice.base.periods import Period
 from sluice.base.places import Legality
 from sluice.sites.context import ContextLayer, describe_places
@@ -20,7 +21,7 @@ def judge(*layers: ContextLayer, period: Period = YEAR) -> tuple[str, str]:
     context = describe_places(places(PLACE), layers, period)
     found = legalities(context, period)
     assert list(found) == ["legality", "legality_why"]
-    return found["legality"].iloc[0], found["legality_why"].iloc[0]
+    return found["legality"].iloc[0], english(found["legality_why"].iloc[0])
 
 
 def concession(shape: object = AROUND, start: object = None, end: object = None) -> ContextLayer:
@@ -31,19 +32,25 @@ def test_a_valid_concession() -> None:
     held = concession(start=dt.date(2020, 1, 1), end=dt.date(2030, 12, 31))
     assert judge(held) == (
         "in_concession",
-        "All of it lies in the concession Obuasi (id P0), valid 2020-01-01 to 2030-12-31.",
+        "All of it lies in the concession Obuasi (P0). "
+        "The concession is valid from 1 January 2020 to 31 December 2030.",
     )
 
 
 @pytest.mark.parametrize(
     ("start", "end", "expected", "words"),
     [
-        (None, None, "in_concession", "for which the layer gives no dates."),
-        (None, "2023-12-31", "expired_concession", "it had ended before the period 2024-01-01"),
-        (None, "2024-01-01", "in_concession", "for a part of the period"),
-        ("2024-12-31", None, "in_concession", "for a part of the period"),
-        ("2025-01-01", None, "expired_concession", "it begins after the period"),
-        ("2024-01-01", "2024-12-31", "in_concession", "valid 2024-01-01 to 2024-12-31."),
+        (None, None, "in_concession", "The layer gives no dates for the concession."),
+        (None, "2023-12-31", "expired_concession", "It had ended before the period 2024."),
+        (None, "2024-01-01", "in_concession", "That is a part of the period 2024 only."),
+        ("2024-12-31", None, "in_concession", "That is a part of the period 2024 only."),
+        ("2025-01-01", None, "expired_concession", "It begins after the period 2024."),
+        (
+            "2024-01-01",
+            "2024-12-31",
+            "in_concession",
+            "from 1 January 2024 to 31 December",
+        ),
     ],
 )
 def test_the_days_of_a_concession(
@@ -78,7 +85,7 @@ def test_protected_and_indigenous_areas() -> None:
     land = layer("indigenous", [box(-1, -1, 1, 0.007)], name=["Munduruku"])
     found, why = judge(land, concession(AWAY))
     assert found == "protected"
-    assert why.endswith("70 % of it lies in the indigenous area Munduruku.")
+    assert why.endswith("70% of it lies in the indigenous area Munduruku.")
     # A permit comes first, and the park is told.
     found, why = judge(park, concession())
     assert found == "in_concession"
@@ -90,9 +97,9 @@ def test_protected_and_indigenous_areas() -> None:
 @pytest.mark.parametrize(
     ("east", "expected", "words"),
     [
-        (0.0049, "outside", "49 % of it lies in the concession Obuasi"),
-        (0.0051, "in_concession", "51 % of it lies in the concession Obuasi"),
-        (0.00005, "outside", "Less than 1 % of it lies in the concession Obuasi"),
+        (0.0049, "outside", "49% of it lies in the concession Obuasi"),
+        (0.0051, "in_concession", "51% of it lies in the concession Obuasi"),
+        (0.00005, "outside", "< 1% of it lies in the concession Obuasi"),
     ],
 )
 def test_half_of_the_area_makes_the_class(east: float, expected: str, words: str) -> None:
@@ -110,7 +117,7 @@ def test_partly_in_a_valid_and_partly_in_an_old_concession() -> None:
     )
     found, why = judge(both)
     assert found == "expired_concession"
-    assert "30 % of it lies in concessions valid in the period" in why
+    assert "30% of the site lies in concessions valid in the period" in why
 
 
 def test_nameless_areas_and_tables_of_many() -> None:
@@ -121,7 +128,9 @@ def test_nameless_areas_and_tables_of_many() -> None:
     )
     found = legalities(context, YEAR)
     assert found["legality"].tolist() == ["in_concession", "in_concession", "unknown", "unknown"]
-    assert "the concession without a name, for which" in found["legality_why"].iloc[0]
+    assert "a concession without a name. The layer gives no dates" in english(
+        found["legality_why"].iloc[0]
+    )
     assert legalities(context.iloc[:0], YEAR).empty
     assert set(found["legality"]) <= {one.value for one in Legality}
 

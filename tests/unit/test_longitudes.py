@@ -17,7 +17,7 @@ from scenes import utm_geobox
 from sluice.app.products.coverage import measure_coverage, outline_lonlat, part_near
 from sluice.app.products.map_furniture import ticks
 from sluice.app.products.vectors import write_geojson
-from sluice.base.longitudes import cut_at_180
+from sluice.base.longitudes import box_around, cut_at_180, within_180
 from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.models.manifest import Thresholds
 from sluice.sites.area import geodesic_areas_ha
@@ -68,6 +68,63 @@ def test_what_only_touches_the_line_stays_on_its_side() -> None:
     assert cut_at_180(west).bounds == (179, 0, 180, 1)
     away = shapely.box(-60, -10, 30, 10)
     assert cut_at_180(away) is away
+
+
+def array(*shapes) -> np.ndarray:
+    found = np.empty(len(shapes), dtype=object)
+    found[:] = shapes
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    west=st.floats(-180, 179).map(lambda lon: round(lon, 6)),
+    width=st.floats(0.01, 5),
+    turn=st.sampled_from([-360, 0, 360]),
+)
+def test_however_a_shape_was_written_it_is_the_same_ground(west, width, turn) -> None:
+    whole = shapely.box(west, 1, west + width, 2)
+    jumping = wrapped(whole)
+    (expected,) = within_180(array(jumping))
+    written = translate(whole, xoff=turn)
+    if written.bounds[0] >= -360 and written.bounds[2] <= 360:
+        (found,) = within_180(array(written))
+        assert found.symmetric_difference(expected).area < 1e-9
+    assert expected.area == pytest.approx(whole.area, rel=1e-6)
+    assert expected.bounds[0] >= -180
+    assert expected.bounds[2] <= 180
+
+
+def test_belts_and_what_is_far_apart_stay() -> None:
+    world = shapely.box(-180, -90, 180, 90)
+    apart = shapely.MultiPolygon([shapely.box(-101, 0, -100, 1), shapely.box(100, 0, 101, 1)])
+    wide = shapely.box(-80, 0, 120, 1)
+    metres = shapely.box(600_000, 0, 601_000, 1)
+    given_ = array(world, apart, wide, metres, None, shapely.Polygon())
+    found = within_180(given_)
+    assert shapely.equals(found[:4], given_[:4]).all()
+    assert found[4] is None
+    assert found[5].is_empty
+
+
+def test_a_crossed_outline_across_the_line_is_mended() -> None:
+    bow = shapely.Polygon([(179.9, 0), (-179.9, 0.2), (-179.9, 0), (179.9, 0.2)])
+    (found,) = within_180(array(bow))
+    assert found.is_valid
+    assert found.area == pytest.approx(0.2 * 0.2 / 2)
+    assert found.bounds == (-180, 0, 180, 0.2)
+
+
+def test_the_box_around_shapes_is_the_narrow_one() -> None:
+    east, west = shapely.box(179, -17, 180, -16), shapely.box(-180, -18, -178, -16)
+    box = box_around(array(shapely.MultiPolygon([east, west])))
+    assert sorted(part.bounds for part in box.geoms) == [
+        (-180, -18, -178, -16),
+        (179, -18, 180, -16),
+    ]
+    assert box_around(array(east)).bounds == east.bounds
+    africa = array(shapely.box(-17, 0, -16, 1), shapely.box(40, -30, 41, -29))
+    assert box_around(africa).equals(shapely.box(-17, -30, 41, 1))
 
 
 @pytest.fixture

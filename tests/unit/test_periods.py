@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.base.errors import ConfigError
-from sluice.base.periods import EVERY_MONTHS, Period, parse_span, split_period
+from sluice.base.periods import EVERY_MONTHS, Period, parse_day, parse_span, split_period
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,18 @@ def test_parts_cover_each_day_once(one, other, every) -> None:
         assert following.start == part.end + dt.timedelta(days=1)
         assert following.start.day == 1
     assert len({part.name for part in parts}) == len(parts)
+
+
+@pytest.mark.parametrize("text", ["0001", "1971-12-31", "9999", "2190-01"])
+def test_what_no_satellite_can_have_seen_is_refused(text) -> None:
+    with pytest.raises(ConfigError, match=f"--to {text}: no satellite has seen that"):
+        parse_span("2024", text)
+    with pytest.raises(ConfigError, match="--since"):
+        parse_day(text, "--since")
+
+
+def test_a_day_stands_at_the_end_that_is_asked_for() -> None:
+    assert parse_day("2024-02", "--until", last=True) == dt.date(2024, 2, 29)
+    assert parse_day("2024-02", "--since") == dt.date(2024, 2, 1)
+    this_year = dt.datetime.now(dt.UTC).year
+    assert parse_day(f"{this_year}", "--until", last=True).year == this_year

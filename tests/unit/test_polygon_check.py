@@ -79,6 +79,9 @@ def test_doubles_and_ground_of_two_classes_are_found(tmp_path) -> None:
             ("features 1 and 4",),
         ),
     }
+    # Ground to leave alone lies under what is known of it, and not over it.
+    kinds = {"class": ["ignore", "mine"]}
+    assert told(check_polygons(write(tmp_path / "b.parquet", [GOOD[0]] * 2, **kinds))) == {}
 
 
 def test_dates_that_contradict_are_found(tmp_path) -> None:

@@ -15,7 +15,7 @@ from shapely.geometry import LineString, Point, box
 from context_cases import YEAR, layer
 from sluice.base.errors import ShapeMismatch
 from sluice.sites.area import geodesic_areas_ha
-from sluice.sites.strict import cut_green, cut_layers, removal_text, without_green
+from sluice.sites.strict import cut_green, cut_layers, removal_text
 
 GRID = GeoBox((100, 100), Affine(10, 0, 600_000, 0, -10, 700_000), "EPSG:32630")
 EDGE = 600_000, 699_000
@@ -126,12 +126,6 @@ def test_green_pixels_are_cut_and_hidden_ones_kept() -> None:
     cut = cut_green(detections(square(0, 0), square(500, 0)), ndvi, GRID)
     assert cut.detections["footprint_ha"].to_numpy() == pytest.approx([2, 4], rel=0.003)
     assert [(r.by, r.touched, r.dropped) for r in cut.removed] == [("green", 1, 0)]
-    marked = np.ones((100, 100), bool)
-    left = without_green(marked, ndvi)
-    assert not left[:, :10].any()
-    assert left[:, 10:].all()
-    with pytest.raises(ShapeMismatch):
-        without_green(marked[:5], ndvi)
     with pytest.raises(ShapeMismatch):
         cut_green(detections(square(0, 0)), ndvi[:5], GRID)
 

@@ -11,6 +11,7 @@ import shapely
 
 from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
 from sluice.base.files import read_vector, vector_layers
+from sluice.base.vector_content import safe_source
 
 SQUARE = shapely.box(-1.5, 6.0, -1.4, 6.1)
 SUFFIXES = ("gpkg", "geojson", "json", "shp", "fgb", "kml", "parquet")
@@ -148,3 +149,72 @@ def test_geojson_without_a_name_is_read(tmp_path) -> None:
         json.dumps({"type": "FeatureCollection", "features": [feature]})
     )
     assert len(read_vector(tmp_path / "a.geojson")) == 1
+
+
+def _with_crs(crs: str, at: str = "top") -> str:
+    member = f"{crs}, " if crs else ""
+    top, feature, geometry = (
+        member if at == place else "" for place in ("top", "feature", "shape")
+    )
+    return (
+        f'{{{top}"type": "FeatureCollection", "features": [{{{feature}"type": "Feature", '
+        f'"properties": {{"crs": "x"}}, "geometry": {{{geometry}"type": "Point", '
+        '"coordinates": [1, 2]}}]}'
+    )
+
+
+LINK = '{"type": "link", "properties": {"href": "http://127.0.0.1:9/x", "type": "proj4"}}'
+
+
+@pytest.mark.parametrize("at", ["top", "feature", "shape"])
+@pytest.mark.parametrize(
+    "crs",
+    [
+        f'"crs": {LINK}',
+        f'"CRS": {LINK}',
+        f'"\\u0063r\\u0073" : {LINK}',
+        f'"crs": {LINK}, "crs": null',
+        f'"crs": null, "Crs": {LINK}',
+        '"crs": {"type": "url", "properties": {"url": "http://127.0.0.1:9/x"}}',
+        '"crs": {"type": "URL", "properties": {"URL": "/etc/passwd"}}',
+        '"crs": {"type": "name", "properties": {"name": "http://127.0.0.1:9/x"}}',
+        '"crs": {"type": "name", "properties": {"name": "/etc/passwd"}}',
+        '"crs": {"type": "name", "properties": {"name": "+proj=longlat +nadgrids=/etc/passwd"}}',
+        '"crs": {"type": "name", "properties": {"name": "EPSG:4326"}, "href": "http://x"}',
+        f'"crs": [{LINK}]',
+    ],
+)
+def test_a_geojson_that_links_its_crs_is_not_opened(crs, at, tmp_path, unseen) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(_with_crs(crs, at))
+    if crs.endswith("null"):
+        # Of two that have one name the last one counts, and nothing else is handed on.
+        assert b"127.0.0.1" not in safe_source(path)
+        return
+    with pytest.raises(AssetReadError, match="CRS is not named by a code"):
+        read_vector(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "epsg"),
+    [
+        ("urn:ogc:def:crs:OGC:1.3:CRS84", 4326),
+        ("urn:ogc:def:crs:EPSG::32630", 32630),
+        ("EPSG:32630", 32630),
+    ],
+)
+def test_a_geojson_that_names_its_crs_is_read(name, epsg, tmp_path) -> None:
+    path = tmp_path / "a.geojson"
+    path.write_text(_with_crs(f'"crs": {{"type": "name", "properties": {{"name": "{name}"}}}}'))
+    frame = read_vector(path)
+    assert frame.crs.to_epsg() in {epsg, None}
+    assert frame.crs.equals(f"EPSG:{epsg}", ignore_axis_order=True)
+    assert frame["crs"].tolist() == ["x"]
+
+
+def test_a_file_that_is_damaged_within_is_told(tmp_path) -> None:
+    path = write(tmp_path / "a.fgb", name=["x"])
+    content = path.read_bytes()
+    path.write_bytes(content[:60] + b"\xff\xff" + content[62:])
+    with pytest.raises(AssetReadError, match="cannot be read as FlatGeobuf"):
+        read_vector(path)

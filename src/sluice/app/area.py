@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import antimeridian
+import geopandas as gpd
 import numpy as np
 import shapely
-from shapely import Polygon
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
 from sluice.base.files import read_vector
 from sluice.base.grid import utm_crs
+from sluice.base.longitudes import within_180
+from sluice.base.polygons import mended, polygon_parts
 from sluice.base.vector_content import KINDS
 from sluice.imagery.target_grid import utm_box
 
@@ -163,37 +163,16 @@ def read_area(text: str) -> BaseGeometry:
     frame = read_vector(Path(text))
     # Collections may hold polygons beside other shapes.
     shapes = frame.geometry.to_crs("EPSG:4326").explode(ignore_index=True)
-    polygons = shapes[shapes.geom_type == "Polygon"].map(_within_180)
-    polygons = polygons.explode(ignore_index=True)
+    polygons = shapes[shapes.geom_type == "Polygon"]
+    polygons = gpd.GeoSeries(within_180(polygons.to_numpy()), crs="EPSG:4326").explode(
+        ignore_index=True
+    )
     _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
-    # Mended, a polygon with a spike is one and a line.
-    area = shapely.union_all(polygon_parts(shapely.make_valid(polygons.to_numpy())))
+    area = shapely.union_all(polygon_parts(mended(polygons.to_numpy())))
     if polygons.empty or area.is_empty or area.area == 0:
         kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
         raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
     return area
-
-
-def _within_180(polygon: Polygon) -> BaseGeometry:
-    """Cut a polygon that crosses 180 degrees there, however its author wrote that.
-
-    Some write 179, 181, some 179, -179; the second looks like a belt around the world.
-    """
-    west, _, east, _ = polygon.bounds
-    longitudes = np.abs(shapely.get_coordinates(polygon)[:, 0])
-    jumps = east - west > 180 and longitudes.min() > 90
-    beyond = max(abs(west), abs(east)) > 180 and max(abs(west), abs(east)) <= 270
-    if not (jumps or beyond):
-        return polygon
-    fixed: BaseGeometry = antimeridian.fix_polygon(polygon, fix_winding=True, great_circle=False)
-    return fixed
-
-
-def polygon_parts(geometries: BaseGeometry | Sequence[BaseGeometry]) -> list[Polygon]:
-    """The polygons in geometries of any kind; points and lines, as at a touch, are left out."""
-    # Once for collections and once for the multipolygons in them.
-    parts = shapely.get_parts(shapely.get_parts(geometries))
-    return [part for part in parts if isinstance(part, Polygon)]
 
 
 def _refuse_outside_world(text: str, bounds: FloatArray, crs: str) -> None:
@@ -224,19 +203,23 @@ def widened_box(area: BaseGeometry, margin_m: float) -> BaseGeometry:
     )
 
 
-def read_box(text: str) -> tuple[float, float, float, float]:
+def read_box(text: str, option: str = "--bbox") -> tuple[float, float, float, float]:
     """`west,south,east,north` in degrees; west > east crosses 180 degrees.
+
+    Args:
+        text: The box.
+        option: Where it was given, for messages.
 
     Raises:
         ConfigError: Not a box.
     """
-    if _as_box(text) is None:
-        raise _no_box(text)
+    if _as_box(text, option) is None:
+        raise _no_box(text, option)
     west, south, east, north = (float(part) for part in text.split(","))
     return west, south, east, north
 
 
-def _as_box(text: str) -> BaseGeometry | None:
+def _as_box(text: str, given: str = "area") -> BaseGeometry | None:
     parts = text.split(",")
     try:
         numbers = [float(part) for part in parts]
@@ -244,23 +227,23 @@ def _as_box(text: str) -> BaseGeometry | None:
         return None
     if len(numbers) != 4:
         raise ConfigError(
-            f"area {text!r}: a box has four numbers, west,south,east,north in degrees; "
+            f"{given} {text!r}: a box has four numbers, west,south,east,north in degrees; "
             f"got {len(numbers)}"
         )
     west, south, east, north = numbers
     if not all(map(math.isfinite, numbers)) or not -90 <= south < north <= 90:
-        raise _no_box(text)
+        raise _no_box(text, given)
     if -180 <= east < west <= 180 and west - east > 180:
         # From Fiji to Tonga: 177,-19,-175,-16.
         sides = [shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)]
         return shapely.MultiPolygon([side for side in sides if side.area > 0])
     if not -180 <= west < east <= 180:
-        raise _no_box(text)
+        raise _no_box(text, given)
     return shapely.box(west, south, east, north)
 
 
-def _no_box(text: str) -> ConfigError:
+def _no_box(text: str, given: str) -> ConfigError:
     return ConfigError(
-        f"area {text!r}: a box is west,south,east,north in degrees with west < east (unless it "
+        f"{given} {text!r}: a box is west,south,east,north in degrees with west < east (unless it "
         "crosses 180 degrees) and south < north; check the order"
     )

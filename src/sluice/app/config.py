@@ -37,6 +37,8 @@ _OPTIONS = {
     "radius_m": "--radius",
     "keep": "--keep-bands",
     "delta_m": "--delta",
+    "largest_km2": "--largest-area",
+    "stale_s": "--lost-after",
     "apart_m": "--apart",
 }
 _Config = TypeVar("_Config", bound=BaseModel)
@@ -305,6 +307,26 @@ def omnicloudmask_folder() -> Path:
 def store_address(option: str | None) -> str:
     """The store that a command works on: `--store`, `SLUICE_STORE`, or a file in this folder."""
     return option or os.environ.get("SLUICE_STORE") or DEFAULT_STORE
+
+
+def language_of(option: str | None) -> str:
+    """The language to speak: `--language`, `SLUICE_LANGUAGE`, else that of the user's system.
+
+    Of the system, the first that Sluice speaks in `LANGUAGE` (several with colons), else what
+    `LC_ALL`, `LC_MESSAGES` or `LANG` says; English where it speaks another one.
+    """
+    from sluice.app.messages import DEFAULT_LANGUAGE, LANGUAGES  # noqa: PLC0415 - babel is slow
+
+    env = os.environ
+    chosen = option or env.get("SLUICE_LANGUAGE")
+    if chosen:
+        return chosen.strip().lower()
+    locale = env.get("LC_ALL") or env.get("LC_MESSAGES") or env.get("LANG") or ""
+    # As gettext: `LANGUAGE` counts for nothing where no language is set at all.
+    plain = locale.partition(".")[0].upper() in {"", "C", "POSIX"}
+    wanted = [*([] if plain else env.get("LANGUAGE", "").split(":")), locale]
+    codes = (one.lower().replace("-", "_").partition("_")[0].partition(".")[0] for one in wanted)
+    return next((code for code in codes if code in LANGUAGES), DEFAULT_LANGUAGE)
 
 
 def access_for(source: str, cache_gb: float) -> RemoteAccess:

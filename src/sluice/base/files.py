@@ -151,8 +151,10 @@ def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
 
 def _layers_with_shapes(source: Path | bytes) -> dict[int, str]:
     """Names by number."""
-    layers = enumerate(pyogrio.list_layers(source))
-    return {number: str(name) for number, (name, kind) in layers if kind is not None}
+    layers = pyogrio.list_layers(source)
+    if not len(layers):
+        raise pyogrio.errors.DataSourceError("it holds no layer, or is damaged")
+    return {number: str(name) for number, (name, kind) in enumerate(layers) if kind is not None}
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field
 
 from sluice.base.records import Record
+from sluice.base.said import Sayings
 
 
 class Status(StrEnum):
@@ -186,8 +187,8 @@ class SitePeriod(Record):
     observed: bool
     detected: bool
     status: Status
-    status_rule: str
-    """The rule that gave the status, with its figures, in words."""
+    status_rule: Sayings
+    """The rule that gave the status, with its figures; in tables as `sluice.base.said.packed`."""
     posterior: float
     """Probability that a mine is worked here, given all looks up to this one."""
     level: Level | None
@@ -218,7 +219,7 @@ class Site(Record):
     last_observed: dt.date
     status: Status
     """In the last period in which it was observed."""
-    status_rule: str
+    status_rule: Sayings
     posterior: float
     level: Level | None
     area_ha: float | None
@@ -228,7 +229,7 @@ class Site(Record):
     cumulative_ha: float
     """Geodesic area of all that was ever detected."""
     legality: Legality
-    legality_why: str
+    legality_why: Sayings
     context: dict[str, Any]
     """Flags, distances and names from the registered layers."""
     priority: float
@@ -261,8 +262,8 @@ class Alert(Record):
     posterior: float
     growth_ha: float | None
     """Hectares added, of an alert of growth."""
-    reasons: list[str]
-    """Why this level, in words."""
+    reasons: Sayings
+    """Why this level and state; in tables a list of codes with values, as JSON has them."""
     lon: float
     lat: float
     priority: float
@@ -294,6 +295,8 @@ class Label(Record):
     """`review`, or the file that it came from."""
     who: str
     when: dt.datetime
+    site_id: str | None = None
+    """Of the site whose outline was drawn; None where it is none's."""
 
 
 class Layer(Record):

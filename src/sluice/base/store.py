@@ -16,7 +16,7 @@ import geopandas as gpd
 import pandas as pd
 from shapely.geometry.base import BaseGeometry
 
-from sluice.base.places import Area, LandedRun, Layer, Level, Review, Status, Verdict
+from sluice.base.places import AlertState, Area, LandedRun, Layer, Level, Review, Status, Verdict
 
 BBox = tuple[float, float, float, float]
 Row: TypeAlias = Mapping[Any, Any]
@@ -28,23 +28,41 @@ class SiteQuery:
     """Which sites, or alerts, are asked for; None asks for all."""
 
     area: str | None = None
+    areas: tuple[str, ...] | None = None
+    """Some of these only, whatever else is asked; none where it is empty."""
     bbox_lonlat: BBox | None = None
     """Those whose box meets it; west > east crosses 180 degrees."""
     status: tuple[Status, ...] | None = None
     level: tuple[Level, ...] | None = None
-    verdict: tuple[Verdict, ...] | None = None
-    """Of the last review."""
+    verdict: tuple[Verdict | None, ...] | None = None
+    """Of the last review; None among them asks for sites that nobody has reviewed."""
     legality: tuple[str, ...] | None = None
     min_area_ha: float | None = None
     min_priority: float | None = None
     seen_since: dt.date | None = None
     """Last seen on this day or later; of alerts, raised."""
     site_ids: tuple[str, ...] | None = None
+    state: tuple[AlertState, ...] | None = None
+    """Of alerts."""
+    standing: bool = False
+    """Of alerts: those that neither later looks nor the last review rejected."""
     with_past: bool = False
     """Merged sites and those without a run's detections too."""
     limit: int | None = None
     """Most rows, by priority, then by id."""
     offset: int = 0
+
+
+@dataclass(frozen=True)
+class Revision:
+    """Texts of which each is another one after a change of what it stands for."""
+
+    sites: str
+    """A run has landed, or an area was added."""
+    reviews: str
+    """A review was added."""
+    layers: str
+    """A layer was registered or removed."""
 
 
 class Landing(Protocol):
@@ -90,6 +108,14 @@ class Landing(Protocol):
         """All alerts of the area."""
         ...
 
+    def verdicts(self, merged_into: Mapping[str, str]) -> dict[str, Verdict]:
+        """The last verdict on each site of the area, those on sites merged into it among them.
+
+        Args:
+            merged_into: By site, the one that it was merged into: as it is going to be put.
+        """
+        ...
+
     def put_detections(self, detections: gpd.GeoDataFrame) -> None:
         """Add detections of a run, or replace those with the same `run_id`, `detection_id`.
 
@@ -100,6 +126,9 @@ class Landing(Protocol):
 
     def put_sites(self, sites: gpd.GeoDataFrame) -> None:
         """Add sites, or replace those with the same id.
+
+        Reviews follow merges: a site's verdict is that of all reviews of it and of those that were
+        merged into it.
 
         Raises:
             ConfigError: An id belongs to a site of another area.
@@ -138,11 +167,38 @@ class Store(Protocol):
         """Columns of `Area`, and `geometry`."""
         ...
 
-    def landing(self, area: str) -> AbstractContextManager[Landing]:
-        """Begin to write into an area; an exception in the block undoes all of it.
+    def area_rows(self, name: str) -> dict[str, int]:
+        """How much an area holds: rows by table, those without any left out.
 
         Raises:
             ConfigError: There is no such area; the message names those that there are.
+        """
+        ...
+
+    def remove_area(self, name: str, *, with_everything: bool = False) -> None:
+        """Forget an area.
+
+        Args:
+            name: Of the area.
+            with_everything: With its runs, sites, and what people said of them; labels stay.
+
+        Raises:
+            ConfigError: There is no such area, or it holds something, and that is to stay.
+        """
+        ...
+
+    def landing(
+        self, area: str, *, outline: BaseGeometry | None = None
+    ) -> AbstractContextManager[Landing]:
+        """Begin to write into an area; an exception in the block undoes all of it.
+
+        Args:
+            area: Its name.
+            outline: Adds the area where there is none, in the same transaction.
+
+        Raises:
+            ConfigError: There is no such area, and no outline; the message names those that there
+                are. Or there is one of another outline.
         """
         ...
 
@@ -171,11 +227,31 @@ class Store(Protocol):
         """How many there are, whatever the limit."""
         ...
 
+    def site_columns(self, query: SiteQuery, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """Some columns of `sites` as lists, for those who need no table.
+
+        Shapes are WKB, as bytes or hexadecimal text; rows without a limit are in no order.
+        """
+        ...
+
     def detections(self, query: SiteQuery, *, with_past: bool = False) -> gpd.GeoDataFrame:
         """Detections by area, box and site, as `Landing.detections`; a limit takes any of them.
 
         Raises:
             ConfigError: The query asks for what only sites have.
+        """
+        ...
+
+    def detections_after(self, query: SiteQuery, after: int, limit: int) -> gpd.GeoDataFrame:
+        """Detections of current runs part by part, in an order that stays.
+
+        Args:
+            query: As for `detections`, without a limit.
+            after: 0, or the last `number` of the part before.
+            limit: Most rows of a part.
+
+        Returns:
+            As `detections`, and `number`, which rises from row to row.
         """
         ...
 
@@ -187,12 +263,25 @@ class Store(Protocol):
         """Oldest first."""
         ...
 
+    def period_columns(
+        self, start: dt.date, end: dt.date, columns: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """Some columns of `periods`, as lists: of all sites, the periods within these days."""
+        ...
+
     def alerts(self, query: SiteQuery) -> pd.DataFrame:
         """Columns of `Alert` and `verdict`, by priority, then by id."""
         ...
 
-    def add_review(self, review: Review) -> None:
-        """Add a verdict.
+    def count_alerts(self, query: SiteQuery) -> int:
+        """How many there are, whatever the limit."""
+        ...
+
+    def add_review(self, review: Review) -> Review:
+        """Add a verdict; of a site that was merged it goes to the one that goes on.
+
+        Returns:
+            As it was added: its `site_id` may be another one.
 
         Raises:
             ConfigError: There is no such site.
@@ -200,7 +289,7 @@ class Store(Protocol):
         ...
 
     def reviews(self, site_ids: Sequence[str] | None = None) -> list[Review]:
-        """Oldest first."""
+        """Of these sites and of all that were merged into them, oldest first."""
         ...
 
     def add_labels(self, labels: gpd.GeoDataFrame) -> None:
@@ -239,6 +328,10 @@ class Store(Protocol):
         Raises:
             ConfigError: There is no such layer.
         """
+        ...
+
+    def revision(self) -> Revision:
+        """What was worked out from the store before holds while its part of this stays."""
         ...
 
     def close(self) -> None:

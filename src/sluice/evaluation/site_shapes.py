@@ -13,6 +13,7 @@ import shapely
 
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch, NoValidData
+from sluice.base.polygons import mended
 
 Shapes = npt.NDArray[Any]
 """(N,) polygons and multipolygons."""
@@ -180,9 +181,7 @@ def _polygons(layer: gpd.GeoSeries, name: str, *, mend: bool) -> Shapes:
     _refuse_rows(~polygons, f"{name}: row {{row}} is no polygon; give outlines")
     invalid = ~shapely.is_valid(shapes)
     if mend:
-        # Of a spike a line is left, and of a polygon without area nothing else.
-        mended = [shapely.union_all(_parts(shape)) for shape in shapely.make_valid(shapes[invalid])]
-        shapes[invalid] = mended
+        shapes = mended(shapes)
         invalid &= shapely.area(shapes) == 0
     if invalid.any():
         why = shapely.is_valid_reason(layer.to_numpy()[np.flatnonzero(invalid)[0]])

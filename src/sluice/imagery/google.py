@@ -32,6 +32,7 @@ from sluice.base.errors import (
     SourceUnavailable,
 )
 from sluice.base.periods import Period
+from sluice.base.polygons import mend
 from sluice.base.records import LeftOut, Scene
 from sluice.base.sensors import find_sensor
 from sluice.imagery.assets import Asset
@@ -366,7 +367,7 @@ def _imaged(safe: SafeMetadata, area: BaseGeometry) -> bool:
     # In one piece, where the product lies across 180 degrees.
     first = outline[0][0]
     unrolled = [(first + (lon - first + 180) % 360 - 180, lat) for lon, lat in outline]
-    footprint = shapely.make_valid(shapely.Polygon(unrolled)).buffer(_OUTLINE_MARGIN_DEGREES)
+    footprint = mend(shapely.Polygon(unrolled)).buffer(_OUTLINE_MARGIN_DEGREES)
     return any(bool(translate(footprint, xoff=turn).intersects(area)) for turn in (0, -360, 360))
 
 

@@ -161,13 +161,6 @@ class CountryComparison(Record):
         return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
     @property
-    def smallest_found_ha(self) -> float | None:
-        """Smallest true area at which a mine was detected in a quarter."""
-        tries = self.tries
-        found = tries[tries[:, 1] > 0, 0]
-        return float(found.min()) if found.size else None
-
-    @property
     def status_errors(self) -> tuple[int, int]:
         """Wrong words, and words in all, of visible quarters of known sites."""
         told = right = 0

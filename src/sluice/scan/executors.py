@@ -16,6 +16,7 @@ from concurrent.futures import (
     wait,
 )
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Protocol, TypeVar
 
 from odc.geo.geobox import GeoBox
@@ -178,7 +179,7 @@ def run_in_processes(
         initargs=(luggage,),
     )
     try:
-        yield from as_done(lambda task: pool.submit(_predict_here, task), tasks, workers)
+        yield from as_done(partial(_submit, pool), tasks, workers)
     except BrokenProcessPool as err:
         raise RunFailed(
             "a worker process ended unexpectedly, most often for lack of memory; "
@@ -186,6 +187,18 @@ def run_in_processes(
         ) from err
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, task: TileTask) -> Future[TileScores]:
+    """Submit a task. The pool may start a process for it, and a Ctrl-C while that one still starts
+    would end it with a traceback: where a signal can be held back, a process inherits that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        return pool.submit(_predict_here, task)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_predict_here, task)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _luggage: tuple[GeoBox, TileLoader, Predictor] | None = None

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from sluice.base.arrays import ObjectArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch
+from sluice.base.polygons import mended
 from sluice.sites.area import geodesic_areas_ha
 
 _POLYGONAL = (3, 6)
@@ -115,12 +116,7 @@ def _check_crs(shapes: gpd.GeoSeries) -> None:
 
 def _polygons(shapes: gpd.GeoSeries) -> ObjectArray:
     """Valid polygons, without what is none."""
-    whole = shapes.to_numpy()
-    broken = ~shapely.is_valid(whole)
-    if broken.any():
-        whole = whole.copy()
-        whole[broken] = shapely.make_valid(whole[broken])
-    return _parts(whole)
+    return _parts(mended(shapes.to_numpy()))
 
 
 def _parts(shapes: ObjectArray | shapely.Geometry) -> ObjectArray:

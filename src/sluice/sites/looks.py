@@ -146,32 +146,48 @@ def merge_looks(looks: pd.DataFrame, merged: pd.Series) -> pd.DataFrame:
     return pd.concat([alone, one[columns_of(Look)]], ignore_index=True)
 
 
-def cover_change(looks: pd.DataFrame, first_seen: dt.date) -> dict[str, Any] | None:
-    """Cover of one site before and after, in hectares of the same ground.
+def cover_changes(looks: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
+    """Cover of sites before and after, in hectares of the same ground.
 
     Before is the last look with a known cover that ended before the site was first detected, else
     the earliest look; after is the latest.
 
     Args:
-        looks: Of one site, columns of `Look`.
-        first_seen: First day of the first period in which it was detected.
+        looks: Columns of `Look`.
+        first_seen: First day of the first period in which each was detected, by `site_id`.
 
     Returns:
-        `before` and `after` (first days of the looks' periods), `known_before` (whether the first
-        was before the site began), and for each cover `<cover>_before_ha`, `<cover>_after_ha`; None
-        where fewer than two looks tell it.
+        By `site_id`, of those of which two looks or more tell it: `cover_before`, `cover_after`
+        (first days of these looks' periods), `known_before` (whether the first was before the site
+        began), and for each cover `<cover>_before_ha`, `<cover>_after_ha`.
     """
-    told = looks[looks[list(_COVERS)].notna().all(axis=1)].sort_values(["start", "end"])
-    if len(told) < 2:
-        return None
-    earlier = told[[end < first_seen for end in told["end"]]]
-    before, after = (earlier.iloc[-1] if len(earlier) else told.iloc[0]), told.iloc[-1]
-    change: dict[str, Any] = {
-        "before": before["start"],
-        "after": after["start"],
-        "known_before": len(earlier) > 0,
+    names = list(_COVERS)
+    told = looks[looks[names].notna().all(axis=1)].sort_values(["start", "end"], kind="stable")
+    told = told[told.groupby("site_id")["site_id"].transform("size") > 1]
+    began = told["site_id"].map(first_seen)
+    is_earlier = np.array([end < day for end, day in zip(told["end"], began, strict=True)], bool)
+    earlier = told[is_earlier].groupby("site_id").tail(1)
+    first = told[~told["site_id"].isin(earlier["site_id"])].groupby("site_id").head(1)
+    before = pd.concat([earlier, first]).set_index("site_id").sort_index()
+    after = told.groupby("site_id").tail(1).set_index("site_id").sort_index()
+    columns: dict[str, Any] = {
+        "cover_before": before["start"],
+        "cover_after": after["start"],
+        "known_before": before.index.isin(earlier["site_id"]),
     }
-    for name in _COVERS:
+    for name in names:
         cover = name.removesuffix("_ha")
-        change |= {f"{cover}_before_ha": before[name], f"{cover}_after_ha": after[name]}
-    return change
+        columns |= {f"{cover}_before_ha": before[name], f"{cover}_after_ha": after[name]}
+    return pd.DataFrame(columns, index=before.index)
+
+
+def cover_change(looks: pd.DataFrame, first_seen: dt.date) -> dict[str, Any] | None:
+    """Cover of one site before and after, see `cover_changes`; None where it is not told.
+
+    Args:
+        looks: Of this site, columns of `Look`.
+        first_seen: First day of the first period in which it was detected.
+    """
+    began = pd.Series(first_seen, index=looks["site_id"].unique(), dtype=object)
+    rows: list[dict[Any, Any]] = cover_changes(looks, began).to_dict("records")
+    return rows[0] if rows else None

@@ -11,6 +11,7 @@ import shapely
 from sluice.base.arrays import BoolHW, FloatArray, IntArray
 from sluice.sites.zones import Pieces, Shapes, Zone
 
+_SEGMENTS = 16
 _SLIVER = 1e-6
 """Of a place's area: less is a common border, and rounding."""
 
@@ -62,8 +63,11 @@ def total_share(found: Overlaps, places: Shapes, which: npt.NDArray[np.bool_]) -
         which: (k,) the pairs that count.
     """
     total = np.zeros(len(places))
-    if which.any():
-        place, merged = _merge(found.place[which][:, None], found.shapes[which])
+    # What lies within one feature as a whole needs no joining.
+    total[found.place[which & (found.share >= 1)]] = 1
+    open_ones = which & (total[found.place] < 1)
+    if open_ones.any():
+        place, merged = _merge(found.place[open_ones][:, None], found.shapes[open_ones])
         total[place[:, 0]] = _shares(places, place[:, 0], merged)
     return total
 
@@ -87,13 +91,57 @@ def nearest(zone: Zone, pieces: Pieces, reach_m: float) -> tuple[FloatArray, Int
     """
     metres = np.full(len(zone.places), np.nan)
     feature = np.full(len(zone.places), -1, np.int64)
-    if len(pieces.shapes):
-        tree = shapely.STRtree(pieces.shapes)
-        (place, piece), distance = tree.query_nearest(
-            zone.places, max_distance=reach_m, return_distance=True, all_matches=False
+    area = shapely.get_dimensions(pieces.shapes) == 2
+    if area.any():
+        within = pieces.part(area)
+        place, piece = shapely.STRtree(within.shapes).query(zone.places, predicate="intersects")
+        # Backwards, so that the first of several is what stays.
+        order = np.argsort(-piece, kind="stable")
+        metres[place], feature[place[order]] = 0.0, within.feature[piece[order]]
+    apart = np.flatnonzero(feature < 0)
+    edges, owner = _short_edges(pieces)
+    if len(edges) and len(apart):
+        (place, edge), distance = shapely.STRtree(edges).query_nearest(
+            zone.places[apart], max_distance=reach_m, return_distance=True, all_matches=False
         )
-        metres[place], feature[place] = distance, pieces.feature[piece]
+        metres[apart[place]], feature[apart[place]] = distance, owner[edge]
     return metres, feature
+
+
+def _short_edges(pieces: Pieces) -> tuple[Shapes, IntArray]:
+    """Points, and the lines and borders of pieces in parts of few segments, with their feature.
+
+    What is near is found by boxes first, and then segment by segment: short parts leave few.
+    """
+    dimension = shapely.get_dimensions(pieces.shapes)
+    rings, of_ring = shapely.get_rings(pieces.shapes[dimension == 2], return_index=True)
+    lines = np.concatenate([pieces.shapes[dimension == 1], rings])
+    feature = np.concatenate(
+        [pieces.feature[dimension == 1], pieces.feature[dimension == 2][of_ring]]
+    )
+    points = dimension == 0
+    if not len(lines):
+        return pieces.shapes[points], pieces.feature[points]
+    xy, line = shapely.get_coordinates(lines, return_index=True)
+    vertex = np.arange(len(line)) - np.searchsorted(line, line)
+    part = vertex // _SEGMENTS
+    # The vertex between two parts ends the one and begins the other.
+    shared = np.flatnonzero((vertex % _SEGMENTS == 0) & (vertex > 0))
+    chosen = np.concatenate([np.arange(len(line)), shared])
+    part = np.concatenate([part, part[shared] - 1])
+    order = np.lexsort((vertex[chosen], part, line[chosen]))
+    chosen, part = chosen[order], part[order]
+    begins = np.r_[True, (np.diff(part) != 0) | (np.diff(line[chosen]) != 0)]
+    number = np.cumsum(begins) - 1
+    # The last vertex of a line may stand alone: it is the end of the part before.
+    whole = (np.bincount(number) > 1)[number]
+    number = np.unique(number[whole], return_inverse=True)[1]
+    short = shapely.linestrings(xy[chosen[whole]], indices=number)
+    owner = feature[line[chosen[whole & begins]]]
+    return (
+        np.concatenate([pieces.shapes[points], short]),
+        np.concatenate([pieces.feature[points], owner]),
+    )
 
 
 def _pairs(tree: shapely.STRtree, pieces: Pieces) -> tuple[IntArray, IntArray]:
@@ -138,11 +186,23 @@ def _merge(keys: IntArray, shapes: Shapes) -> tuple[IntArray, Shapes]:
     order = np.lexsort(keys.T[::-1])
     keys, shapes = keys[order], shapes[order]
     first = np.flatnonzero(np.r_[True, (np.diff(keys, axis=0) != 0).any(axis=1)])
-    last = np.r_[first[1:], len(keys)]
-    merged = shapes[first]
-    for row in np.flatnonzero(last - first > 1):
-        merged[row] = shapely.union_all(shapes[first[row] : last[row]])
-    return keys[first], merged
+    keys, shapes = keys[first], _joined(shapes, first)
+    return keys, shapes
+
+
+def _joined(shapes: Shapes, first: IntArray) -> Shapes:
+    """The union of each run of shapes, by where each begins: neighbours two by two, all at once."""
+    run = np.zeros(len(shapes), np.int64)
+    run[first[1:]] = 1
+    run = np.cumsum(run)
+    while len(shapes) > len(first):
+        place = np.arange(len(run)) - np.searchsorted(run, run)
+        even = np.flatnonzero(place % 2 == 0)
+        paired = even[even + 1 < len(run)]
+        paired = paired[run[paired] == run[paired + 1]]
+        shapes[paired] = shapely.union(shapes[paired], shapes[paired + 1])
+        shapes, run = shapes[even], run[even]
+    return shapes
 
 
 def _shares(places: Shapes, place: IntArray, within: Shapes) -> FloatArray:

@@ -22,11 +22,12 @@ from sluice.base.errors import ShapeMismatch
 from sluice.base.longitudes import cut_at_180
 from sluice.base.periods import Period
 from sluice.base.places import LayerKind
+from sluice.base.polygons import mended
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.context import ContextLayer, counts_in
 from sluice.sites.outlines import outline_numbers
 from sluice.sites.shares import common_ground, overlaps
-from sluice.sites.zones import NearPieces, Shapes, Zone, cut_into_pieces, mended, zones_of
+from sluice.sites.zones import NearPieces, Shapes, Zone, cut_into_pieces, zones_of
 
 REMOVED = (
     LayerKind.SETTLEMENTS,
@@ -135,22 +136,6 @@ def cut_green(
         after[changed] = _lonlat(gpd.GeoSeries(left[changed], crs=str(geobox.crs)))
     cut = _finish(detections, after, min_footprint_ha)
     return replace(cut, removed=(_tell(GREEN, shapes, after), *cut.removed))
-
-
-def without_green(marked: BoolHW, ndvi: ArrayHW, *, limit: float = GREEN_NDVI) -> BoolHW:
-    """Marked pixels or cells that are not green.
-
-    Args:
-        marked: (H, W), True where a mine was found.
-        ndvi: (H, W) of the same period and grid; NaN = not observed, which stays marked.
-        limit: Pixels above it are green.
-
-    Raises:
-        ShapeMismatch: The two differ in shape.
-    """
-    if marked.shape != ndvi.shape:
-        raise ShapeMismatch(f"a mask of {marked.shape} and NDVI of {ndvi.shape}")
-    return np.asarray(marked & ~(ndvi > np.float32(limit)))
 
 
 def removal_text(removed: Sequence[Removed]) -> str:

@@ -18,6 +18,7 @@ import pyproj
 import shapely
 
 from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.polygons import mended
 
 Shapes = npt.NDArray[Any]
 """(N,) shapely geometries, dtype object."""
@@ -131,21 +132,6 @@ class NearPieces:
         hits = [self._tree.query(shapely.box(*box.T))[1] for box in turned]
         near = self._pieces.part(np.unique(np.concatenate(hits)))
         return Pieces(zone.from_lonlat(near.shapes), near.feature, near.buffer_m)
-
-
-def mended(shapes: Shapes) -> Shapes:
-    """The same shapes, valid: those that cross themselves are made anew of their parts."""
-    wrong = ~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)
-    if not wrong.any():
-        return shapes
-    whole = shapes.copy()
-    area = shapely.get_dimensions(shapes) == 2
-    whole[wrong] = shapely.make_valid(shapes[wrong])
-    # A spike of a polygon becomes a line beside it, which is no part of an area.
-    for row in np.flatnonzero(wrong & area):
-        parts = shapely.get_parts(shapely.get_parts(whole[row]))
-        whole[row] = shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
-    return whole
 
 
 def widened(boxes_lonlat: FloatArray, reach_m: float) -> FloatArray:

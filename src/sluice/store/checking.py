@@ -18,12 +18,21 @@ from sluice.store.columns import BOX, Shape
 from sluice.store.database import Database
 from sluice.store.faults import translating
 from sluice.store.frames import boxes_of
-from sluice.store.reviewing import FIRST_LINK, agreement, link
+from sluice.store.reviewing import FIRST_LINK, link, verdicts
+from sluice.store.verdicts import read_merges, read_reviews, reviews_end
 
 _BATCH = 20_000
+_END_TRIGGERS = ("review_end_stays_update", "review_end_stays_delete")
 _STAY_TRIGGERS = {
-    "sqlite": {"reviews_stay_update", "reviews_stay_delete"},
-    "postgresql": {"reviews_stay", "reviews_stay_all"},
+    "sqlite": {
+        *("reviews_stay_update", "reviews_stay_delete"),
+        *("audit_stay_update", "audit_stay_delete"),
+        *_END_TRIGGERS,
+    },
+    "postgresql": {
+        *("reviews_stay", "reviews_stay_all", "audit_stay", "audit_stay_all"),
+        *(*_END_TRIGGERS, "review_end_stays_all"),
+    },
 }
 
 
@@ -67,7 +76,7 @@ def _checks(db: Database) -> dict[str, Callable[[Connection], str | None]]:
         checks["boxes"] = _trees
     return checks | {
         "reviews": _chain,
-        "reviews cannot be changed": _triggers,
+        "reviews and log stay": _triggers,
         "verdicts": _verdicts,
         "runs": _run_counts,
     }
@@ -95,6 +104,12 @@ def _references(connection: Connection) -> str | None:
             count = connection.execute(lost.select_from(table)).scalar_one()
             if count:
                 wrong.append(f"{count} {table.name} without their {parent.table.name}")
+    merged, heir = schema.sites, schema.sites.alias()
+    known = sa.select(sa.literal(1)).where(heir.c.site_id == merged.c.merged_into).exists()
+    stray = sa.select(sa.func.count()).where(merged.c.merged_into.is_not(None), ~known)
+    count = connection.execute(stray.select_from(merged)).scalar_one()
+    if count:
+        wrong.append(f"{count} sites were merged into one that is not there")
     return "; ".join(wrong) or None
 
 
@@ -145,8 +160,9 @@ def _trees(connection: Connection) -> str | None:
 def _chain(connection: Connection) -> str | None:
     """Whether a review was changed or taken out since it was added."""
     table = schema.reviews
-    previous = FIRST_LINK
-    for number, row in enumerate(connection.execute(sa.select(*table.c).order_by(table.c.seq)), 1):
+    previous, number = FIRST_LINK, 0
+    for row in connection.execute(sa.select(*table.c).order_by(table.c.seq)):
+        number += 1
         review = Review(**{name: getattr(row, name) for name in columns_of(Review)})
         previous = link(previous, review)
         if row.seq != number or row.chain != previous:
@@ -154,34 +170,42 @@ def _chain(connection: Connection) -> str | None:
                 f"review {row.review_id} of {row.who}, or one before it, was changed or taken out; "
                 "compare with a backup"
             )
-    return None
+    end = reviews_end(connection)
+    added = end["reviews"]
+    if (added, end["chain"]) == (number, previous):
+        return None
+    if number < added:
+        return (
+            f"{added} reviews were added and {number} are there: the last ones were taken out; "
+            "compare with a backup"
+        )
+    return (
+        f"{number} reviews are there and {added} were added by Sluice, or the record of where they "
+        "end was changed; compare with a backup"
+    )
 
 
 def _triggers(connection: Connection) -> str | None:
-    """Whether the database still refuses to change reviews."""
+    """Whether the database still refuses to change reviews, and the log of who did what."""
     kind = connection.dialect.name
     wanted = (
         "SELECT name FROM sqlite_master WHERE type = 'trigger'"
         if kind == "sqlite"
-        else "SELECT tgname FROM pg_trigger WHERE tgrelid = 'reviews'::regclass "
-        "AND tgenabled <> 'D'"
+        else "SELECT tgname FROM pg_trigger WHERE tgenabled <> 'D' "
+        "AND tgrelid IN ('reviews'::regclass, 'review_end'::regclass, 'audit'::regclass)"
     )
     lost = _STAY_TRIGGERS[kind] - set(connection.exec_driver_sql(wanted).scalars())
     return f"triggers were dropped: {', '.join(sorted(lost))}" if lost else None
 
 
 def _verdicts(connection: Connection) -> str | None:
-    """Whether sites say what their reviews say."""
-    row, site = schema.reviews.c, schema.sites.c
-    wanted = sa.select(*(row[name] for name in columns_of(Review)))
-    by_site: dict[str, list[Review]] = {}
-    for found in connection.execute(wanted.order_by(row.when, row.seq)).mappings():
-        by_site.setdefault(found["site_id"], []).append(Review(**found))
+    """Whether sites say what reviews say of them and of those that were merged into them."""
+    site = schema.sites.c
     told = sa.select(site.site_id, site.verdict, site.reviewers).where(
         sa.or_(site.verdict.is_not(None), site.reviewers != 0)
     )
     kept = {found.site_id: (found.verdict, found.reviewers) for found in connection.execute(told)}
-    expected = {site_id: agreement(reviews) for site_id, reviews in by_site.items()}
+    expected = verdicts(read_reviews(connection, sa.true()), read_merges(connection))
     wrong = sorted(s for s in kept.keys() | expected.keys() if kept.get(s) != expected.get(s))
     return f"{len(wrong)} sites do not say what their reviews say: {wrong[0]}" if wrong else None
 

@@ -38,6 +38,10 @@ class Database(Protocol):
         """
         ...
 
+    def hold(self, connection: Connection, lock: str) -> None:
+        """Take one more lock within a transaction, until its end."""
+        ...
+
     def put(
         self,
         connection: Connection,

@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from pyproj import CRS
 
 from sluice.base.errors import DataError
+from sluice.base.said import Said, packed, read_said
 from sluice.store.columns import BOX, Moment, Shape, moment_text
 
 Values = dict[str, list[Any]]
@@ -95,14 +96,22 @@ def column_in(table: sa.Table, name: str, series: pd.Series[Any]) -> list[Any]:
 
 
 def _text_in(series: pd.Series[Any], absent: np.ndarray) -> list[Any]:
-    # StrEnum's text is its value.
     values = [
-        None if gone else str(value) for value, gone in zip(series.tolist(), absent, strict=True)
+        None if gone else _text(value) for value, gone in zip(series.tolist(), absent, strict=True)
     ]
+    # Nearly always there is nothing to find, and all at once is told soonest.
+    whole = "".join(value for value in values if value is not None)
+    if "\x00" not in whole and whole.isascii():
+        return values
     for value in values:
         if value is not None and ("\x00" in value or not _is_unicode(value)):
             raise ValueError(f"{value!r} holds characters that no database keeps")
     return values
+
+
+def _text(value: Any) -> str:
+    """As text; sentences of records as tables have them. A StrEnum's text is its value."""
+    return packed(read_said(value)) if isinstance(value, tuple) else str(value)
 
 
 def _is_unicode(text: str) -> bool:
@@ -132,11 +141,10 @@ def _flags_in(series: pd.Series[Any], _absent: np.ndarray) -> list[Any]:
 
 
 def _dates_in(series: pd.Series[Any], absent: np.ndarray) -> list[Any]:
-    # A timestamp's ISO form begins with its date.
-    return [
-        None if gone else value.isoformat()[:10]
-        for value, gone in zip(series.tolist(), absent, strict=True)
-    ]
+    # A timestamp's ISO form begins with its date. Many rows share few days.
+    days = series.tolist()
+    text = {day: day.isoformat()[:10] for day in {*series[~absent]}}
+    return [None if gone else text[day] for day, gone in zip(days, absent, strict=True)]
 
 
 def _moments_in(series: pd.Series[Any], absent: np.ndarray) -> list[Any]:
@@ -167,7 +175,7 @@ _CONVERSIONS = {
 def json_text(value: Any) -> str:
     """JSON that every database takes: absent numbers are null, dates ISO 8601."""
     try:
-        return json.dumps(value, allow_nan=False, default=_plain)
+        return _STRICT.encode(value)
     except ValueError:
         return json.dumps(_without_nan(value), default=_plain)
 
@@ -185,7 +193,12 @@ def _plain(value: Any) -> Any:
         return _without_nan(value.tolist())
     if isinstance(value, dt.date | dt.datetime):
         return value.isoformat()
+    if isinstance(value, Said):
+        return value.plain()
     raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+_STRICT = json.JSONEncoder(allow_nan=False, default=_plain)
 
 
 def _without_nan(value: Any) -> Any:

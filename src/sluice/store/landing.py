@@ -13,11 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluice.base.errors import ConfigError, DataError, StoreError
-from sluice.base.places import Alert, LandedRun, Look, Site, SitePeriod, columns_of
+from sluice.base.places import Alert, LandedRun, Look, Site, SitePeriod, Verdict, columns_of
 from sluice.store import queries, schema
 from sluice.store.database import Database
 from sluice.store.faults import translating
-from sluice.store.frames import along_curve, frame_out, geo_frame_out, rows_in
+from sluice.store.frames import Values, along_curve, frame_out, geo_frame_out, rows_in
+from sluice.store.reviewing import verdicts
+from sluice.store.verdicts import follow_merges, read_reviews
 
 _MANY = 10_000
 """Rows after which the database is made ready to be asked."""
@@ -32,6 +34,8 @@ class SqlLanding:
         self._area = area
         self._state = "open"
         self._with_detections: set[str] = set()
+        self._joined: set[str] = set()
+        """Sites that others were merged into, or are not any more."""
         self.many: set[str] = set()
         """Tables into which much was put."""
 
@@ -126,6 +130,14 @@ class SqlLanding:
         with self._step() as connection:
             return read_rows(connection, wanted)
 
+    def verdicts(self, merged_into: Mapping[str, str]) -> dict[str, Verdict]:
+        """See `Landing`."""
+        own = sa.select(schema.sites.c.site_id).where(schema.sites.c.area == self._area)
+        with self._step() as connection:
+            reviews = read_reviews(connection, schema.reviews.c.site_id.in_(own))
+        said = verdicts(reviews, merged_into)
+        return {site_id: Verdict(word) for site_id, (word, _) in said.items() if word is not None}
+
     def put_detections(self, detections: gpd.GeoDataFrame) -> None:
         """See `Landing`."""
         names = [name for name in queries.DETECTION_COLUMNS if name != "context"]
@@ -163,7 +175,19 @@ class SqlLanding:
                     f"site {taken.site_id} belongs to area {taken.area!r}, and {self._area!r} is "
                     "written to; areas that share a site must be followed as one, or in two stores"
                 )
+            self._note_merges(connection, values)
             self._put(connection, schema.sites, values, ("site_id",))
+
+    def _note_merges(self, connection: Connection, values: Values) -> None:
+        """Remember which sites get or lose what was said of others."""
+        row = schema.sites.c
+        wanted = sa.select(row.site_id, row.merged_into).where(
+            row.merged_into.is_not(None), row.area == self._area
+        )
+        before = {found.site_id: found.merged_into for found in connection.execute(wanted)}
+        for site_id, into in zip(values["site_id"], values["merged_into"], strict=True):
+            if into != before.get(site_id):
+                self._joined |= {into, before.get(site_id)} - {None}
 
     def put_looks(self, looks: pd.DataFrame) -> None:
         """See `Landing`."""
@@ -223,7 +247,7 @@ class SqlLanding:
             self.many.add(table.name)
 
     def finish(self) -> None:
-        """Bring the counts up to what was put; the last step before all is written.
+        """Bring counts and verdicts up to what was put; the last step before all is written.
 
         Raises:
             StoreError: A step failed, and whoever called it went on: half of a landing must not
@@ -240,6 +264,8 @@ class SqlLanding:
             for run_id in sorted(self._with_detections):
                 counted = sa.update(schema.runs).where(runs.run_id == run_id)
                 connection.execute(counted.values(detection_count=count))
+            if self._joined:
+                follow_merges(self._db, connection, self._joined)
 
     def end(self) -> None:
         """Nothing more can be put or asked."""

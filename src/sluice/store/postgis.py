@@ -108,8 +108,12 @@ class PostgisDatabase:
         """See `Database`."""
         with translating(self.name), self.engine.connect() as connection, connection.begin():
             if lock is not None:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number(lock))))
+                self.hold(connection, lock)
             yield connection
+
+    def hold(self, connection: Connection, lock: str) -> None:
+        """See `Database`."""
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_lock_number(lock))))
 
     def put(
         self, connection: Connection, table: sa.Table, values: Values, key: Sequence[str] = ()

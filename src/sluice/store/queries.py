@@ -6,14 +6,14 @@ box, they are found by the index of boxes. The databases are told which of the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from sluice.base.errors import ConfigError
-from sluice.base.places import Alert, Look, Site, SitePeriod, columns_of
+from sluice.base.places import Alert, AlertState, Look, Site, SitePeriod, Verdict, columns_of
 from sluice.base.records import Detection
 from sluice.base.store import BBox, SiteQuery
 from sluice.store import schema
@@ -33,13 +33,15 @@ _ONLY_OF_SITES = (
     "min_priority",
     "seen_since",
     "offset",
+    "state",
+    "standing",
 )
 
 DETECTION_COLUMNS = [*columns_of(Detection), "run_id", "site_id", "context", "geometry"]
 SITE_COLUMNS = [*columns_of(Site), "verdict", "reviewers", "geometry"]
 
 
-def columns(table: sa.Table, names: list[str]) -> list[sa.Column[Any]]:
+def columns(table: sa.Table, names: Sequence[str]) -> list[sa.Column[Any]]:
     """Columns of a table by name."""
     return [table.c[name] for name in names]
 
@@ -70,11 +72,13 @@ def periods() -> sa.Select[Any]:
     )
 
 
-def sites(db: Database, connection: Connection, query: SiteQuery) -> sa.Select[Any]:
+def sites(
+    db: Database, connection: Connection, query: SiteQuery, names: Sequence[str] = SITE_COLUMNS
+) -> sa.Select[Any]:
     """Sites, in no order; a limit takes those of the highest priority."""
     table = schema.sites
     conditions, pointed = _site_conditions(db, connection, query)
-    wanted = sa.select(*columns(table, SITE_COLUMNS))
+    wanted = sa.select(*columns(table, names))
     if query.limit is None and not query.offset:
         return wanted.where(*conditions)
     priority, site_id = table.c.priority, table.c.site_id
@@ -116,7 +120,9 @@ def _site_conditions(
     pointed = query.site_ids is not None
     if query.site_ids is not None:
         conditions.append(db.among(row.site_id, query.site_ids))
-    if query.verdict is not None:
+    if query.verdict is not None and None in query.verdict:
+        conditions.append(_said(row.verdict, query.verdict))
+    elif query.verdict is not None:
         has_verdict = row.verdict.in_(_texts(query.verdict))
         if not pointed and db.are_few(connection, sa.select(row.fid).where(has_verdict), few):
             pointed = True
@@ -133,6 +139,8 @@ def _site_conditions(
     if query.area is not None:
         area = db.unindexed(row.area) if pointed else row.area
         conditions.append(area == query.area)
+    if query.areas is not None:
+        conditions.append(db.unindexed(row.area).in_(query.areas))
     if query.min_priority is not None:
         priority = db.unindexed(row.priority) if pointed else row.priority
         conditions.append(priority >= query.min_priority)
@@ -154,6 +162,15 @@ def _filters(query: SiteQuery) -> list[sa.ColumnElement[bool]]:
     return conditions
 
 
+def _said(
+    column: sa.ColumnElement[Any], chosen: Collection[Verdict | None]
+) -> sa.ColumnElement[bool]:
+    """Whether a verdict is one of these; None among them is no verdict."""
+    words = [verdict for verdict in chosen if verdict is not None]
+    said = column.in_(_texts(words))
+    return said if None not in chosen else sa.or_(column.is_(None), said)
+
+
 def _texts(values: Iterable[object]) -> list[str]:
     return [str(value) for value in values]
 
@@ -171,10 +188,35 @@ def _box_conditions(
 
 def alerts(db: Database, query: SiteQuery) -> sa.Select[Any]:
     """Alerts by priority."""
+    row = schema.alerts.c
+    return (
+        _with_sites(
+            sa.select(*columns(schema.alerts, columns_of(Alert)), schema.sites.c.verdict),
+            _alert_conditions(db, query),
+        )
+        .order_by(row.priority.desc(), row.alert_id)
+        .limit(query.limit)
+        .offset(query.offset or None)
+    )
+
+
+def count_alerts(db: Database, query: SiteQuery) -> sa.Select[Any]:
+    """How many alerts there are."""
+    return _with_sites(sa.select(sa.func.count()), _alert_conditions(db, query))
+
+
+def _with_sites(wanted: sa.Select[Any], conditions: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    on = schema.sites.c.site_id == schema.alerts.c.site_id
+    return wanted.select_from(schema.alerts.join(schema.sites, on)).where(*conditions)
+
+
+def _alert_conditions(db: Database, query: SiteQuery) -> list[sa.ColumnElement[bool]]:
     row, site = schema.alerts.c, schema.sites.c
     conditions = _filters(query)
     if query.area is not None:
         conditions.append(row.area == query.area)
+    if query.areas is not None:
+        conditions.append(row.area.in_(query.areas))
     if query.bbox_lonlat is not None:
         check_box(query.bbox_lonlat)
         conditions.append(point_within(row.lon, row.lat, query.bbox_lonlat))
@@ -187,17 +229,47 @@ def alerts(db: Database, query: SiteQuery) -> sa.Select[Any]:
     if query.seen_since is not None:
         conditions.append(row.raised >= query.seen_since)
     if query.verdict is not None:
-        conditions.append(site.verdict.in_(_texts(query.verdict)))
+        conditions.append(_said(site.verdict, query.verdict))
     if query.site_ids is not None:
         conditions.append(db.among(row.site_id, query.site_ids))
-    return (
-        sa.select(*columns(schema.alerts, columns_of(Alert)), site.verdict)
-        .join(schema.sites, site.site_id == row.site_id)
-        .where(*conditions)
-        .order_by(row.priority.desc(), row.alert_id)
-        .limit(query.limit)
-        .offset(query.offset or None)
-    )
+    if query.state is not None:
+        conditions.append(row.state.in_(_texts(query.state)))
+    if query.standing:
+        conditions.append(row.state != AlertState.REJECTED.value)
+        conditions.append(site.verdict.is_distinct_from(Verdict.REJECTED.value))
+    return conditions
+
+
+def detections_after(
+    db: Database, connection: Connection, query: SiteQuery, after: int
+) -> sa.Select[Any]:
+    """Detections of current runs by their numbers.
+
+    Raises:
+        ConfigError: The query asks for what only sites have.
+    """
+    _refuse_of_sites(query)
+    table = schema.detections
+    row = table.c
+    number = row.fid.label("number")
+    wanted = sa.select(*columns(table, DETECTION_COLUMNS), number).where(row.fid > after)
+    if query.site_ids is not None:
+        wanted = wanted.where(db.among(row.site_id, query.site_ids))
+    if query.bbox_lonlat is not None:
+        conditions, _ = _box_conditions(db, connection, table, query.bbox_lonlat, _FEW_COUNTED)
+        wanted = wanted.where(*conditions)
+    # Not through the index of runs, which knows no order of numbers.
+    runs = db.unindexed(row.run_id).in_(_runs_of(query, with_past=False))
+    return wanted.where(runs).order_by(row.fid)
+
+
+def _refuse_of_sites(query: SiteQuery) -> None:
+    asked = [name for name in _ONLY_OF_SITES if getattr(query, name) not in {None, 0}]
+    if asked:
+        raise ConfigError(
+            f"detections cannot be asked for by {', '.join(asked)}: only sites can; ask for sites, "
+            "then for the detections of their ids"
+        )
 
 
 def detections(db: Database, query: SiteQuery, *, with_past: bool) -> sa.Select[Any]:
@@ -206,12 +278,7 @@ def detections(db: Database, query: SiteQuery, *, with_past: bool) -> sa.Select[
     Raises:
         ConfigError: The query asks for what only sites have.
     """
-    asked = [name for name in _ONLY_OF_SITES if getattr(query, name) not in {None, 0}]
-    if asked:
-        raise ConfigError(
-            f"detections cannot be asked for by {', '.join(asked)}: only sites can; ask for sites, "
-            "then for the detections of their ids"
-        )
+    _refuse_of_sites(query)
     table = schema.detections
     row = table.c
     wanted = sa.select(*columns(table, DETECTION_COLUMNS))
@@ -224,17 +291,36 @@ def detections(db: Database, query: SiteQuery, *, with_past: bool) -> sa.Select[
         wanted = db.join_near(wanted, table, query.bbox_lonlat)
         wanted = wanted.where(meets(table, query.bbox_lonlat))
         by_run = db.unindexed(row.run_id)
-    if query.area is not None or not with_past:
-        wanted = wanted.where(by_run.in_(_runs_of(query.area, with_past=with_past)))
+    if query.area is not None or query.areas is not None or not with_past:
+        wanted = wanted.where(by_run.in_(_runs_of(query, with_past=with_past)))
     # To put all in order first would take as long as to read all.
     return wanted.order_by(row.fid) if query.limit is None else wanted.limit(query.limit)
 
 
-def _runs_of(area: str | None, *, with_past: bool) -> sa.Select[Any]:
+def _runs_of(query: SiteQuery, *, with_past: bool) -> sa.Select[Any]:
     chosen = sa.select(schema.runs.c.run_id)
-    if area is not None:
-        chosen = chosen.where(schema.runs.c.area == area)
+    if query.area is not None:
+        chosen = chosen.where(schema.runs.c.area == query.area)
+    if query.areas is not None:
+        chosen = chosen.where(schema.runs.c.area.in_(query.areas))
     return chosen if with_past else chosen.where(schema.runs.c.current)
+
+
+def revision() -> sa.Select[Any]:
+    """Of each part of a `Revision` what changes with it."""
+    runs, layers, areas = schema.runs.c, schema.layers.c, schema.areas.c
+    figures = {
+        "runs": sa.func.count(runs.run_id),
+        "landed": sa.func.max(runs.landed),
+        "areas": sa.func.count(areas.name),
+        "created": sa.func.max(areas.created),
+        "reviews": sa.func.max(schema.reviews.c.seq),
+        "layers": sa.func.count(layers.name),
+        "registered": sa.func.max(layers.registered),
+    }
+    return sa.select(
+        *(sa.select(figure).scalar_subquery().label(name) for name, figure in figures.items())
+    )
 
 
 def check_box(bbox: BBox) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from sluice.store.columns import (
     BOX,
+    Moment,
     Shape,
     date_column,
     fid_column,
@@ -26,7 +27,7 @@ from sluice.store.columns import (
     words,
 )
 
-HEAD = "0002"
+HEAD = "0005"
 """Newest version of the schema: revisions count up."""
 APPLICATION_ID = 0x536C7563
 """`Sluc`, in the header of a SQLite file: tells a store from any other file."""
@@ -178,6 +179,13 @@ sa.Index(
     postgresql_include=["fid"],
 )
 sa.Index(
+    "sites_merged",
+    sites.c.merged_into,
+    sites.c.site_id,
+    sqlite_where=sites.c.merged_into.is_not(None),
+    postgresql_where=sites.c.merged_into.is_not(None),
+)
+sa.Index(
     "sites_reviewed",
     sites.c.verdict,
     sqlite_where=sites.c.verdict.is_not(None),
@@ -269,6 +277,16 @@ reviews = sa.Table(
     sa.Index("reviews_site", "site_id"),
 )
 
+review_end = sa.Table(
+    "review_end",
+    metadata,
+    # One row, from the first review on: how many there are, and the chain at the last. Without it,
+    # reviews taken off the end would leave a chain that is whole.
+    sa.Column("id", sa.Integer(), primary_key=True, autoincrement=False),
+    sa.Column("reviews", sa.Integer(), nullable=False),
+    text_column("chain"),
+)
+
 labels = sa.Table(
     "labels",
     metadata,
@@ -282,6 +300,7 @@ labels = sa.Table(
     text_column("who"),
     moment_column("when"),
     sa.Column("geometry", Shape(), nullable=False),
+    text_column("site_id", optional=True),
     sa.UniqueConstraint("label_id", name="labels_key"),
     sa.Index("labels_area", "area"),
 )
@@ -310,4 +329,92 @@ layer_features = sa.Table(
     *shape_and_box(),
     json_column("properties", optional=True),
     sa.Index("layer_features_layer", "layer"),
+)
+
+users = sa.Table(
+    "users",
+    metadata,
+    sa.Column("name", words(), primary_key=True),
+    # The name in one case: two that look alike would be taken for each other.
+    text_column("folded"),
+    text_column("password_hash"),
+    text_column("role"),
+    json_column("areas", optional=True),
+    flag_column("disabled"),
+    moment_column("created"),
+    sa.UniqueConstraint("folded", name="users_folded_key"),
+)
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    # SHA-256 of the secret: whoever reads the store cannot use it.
+    sa.Column("digest", words(), primary_key=True),
+    text_column("name"),
+    link_column("person", "users.name"),
+    moment_column("created"),
+    sa.Column("expires", Moment(), nullable=True),
+    sa.Column("last_used", Moment(), nullable=True),
+    sa.UniqueConstraint("person", "name", name="tokens_key"),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("digest", words(), primary_key=True),
+    link_column("person", "users.name"),
+    text_column("csrf"),
+    moment_column("created"),
+    moment_column("last_seen"),
+    moment_column("expires"),
+    sa.Index("sessions_person", "person"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    fid_column(),
+    moment_column("when"),
+    text_column("who"),
+    text_column("address"),
+    text_column("what"),
+    text_column("on"),
+    text_column("outcome"),
+    sa.Index("audit_who", "who", "fid"),
+)
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("name", words(), primary_key=True),
+    sa.Column("content", sa.LargeBinary(), nullable=False),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("job_id", words(), primary_key=True),
+    # An area that is not there yet has a job already.
+    text_column("area"),
+    json_column("outline", optional=True),
+    date_column("first"),
+    date_column("last"),
+    text_column("every"),
+    text_column("by"),
+    text_column("state"),
+    text_column("stage"),
+    moment_column("created"),
+    sa.Column("started", Moment(), nullable=True),
+    sa.Column("finished", Moment(), nullable=True),
+    *(sa.Column(n, sa.Integer(), nullable=False) for n in ("done", "total", "part", "parts")),
+    text_column("message"),
+    flag_column("cancel_asked"),
+    sa.Column("attempts", sa.Integer(), nullable=False),
+    text_column("model", optional=True),
+    text_column("worker", optional=True),
+    sa.Column("beat", Moment(), nullable=True),
+    json_column("run_ids"),
+    sa.Column("version", sa.Integer(), nullable=False),
+    sa.Index("jobs_state", "state", "created"),
+    sa.Index("jobs_by", "by", "created"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,18 +14,18 @@ import sqlalchemy as sa
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.engine import Connection
 
-from sluice.base.errors import ConfigError, Conflict
+from sluice.base.errors import ConfigError
 from sluice.base.places import Area, Label, LandedRun, Layer, Review, columns_of
-from sluice.base.store import BBox, SiteQuery
-from sluice.store import queries, schema
+from sluice.base.store import BBox, Revision, SiteQuery
+from sluice.store import queries, schema, verdicts
 from sluice.store.database import Database, meets
 from sluice.store.frames import geo_frame_out, rows_in
 from sluice.store.landing import SqlLanding, read_rows, read_runs, read_shapes
-from sluice.store.reviewing import FIRST_LINK, agreement, link
+from sluice.store.removing import count_area, remove_area, rows_text
+from sluice.store.reviewing import families
 
 _FEATURE_COLUMNS = ["name", "start", "end", "properties", "geometry"]
-_REVIEWS = "sluice: reviews"
-"""The lock of those who add reviews: each follows the one before."""
+_LISTED = "`sluice areas list` shows them"
 
 
 class SqlStore:
@@ -48,19 +49,37 @@ class SqlStore:
 
     def add_area(self, area: Area, geometry: BaseGeometry) -> None:
         """See `Store`."""
+        with self._db.writing(f"sluice: area {area.name}") as connection:
+            self._put_area(connection, area, geometry)
+
+    def _put_area(self, connection: Connection, area: Area, geometry: BaseGeometry) -> None:
         frame = gpd.GeoDataFrame([area.model_dump()], geometry=[geometry], crs="EPSG:4326")
         values = rows_in(schema.areas, frame, [*columns_of(Area), "geometry"])
         table = schema.areas
-        with self._db.writing(f"sluice: area {area.name}") as connection:
-            wanted = sa.select(table.c.geometry).where(table.c.name == area.name)
-            found = connection.execute(wanted).scalar_one_or_none()
-            if found is None:
-                self._db.put(connection, table, values)
-            elif not _same_shape(shapely.from_wkb(found), geometry):
-                raise ConfigError(
-                    f"area {area.name!r}: is in the store with another outline; choose another "
-                    "name, or leave the outline out to follow the one that is there"
-                )
+        wanted = sa.select(table.c.geometry).where(table.c.name == area.name)
+        found = connection.execute(wanted).scalar_one_or_none()
+        if found is None:
+            self._db.put(connection, table, values)
+        elif not _same_shape(shapely.from_wkb(found), geometry):
+            raise ConfigError(
+                f"area {area.name!r}: is in the store with another outline; choose another "
+                "name, or leave the outline out to follow the one that is there"
+            )
+
+    def area_rows(self, name: str) -> dict[str, int]:
+        """See `Store`."""
+        with self._db.reading() as connection:
+            _require(connection, schema.areas, name, "area", _LISTED)
+            return count_area(connection, name)
+
+    def remove_area(self, name: str, *, with_everything: bool = False) -> None:
+        """See `Store`."""
+        with self._db.writing(name) as connection:
+            _require(connection, schema.areas, name, "area", _LISTED)
+            held = count_area(connection, name)
+            if held and not with_everything:
+                raise ConfigError(f"area {name!r}: holds {rows_text(held)}; it stays as it is")
+            remove_area(self._db, connection, name)
 
     def areas(self) -> gpd.GeoDataFrame:
         """See `Store`."""
@@ -71,11 +90,15 @@ class SqlStore:
             return read_shapes(connection, wanted)
 
     @contextlib.contextmanager
-    def landing(self, area: str) -> Iterator[SqlLanding]:
+    def landing(self, area: str, *, outline: BaseGeometry | None = None) -> Iterator[SqlLanding]:
         """See `Store`."""
-        with self._db.reading() as connection:
-            _require(connection, schema.areas, area, "area", "add it, or check its name")
+        if outline is None:
+            with self._db.reading() as connection:
+                _require(connection, schema.areas, area, "area", "add it, or check its name")
         with self._db.writing(area) as connection:
+            if outline is not None:
+                added = Area(name=area, created=dt.datetime.now(dt.UTC))
+                self._put_area(connection, added, outline)
             landing = SqlLanding(self._db, connection, area)
             try:
                 yield landing
@@ -127,10 +150,30 @@ class SqlStore:
             counted = queries.count_sites(self._db, connection, query)
             return int(connection.execute(counted).scalar_one())
 
+    def site_columns(self, query: SiteQuery, columns: Sequence[str]) -> dict[str, list[Any]]:
+        """See `Store`."""
+        unknown = [name for name in columns if name not in queries.SITE_COLUMNS]
+        if unknown:
+            raise ConfigError(f"sites have no column {unknown[0]}")
+        names = [*dict.fromkeys((*columns, "priority", "site_id"))]
+        with self._db.reading() as connection:
+            wanted = queries.sites(self._db, connection, query, names)
+            rows: Sequence[Any] = connection.execute(wanted).all()
+        if query.limit is not None or query.offset:
+            rows = sorted(rows, key=lambda row: (-row.priority, row.site_id))
+        found = _by_column(names, rows)
+        return {name: found[name] for name in columns}
+
     def detections(self, query: SiteQuery, *, with_past: bool = False) -> gpd.GeoDataFrame:
         """See `Store`."""
         with self._db.reading() as connection:
             return read_shapes(connection, queries.detections(self._db, query, with_past=with_past))
+
+    def detections_after(self, query: SiteQuery, after: int, limit: int) -> gpd.GeoDataFrame:
+        """See `Store`."""
+        with self._db.reading() as connection:
+            wanted = queries.detections_after(self._db, connection, query, after)
+            return read_shapes(connection, wanted.limit(limit))
 
     def looks(self, site_ids: Sequence[str]) -> pd.DataFrame:
         """See `Store`."""
@@ -144,57 +187,46 @@ class SqlStore:
         with self._db.reading() as connection:
             return read_rows(connection, wanted)
 
+    def period_columns(
+        self, start: dt.date, end: dt.date, columns: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        """See `Store`."""
+        table = schema.site_periods
+        wanted = (
+            sa.select(*queries.columns(table, columns))
+            .where(table.c.start >= start, table.c.end <= end)
+            .order_by(table.c.start, table.c.end)
+        )
+        with self._db.reading() as connection:
+            return _by_column(columns, connection.execute(wanted).all())
+
     def alerts(self, query: SiteQuery) -> pd.DataFrame:
         """See `Store`."""
         with self._db.reading() as connection:
             return read_rows(connection, queries.alerts(self._db, query))
 
-    def add_review(self, review: Review) -> None:
+    def count_alerts(self, query: SiteQuery) -> int:
         """See `Store`."""
-        sites = schema.sites
-        with self._db.writing(_REVIEWS) as connection:
-            wanted = sa.select(sites.c.site_id).where(sites.c.site_id == review.site_id)
-            if connection.execute(wanted).first() is None:
-                raise ConfigError(
-                    f"site {review.site_id}: is not in the store; `sluice sites list` shows ids"
-                )
-            if self._is_known(connection, review):
-                return
-            self._append(connection, review)
-            told = _reviews(connection, schema.reviews.c.site_id == review.site_id)
-            verdict, reviewers = agreement(told)
-            connection.execute(
-                sa.update(sites)
-                .where(sites.c.site_id == review.site_id)
-                .values(verdict=verdict, reviewers=reviewers)
-            )
+        with self._db.reading() as connection:
+            counted = queries.count_alerts(self._db, query)
+            return int(connection.execute(counted).scalar_one())
 
-    def _is_known(self, connection: Connection, review: Review) -> bool:
-        """Whether it was added before: what is sent twice counts once."""
-        known = _reviews(connection, schema.reviews.c.review_id == review.review_id)
-        if known and link(FIRST_LINK, known[0]) != link(FIRST_LINK, review):
-            raise Conflict(
-                f"review {review.review_id}: another one has this id; a review is never changed, "
-                "add a new one"
-            )
-        return bool(known)
-
-    def _append(self, connection: Connection, review: Review) -> None:
-        table = schema.reviews
-        wanted = sa.select(table.c.seq, table.c.chain).order_by(table.c.seq.desc()).limit(1)
-        last = connection.execute(wanted).first()
-        seq, chain = (0, FIRST_LINK) if last is None else (last.seq, last.chain)
-        row = {**review.model_dump(), "seq": seq + 1, "chain": link(chain, review)}
-        frame = pd.DataFrame([row], dtype=object)
-        self._db.put(connection, table, rows_in(table, frame, list(row)))
+    def add_review(self, review: Review) -> Review:
+        """See `Store`."""
+        added = None
+        while added is None:
+            with self._db.writing() as connection:
+                added = verdicts.add_review(self._db, connection, review)
+        return added
 
     def reviews(self, site_ids: Sequence[str] | None = None) -> list[Review]:
         """See `Store`."""
-        column = schema.reviews.c.site_id
         with self._db.reading() as connection:
             if site_ids is None:
-                return _reviews(connection, sa.true())
-            return _reviews(connection, self._db.among(column, site_ids))
+                return verdicts.read_reviews(connection, sa.true())
+            told = sorted(families(site_ids, verdicts.read_merges(connection)))
+            own = self._db.among(schema.reviews.c.site_id, told)
+            return verdicts.read_reviews(connection, own)
 
     def add_labels(self, labels: gpd.GeoDataFrame) -> None:
         """See `Store`."""
@@ -252,9 +284,24 @@ class SqlStore:
             connection.execute(sa.delete(own).where(own.c.layer == name))
             connection.execute(sa.delete(table).where(table.c.name == name))
 
+    def revision(self) -> Revision:
+        """See `Store`."""
+        with self._db.reading() as connection:
+            row = connection.execute(queries.revision()).one()
+        return Revision(
+            sites=f"{row.runs} {row.landed} {row.areas} {row.created}",
+            reviews=f"{row.reviews}",
+            layers=f"{row.layers} {row.registered}",
+        )
+
     def close(self) -> None:
         """See `Store`."""
         self._db.close()
+
+
+def _by_column(names: Sequence[str], rows: Sequence[Any]) -> dict[str, list[Any]]:
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return {name: list(values) for name, values in zip(names, columns, strict=True)}
 
 
 def _require(connection: Connection, table: sa.Table, name: str, kind: str, advice: str) -> None:
@@ -262,15 +309,6 @@ def _require(connection: Connection, table: sa.Table, name: str, kind: str, advi
     if name not in known:
         there = ", ".join(known) or "none"
         raise ConfigError(f"{kind} {name!r}: is not in the store, which has {there}; {advice}")
-
-
-def _reviews(connection: Connection, condition: sa.ColumnElement[bool]) -> list[Review]:
-    """Oldest first."""
-    table = schema.reviews
-    names = columns_of(Review)
-    wanted = sa.select(*queries.columns(table, names)).where(condition)
-    rows: Any = connection.execute(wanted.order_by(table.c.when, table.c.seq)).mappings()
-    return [Review(**row) for row in rows]
 
 
 def _same_shape(known: BaseGeometry, given: BaseGeometry) -> bool:

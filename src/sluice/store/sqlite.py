@@ -126,6 +126,9 @@ class SqliteDatabase:
             with writer.begin():
                 yield writer
 
+    def hold(self, connection: Connection, lock: str) -> None:
+        """See `Database`; who writes holds the file."""
+
     def put(
         self, connection: Connection, table: sa.Table, values: Values, key: Sequence[str] = ()
     ) -> None:

@@ -135,7 +135,6 @@ def test_nothing_told_is_nothing_found() -> None:
     assert [each.alerted for each in result.mines] == [None, None, None]
     assert result.sites == 0
     assert result.false_per_1000_km2_year == 0
-    assert result.smallest_found_ha is None
     assert result.status_errors == (0, 0)
     # A has 1 ha from the second quarter on, which clouds hid: it is visible in the third.
     assert (of(result, "A").due, of(result, "A").visible) == (1, 2)
@@ -155,7 +154,6 @@ def test_delays_count_from_one_hectare_and_from_what_could_be_seen() -> None:
     assert (third.found, third.delay_found) == (1, 0)
     # 2.4 of 3 ha, 4.4 of 4, 1 of 2, 3 of 4.
     np.testing.assert_allclose(result.areas_ha, [[3, 2.4], [4, 4.4], [2, 1], [4, 3]])
-    assert result.smallest_found_ha == 2.0
     assert result.true_alerts == 2
     assert result.judged == [first, of(result, "B"), third]
 

@@ -162,5 +162,31 @@ def export_labels(
     typer.echo(f"{sum(counts.values())} chips ({splits}) in {out}")
 
 
+@app.command("export-reviews")
+def export_reviews(
+    out: Path = typer.Option(..., "--out", help="Where to: .gpkg or .geojson."),
+    store: str | None = options.STORE,
+    area_name: str | None = typer.Option(
+        None, "--area-name", "--area", help="What the area is called in the store; all if left out."
+    ),
+    json: bool = options.JSON,
+) -> None:
+    """Write what people said of sites as labels: mines, and what was mistaken for one.
+
+    Confirmed sites become class mine, rejected ones typed negatives with the reason as class, of
+    the dates that the reviewer saw. Sites that nobody is sure of are left out.
+    """
+    from sluice.app.cli.places import echo_rows, opened
+    from sluice.app.labelling.reviews import review_labels, review_labels_text, write_review_labels
+
+    with opened(store, area_name=area_name) as opened_store:
+        labels = review_labels(opened_store, area_name)
+    write_review_labels(labels, out)
+    if json:
+        echo_rows([{"file": str(out), "labels": labels.counts, "left_out": labels.left_out}])
+    else:
+        typer.echo(review_labels_text(labels, out))
+
+
 def _to_stderr(line: str) -> None:
     typer.echo(line, err=True)

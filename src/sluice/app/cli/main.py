@@ -23,9 +23,12 @@ from sluice.app.cli import (
     report,
     review,
     scan,
+    serve,
     sites,
     store,
     train,
+    users,
+    worker,
 )
 from sluice.app.cli.errors import Stopped, report_error
 
@@ -57,6 +60,8 @@ app.command("composite")(composite.composite)
 app.command("elevation")(elevation.elevation)
 app.command("demo")(scan.demo)
 app.command("report")(report.report)
+app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("map-features")(cells.map_features)
 app.add_typer(areas.app, name="areas")
 app.add_typer(sites.app, name="sites")
@@ -70,6 +75,7 @@ app.add_typer(labels.app, name="labels")
 app.add_typer(context.app, name="context")
 app.add_typer(area.app, name="area")
 app.add_typer(store.app, name="store")
+app.add_typer(users.app, name="users")
 
 
 def _print_version(wanted: bool) -> None:

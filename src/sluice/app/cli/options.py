@@ -91,8 +91,21 @@ CACHE: Any = typer.Option(
 STORE: Any = typer.Option(
     None,
     "--store",
-    help="A store's file, or the postgresql:// address of one; SLUICE_STORE, or sluice.sqlite "
-    "here, if left out.",
+    help="A store's file, or its address, postgresql://user:password@host/database; SLUICE_STORE, "
+    "or sluice.sqlite here, if left out.",
+)
+REDACT: Any = typer.Option(
+    None, "--redact", help="Show places only as cells of a fixed grid of this size: 5km."
+)
+DELAY: Any = typer.Option(
+    None, "--delay", help="With --redact: tell nothing younger than this: 6months."
+)
+REDACT_KEY: Any = typer.Option(
+    None,
+    "--redact-key",
+    envvar="SLUICE_REDACT_KEY",
+    help="With --redact: secret that gives redacted sites the same ids each time, 16 letters or "
+    "more.",
 )
 AREA_NAME: Any = typer.Option(None, "--area-name", help="What the area is called in the store.")
 BBOX: Any = typer.Option(None, "--bbox", help="West,south,east,north in degrees.")
@@ -102,9 +115,22 @@ STATUS: Any = typer.Option(
     help="new, growing, steady, inactive, recovering; several with commas.",
 )
 LEVEL: Any = typer.Option(None, "--level", help="low, high, highest; several with commas.")
-VERIFIED: Any = typer.Option(False, "--verified-only", help="Only what a person has confirmed.")
+VERIFIED: Any = typer.Option(
+    False, "--verified-only", help="Only what a person has confirmed: --verdict confirmed."
+)
+VERDICT: Any = typer.Option(
+    None,
+    "--verdict",
+    help="Of the last review: confirmed, unsure, rejected, none (nobody reviewed it); several with "
+    "commas; or all. Rejected sites are left out if this is.",
+)
 SINCE: Any = typer.Option(None, "--since", help="Seen, or raised, on this day or later.")
 LIMIT: Any = typer.Option(50, "--limit", min=1, help="Most rows, the most urgent first.")
+LANGUAGE: Any = typer.Option(
+    None,
+    "--language",
+    help="en, fr, es or pt; SLUICE_LANGUAGE, or your system's language, if left out.",
+)
 DRY_RUN: Any = typer.Option(
     False, "--dry-run", help="Say what there is, how many bytes and how long, and stop."
 )

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from sluice.app.messages import Messages
+    from sluice.base.places import Verdict
     from sluice.base.store import Row, SiteQuery, Store
 
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -51,35 +53,76 @@ def site_query(
     status: str | None = None,
     level: str | None = None,
     verified_only: bool = False,
+    verdict: str | None = None,
     since: str | None = None,
     min_area_ha: float | None = None,
     min_priority: float | None = None,
     limit: int | None = None,
     with_past: bool = False,
 ) -> SiteQuery:
-    """Which sites the options ask for.
+    """Which sites the options ask for; of any verdict where neither option says one.
 
     Raises:
         ConfigError: A word, date or box that is not one.
     """
     from sluice.app.area import read_box
-    from sluice.base.periods import parse_span
-    from sluice.base.places import Level, Status, Verdict
+    from sluice.base.periods import parse_day
+    from sluice.base.places import Level, Status
     from sluice.base.store import SiteQuery
 
-    first: dt.date | None = None if since is None else parse_span(since, since).start
+    first: dt.date | None = None if since is None else parse_day(since, "--since")
     return SiteQuery(
         area=area_name,
         bbox_lonlat=None if bbox is None else read_box(bbox),
         status=_words(status, Status, "--status"),
         level=_words(level, Level, "--level"),
-        verdict=(Verdict.CONFIRMED,) if verified_only else None,
+        verdict=_verdicts(verdict, verified_only=verified_only),
         seen_since=first,
         min_area_ha=min_area_ha,
         min_priority=min_priority,
         limit=limit,
         with_past=with_past,
     )
+
+
+def _verdicts(text: str | None, *, verified_only: bool) -> tuple[Verdict | None, ...] | None:
+    from sluice.base.errors import ConfigError
+    from sluice.base.places import Verdict
+
+    asked = {part.strip().lower() for part in (text or "").split(",") if part.strip()}
+    if verified_only and asked not in (set(), {Verdict.CONFIRMED}):
+        raise ConfigError("--verified-only and --verdict ask for two things; give one of them")
+    if verified_only:
+        return (Verdict.CONFIRMED,)
+    if asked <= {"all"}:
+        return None
+    known = {**{verdict.value: verdict for verdict in Verdict}, "none": None}
+    for part in sorted(asked - known.keys()):
+        raise ConfigError(
+            f"--verdict {part!r}: is not known; use some of {', '.join(known)}, or all"
+        )
+    return tuple(known[part] for part in sorted(asked))
+
+
+def without_rejected(
+    query: SiteQuery, store: Store, *, verdict: str | None
+) -> tuple[SiteQuery, int]:
+    """A query without rejected sites unless a verdict is asked for, and how many it leaves out.
+
+    Args:
+        query: From `site_query`.
+        store: To count in.
+        verdict: Of `--verdict`.
+    """
+    import dataclasses
+
+    from sluice.base.places import Verdict
+
+    if verdict is not None or query.verdict is not None:
+        return query, 0
+    rejected = store.count_sites(dataclasses.replace(query, verdict=(Verdict.REJECTED,)))
+    others = (None, Verdict.CONFIRMED, Verdict.UNSURE)
+    return dataclasses.replace(query, verdict=others), rejected
 
 
 def _words(text: str | None, kind: type[_Word], option: str) -> tuple[_Word, ...] | None:
@@ -103,16 +146,40 @@ def word(text: str, kind: type[_Word], option: str) -> _Word:
         raise ConfigError(f"{option} {text.strip()!r}: is not known; use one of {known}") from err
 
 
-def echo_rows(rows: Sequence[Row]) -> None:
-    """Print rows as JSON; dates as text, what is absent as null."""
+def speech(language: str | None) -> Messages:
+    """The texts of the language asked for, or of the user's.
+
+    Raises:
+        ConfigError: The language is not known.
+    """
+    from sluice.app.config import language_of
+    from sluice.app.messages import messages
+
+    return messages(language_of(language))
+
+
+def echo_rows(rows: Sequence[Row], say: Messages | None = None) -> None:
+    """Print rows as JSON; dates as text, what is absent as null.
+
+    Args:
+        rows: To print.
+        say: Of what rules decided, the words too, beside codes and values.
+    """
     import json
     import math
+
+    from sluice.base.said import SAID_COLUMNS, read_said
+
+    def named(name: str, value: Any) -> Any:
+        if say is None or name not in SAID_COLUMNS:
+            return plain(value)
+        return [{**one.plain(), "text": say.said(one)} for one in read_said(value)]
 
     def plain(value: Any) -> Any:
         if isinstance(value, float) and math.isnan(value):
             return None
         if isinstance(value, dict):
-            return {name: plain(inner) for name, inner in value.items()}
+            return {name: named(name, inner) for name, inner in value.items()}
         if isinstance(value, list | tuple):
             return [plain(inner) for inner in value]
         if hasattr(value, "item"):

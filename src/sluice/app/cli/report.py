@@ -6,46 +6,46 @@ from pathlib import Path
 
 import typer
 
+from sluice.app.cli import options
+
 
 def report(
     target: str = typer.Argument(help="Id of a site, or name of an area."),
     out: Path = typer.Option(..., "--out", help="Folder for the report and its manifest."),
-    store: str | None = typer.Option(
+    store: str | None = options.STORE,
+    language: str | None = typer.Option(
         None,
-        "--store",
-        help="File of a store, or postgresql:// address; SLUICE_STORE, else sluice.sqlite, if "
-        "left out.",
+        "--language",
+        "--lang",
+        help="en, fr, es or pt, several with commas: fr,en; SLUICE_LANGUAGE, or your system's "
+        "language, if left out.",
     ),
-    lang: str = typer.Option("en", "--lang", help="en, fr, es or pt; several with commas: fr,en."),
     format: str = typer.Option("pdf,html", "--format", help="pdf, html, or both."),
-    redact: str | None = typer.Option(
-        None, "--redact", help="Show places only as cells of this size: 5km."
-    ),
-    delay: str | None = typer.Option(
-        None, "--delay", help="With --redact: tell nothing younger than this: 6months."
-    ),
+    redact: str | None = options.REDACT,
+    delay: str | None = options.DELAY,
+    key: str | None = options.REDACT_KEY,
     check_files: bool = typer.Option(
         True,
         "--check-files/--no-check-files",
         help="Compute the SHA-256 of the runs' files anew, to tell whether any was altered.",
     ),
-    json: bool = typer.Option(False, "--json", help="For machines."),
+    json: bool = options.JSON,
 ) -> None:
     """Write an evidence report of a site or an area: PDF, page and manifest with hashes."""
     import json as json_module
 
-    from sluice.app.config import store_address
+    from sluice.app.cli.places import opened
+    from sluice.app.config import language_of
     from sluice.app.exports.options import read_redaction
     from sluice.app.following.reporting import report as write
-    from sluice.app.following.stores import open_store
 
-    redaction = read_redaction(redact, delay)
-    with open_store(store_address(store)) as opened:
+    redaction = read_redaction(redact, delay, key=key)
+    with opened(store) as opened_store:
         files = write(
-            opened,
+            opened_store,
             target,
             out,
-            languages=_parts(lang),
+            languages=_parts(language_of(language)),
             formats=_parts(format),
             check_files=check_files,
             redaction=redaction,

@@ -23,22 +23,26 @@ def list_sites(
     min_priority: float | None = typer.Option(None, "--min-priority", help="0 to 100."),
     since: str | None = options.SINCE,
     verified_only: bool = options.VERIFIED,
+    verdict: str | None = options.VERDICT,
     with_past: bool = typer.Option(
         False, "--with-past", help="Sites that were merged or withdrawn, too."
     ),
     limit: int = options.LIMIT,
+    language: str | None = options.LANGUAGE,
     json: bool = options.JSON,
 ) -> None:
-    """List sites, the most urgent first."""
-    from sluice.app.cli.places import echo_rows, opened, site_query
+    """List sites, the most urgent first; without those that a person rejected."""
+    from sluice.app.cli.places import echo_rows, opened, site_query, speech, without_rejected
     from sluice.app.following.place_lists import sites_text
 
+    say = speech(language)
     query = site_query(
         area_name=area_name,
         bbox=bbox,
         status=status,
         level=level,
         verified_only=verified_only,
+        verdict=verdict,
         since=since,
         min_area_ha=min_area_ha,
         min_priority=min_priority,
@@ -46,12 +50,13 @@ def list_sites(
         with_past=with_past,
     )
     with opened(store, area_name=area_name) as opened_store:
+        query, rejected = without_rejected(query, opened_store, verdict=verdict)
         sites = opened_store.sites(query)
         total = opened_store.count_sites(query)
     if json:
-        echo_rows(sites.drop(columns="geometry").to_dict("records"))
+        echo_rows(sites.drop(columns="geometry").to_dict("records"), say)
     else:
-        typer.echo(sites_text(sites, total))
+        typer.echo(sites_text(sites, total, rejected, say))
 
 
 @app.command("export")
@@ -66,6 +71,7 @@ def export_sites(
     min_priority: float | None = typer.Option(None, "--min-priority", help="0 to 100."),
     since: str | None = options.SINCE,
     verified_only: bool = options.VERIFIED,
+    verdict: str | None = options.VERDICT,
     limit: int | None = typer.Option(
         None, "--limit", min=1, help="Most sites, the most urgent first."
     ),
@@ -75,27 +81,22 @@ def export_sites(
         help="geojson, gpkg, kml, kmz (with pictures), csv, gpx, geoparquet, pmtiles, shapefile.",
     ),
     what: str = typer.Option(
-        "sites", "--what", help="sites, alerts or periods; several with commas in a GeoPackage."
+        "sites",
+        "--what",
+        help="sites, alerts, periods or detections; several with commas in a GeoPackage.",
     ),
     by: str = typer.Option("period", "--by", help="Rows of periods: each, quarter or year."),
-    redact: str | None = typer.Option(
-        None, "--redact", help="Show no place more exactly than this grid: 5km."
-    ),
-    delay: str | None = typer.Option(
-        None, "--delay", help="With --redact: hold back what is younger: 6months."
-    ),
-    key: str | None = typer.Option(
-        None,
-        "--redact-key",
-        envvar="SLUICE_REDACT_KEY",
-        help="Secret that gives redacted sites the same ids in each export, 16 letters or more.",
-    ),
+    redact: str | None = options.REDACT,
+    delay: str | None = options.DELAY,
+    key: str | None = options.REDACT_KEY,
+    language: str = typer.Option("en", "--language", help="Of sentences: en, fr, es or pt."),
 ) -> None:
-    """Write sites to a file that opens where people work."""
-    from sluice.app.cli.places import opened, site_query
+    """Write sites to a file that opens where people work; without those that a person rejected."""
+    from sluice.app.cli.places import opened, site_query, speech, without_rejected
     from sluice.app.cli.progress import stage_progress
     from sluice.app.exports.options import read_redaction
     from sluice.app.following.exporting import export, export_text
+    from sluice.app.following.place_lists import rejected_text
 
     query = site_query(
         area_name=area_name,
@@ -103,6 +104,7 @@ def export_sites(
         status=status,
         level=level,
         verified_only=verified_only,
+        verdict=verdict,
         since=since,
         min_area_ha=min_area_ha,
         min_priority=min_priority,
@@ -111,6 +113,7 @@ def export_sites(
     redaction = read_redaction(redact, delay, key=key)
     tables = tuple(name.strip() for name in what.split(",") if name.strip())
     with opened(store, area_name=area_name) as opened_store, stage_progress(shown=True) as tell:
+        query, rejected = without_rejected(query, opened_store, verdict=verdict)
         exported = export(
             opened_store,
             query,
@@ -119,9 +122,12 @@ def export_sites(
             what=tables,
             by=by,
             redaction=redaction,
+            language=language,
             done=partial(tell, "Pictures"),
         )
     typer.echo(export_text(exported))
+    if rejected and "sites" in tables:
+        typer.echo(rejected_text(rejected, speech(language)))
 
 
 @app.command("ground")
@@ -144,10 +150,10 @@ def export_ground(
     from sluice.app.cli.places import opened
     from sluice.app.following.ground import added_ground, detected_ground, write_ground
     from sluice.base.errors import ConfigError
-    from sluice.base.periods import parse_span
+    from sluice.base.periods import parse_day
 
-    first = None if since is None else parse_span(since, since).start
-    last = None if until is None else parse_span(until, until).end
+    first = None if since is None else parse_day(since, "--since")
+    last = None if until is None else parse_day(until, "--until", last=True)
     if added_since is not None and first is not None:
         raise ConfigError("--since and --added-since ask for two things; give one of them")
     with opened(store, area_name=area_name) as opened_store:
@@ -157,7 +163,7 @@ def export_ground(
             ground = added_ground(
                 opened_store,
                 area_name,
-                after=parse_span(added_since, added_since).end,
+                after=parse_day(added_since, "--added-since", last=True),
                 until=last,
                 smallest_ha=smallest_ha,
             )
@@ -173,29 +179,36 @@ def show_site(
     site_id: str = typer.Argument(help="As `sluice sites list` tells it."),
     by: str = typer.Option("period", "--by", help="A row for each period, quarter or year."),
     store: str | None = options.STORE,
+    language: str | None = options.LANGUAGE,
     json: bool = options.JSON,
 ) -> None:
     """Show one site: its history, evidence, surroundings, alerts and reviews."""
-    from sluice.app.cli.places import echo_rows, opened
-    from sluice.app.following.exporting import periods_view
+    from sluice.app.cli.places import echo_rows, opened, speech
+    from sluice.app.following.exporting import dated_detections, periods_view
     from sluice.app.following.place_lists import site_text
-    from sluice.app.following.reviewing import find_site, review_line
+    from sluice.app.following.reporting import site_on_record
+    from sluice.app.following.reviewing import find_site
     from sluice.base.store import SiteQuery
+    from sluice.sites.looks import cover_change
 
+    say, view = speech(language), periods_view(by)
     with opened(store) as opened_store:
+        if not json:
+            evidence = site_on_record(opened_store, site_id)
+            typer.echo(site_text(evidence, view(evidence.periods), say))
+            return
         site = find_site(opened_store, site_id)
-        view = periods_view(by)
         looks, periods = opened_store.looks([site_id]), view(opened_store.periods([site_id]))
         alerts = opened_store.alerts(SiteQuery(site_ids=(site_id,)))
         reviews = opened_store.reviews([site_id])
-    if json:
-        told = {
-            **site,
-            "looks": looks.to_dict("records"),
-            "periods": periods.to_dict("records"),
-            "alerts": alerts.to_dict("records"),
-            "reviews": [review.model_dump(mode="json") for review in reviews],
-        }
-        echo_rows([told])
-    else:
-        typer.echo(site_text(site, looks, periods, alerts, [*map(review_line, reviews)]))
+        detections = dated_detections(opened_store, [site_id])
+    told = {
+        **site,
+        "cover": cover_change(looks, site["first_seen"]),
+        "looks": looks.to_dict("records"),
+        "periods": periods.to_dict("records"),
+        "detections": detections.drop(columns="geometry").to_dict("records"),
+        "alerts": alerts.to_dict("records"),
+        "reviews": [review.model_dump(mode="json") for review in reviews],
+    }
+    echo_rows([told], say)

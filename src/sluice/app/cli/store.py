@@ -6,20 +6,17 @@ from pathlib import Path
 
 import typer
 
+from sluice.app.cli import options
+
 app = typer.Typer(help="Stores: what is in one, whether it is sound, copies, newer versions.")
 
-_STORE = typer.Option(
-    None,
-    "--store",
-    help="File, or postgresql://user:password@host/database. Else SLUICE_STORE, else "
-    "sluice.sqlite in this folder.",
-)
+_STORE = options.STORE
 
 
 @app.command("info")
 def info(
     store: str | None = _STORE,
-    json: bool = typer.Option(False, "--json", help="For machines."),
+    json: bool = options.JSON,
 ) -> None:
     """Show what is in a store."""
     import json as json_module
@@ -36,6 +33,8 @@ def info(
     for table, rows in told["rows"].items():
         if rows:
             typer.echo(f"{table.replace('_', ' '):15} {rows:>10,}")
+    if told["reviews_end"]["reviews"]:
+        typer.echo(f"reviews end with {told['reviews_end']['chain']}")
 
 
 @app.command("check")

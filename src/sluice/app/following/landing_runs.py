@@ -23,7 +23,6 @@ from sluice.app.following.landing import (
     Arrival,
     Landed,
     Rules,
-    add_named_area,
     land,
     landed_before,
 )
@@ -171,8 +170,8 @@ def land_folder(
         return landed_before(store, earlier)
     period = run_period(run, first, last)
     geobox, scores = _read_scores(folder / layout.SCORE)
-    if name not in set(store.areas()["name"]):
-        add_named_area(store, name, geometry or outline_lonlat(geobox))
+    is_new = name not in set(store.areas()["name"])
+    outline = (geometry or outline_lonlat(geobox)) if is_new else None
     evidence_map = _evidence_map(run, scores, geobox)
     landed = LandedRun(
         run_id=run.run_id,
@@ -188,7 +187,8 @@ def land_folder(
         folder=str(folder.resolve()),
         record=run.model_dump(mode="json"),
     )
-    return land(store, Arrival(landed, _read_detections(folder), evidence_map), rules)
+    arrival = Arrival(landed, _read_detections(folder), evidence_map, outline=outline)
+    return land(store, arrival, rules)
 
 
 def _refuse_other_dates(earlier: LandedRun, first: str | None, last: str | None) -> None:

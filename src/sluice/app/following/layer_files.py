@@ -20,8 +20,8 @@ from sluice.base.files import open_raster, read_vector, sha256_file
 from sluice.base.longitudes import cut_at_180
 from sluice.base.periods import day_of
 from sluice.base.places import Layer, LayerKind
+from sluice.base.polygons import mended
 from sluice.labels.vector_table import check_coordinates, column
-from sluice.sites.zones import mended
 
 _AREAS_ONLY = {
     LayerKind.CONCESSIONS,

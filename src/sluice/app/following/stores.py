@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from sluice.base.errors import ConfigError
+from sluice.base.people import People
 from sluice.store.checking import Finding, check, count_rows
 from sluice.store.copying import backup, restore_into
 from sluice.store.database import WAIT_S
 from sluice.store.migrating import migrate, schema_version
+from sluice.store.people import SqlPeople
 from sluice.store.schema import HEAD
 from sluice.store.sql_store import SqlStore
 from sluice.store.sqlite import SqliteDatabase
+from sluice.store.verdicts import reviews_end
 
 _USER_AT_HOST = re.compile(r"[^/\\\s]+:[^/\\]*@")
 _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
@@ -40,6 +43,11 @@ def open_store(address: str, *, create: bool = False, wait_s: float = WAIT_S) ->
 
         return SqlStore(PostgisDatabase(address, create=create, wait_s=wait_s))
     return SqlStore(SqliteDatabase(store_path(address), create=create, wait_s=wait_s))
+
+
+def people_of(store: SqlStore) -> People:
+    """Accounts of a store; they are gone once it is closed."""
+    return SqlPeople(store.db)
 
 
 def is_postgres(address: str) -> bool:
@@ -161,5 +169,6 @@ def describe_store(address: str) -> dict[str, Any]:
             "kind": kind,
             "schema": schema_version(connection, store.db.name),
             "rows": count_rows(connection),
+            "reviews_end": reviews_end(connection),
             "areas": store.areas()["name"].tolist(),
         }

@@ -26,6 +26,7 @@ from sluice.app.sampling.strata import MINE, NOT_MINE, source_hashes
 from sluice.app.sampling.text import remarks
 from sluice.base.errors import DataError
 from sluice.base.files import write_whole
+from sluice.base.polygons import mended
 from sluice.base.records import Record
 from sluice.evaluation.area_estimate import AreaEstimate, Figure, SampledStratum, estimate_area
 
@@ -127,7 +128,7 @@ def _answers_of(outlines: gpd.GeoDataFrame, table: pd.DataFrame, sample: Path) -
     if not {"lon", "lat"} <= set(table) or table[["lon", "lat"]].isna().any(axis=None):
         raise DataError(f"{sample}: tells no places to compare with outlines; give the GeoPackage")
     places = gpd.GeoSeries.from_xy(table["lon"], table["lat"], crs="EPSG:4326")
-    outlined = shapely.STRtree(shapely.make_valid(outlines.geometry.to_numpy()))
+    outlined = shapely.STRtree(mended(outlines.geometry.to_numpy()))
     hit = outlined.query(places.to_crs(outlines.crs).to_numpy(), predicate="intersects")[0]
     answers = pd.Series(NOT_MINE, index=table.index)
     answers.iloc[np.unique(hit)] = MINE

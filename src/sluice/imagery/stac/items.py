@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from shapely import box, get_coordinates, make_valid
+from shapely import box, get_coordinates
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.errors import DataError, SourceError
+from sluice.base.polygons import mend
 from sluice.base.records import LeftOut, Scene
 from sluice.base.sensors import Sensor
 from sluice.imagery.assets import Asset
@@ -262,7 +263,7 @@ def _drawn_outline(item: Item) -> BaseGeometry | None:
         with np.errstate(invalid="ignore"):
             geometry = shape(item["geometry"])
         if not geometry.is_empty and np.isfinite(get_coordinates(geometry)).all():
-            return geometry if geometry.is_valid else make_valid(geometry)
+            return mend(geometry)
     except (KeyError, TypeError, ValueError, AttributeError, ShapelyError):
         pass
     bbox = item.get("bbox")

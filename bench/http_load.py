@@ -1,0 +1,82 @@
+"""Load on loopback: some connections that ask for one address after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a load came to."""
+
+    seconds: float
+    took_ms: np.ndarray
+    """(requests,)"""
+    codes: dict[int, int]
+    """Answers by status code."""
+    received_bytes: int
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered."""
+        return len(self.took_ms) / self.seconds
+
+    def percentile_ms(self, share: float) -> float:
+        """Time of which so many percent of the requests took less."""
+        return float(np.percentile(self.took_ms, share))
+
+
+def ask_all(port: int, paths: Sequence[str], *, connections: int, seconds: float) -> Load:
+    """Ask for addresses by turns, until they or the time are used up.
+
+    Args:
+        port: On 127.0.0.1.
+        paths: With their queries.
+        connections: At a time.
+        seconds: Most that it may take.
+    """
+    return asyncio.run(_ask_all(port, iter(paths), connections, seconds))
+
+
+async def _ask_all(port: int, paths: Iterator[str], connections: int, seconds: float) -> Load:
+    took: list[float] = []
+    codes: dict[int, int] = {}
+    sizes: list[int] = []
+    until = time.perf_counter() + seconds
+    began = time.perf_counter()
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for path in paths:
+            started = time.perf_counter()
+            if started > until:
+                break
+            writer.write(
+                f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+                "Accept-Encoding: gzip\r\n\r\n".encode()
+            )
+            head = await reader.readuntil(b"\r\n\r\n")
+            size = _length(head)
+            if size:
+                await reader.readexactly(size)
+            took.append(1000 * (time.perf_counter() - started))
+            code = int(head[9:12])
+            codes[code] = codes.get(code, 0) + 1
+            sizes.append(size)
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+    return Load(time.perf_counter() - began, np.array(took), codes, sum(sizes))
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            return int(value)
+    return 0
