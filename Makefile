@@ -13,10 +13,11 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 comma := ,
 DEV := $(VENV)/installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: help demo test bench proof constraints clean
+.PHONY: help demo test map bench proof constraints clean
 help:
 	@echo "make demo   scan a synthetic scene with known mines, and show where the map is"
 	@echo "make test   style, types, layers and tests"
+	@echo "make map    the map of \`sluice serve\`; a wheel has it inside"
 	@echo "make bench  speed and memory, one table from one run"
 	@echo "make proof  accuracy with intervals; takes about an hour"
 
@@ -41,7 +42,13 @@ test: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python web/build_map.py
+	$(BIN)/python web/build_map.py --types
 	$(BIN)/pytest --numprocesses=auto --dist=worksteal
+
+# Needs npm's packages once; nothing is done where the map is up to date.
+map: $(DEV)
+	$(BIN)/python web/build_map.py
 
 bench: $(DEV)
 	$(PIP) -e ".[$(EXTRAS),bench]"
