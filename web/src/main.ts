@@ -54,7 +54,9 @@ async function start(): Promise<void> {
   }
 
   let redraw = 0;
-  function reviewed(): void {
+  function reviewed(id: string): void {
+    // Who came back to the site before its verdict had arrived sees it without.
+    if (look().site === id) void site.show(id);
     // A hundred verdicts in a row ask for new tiles once in a while, not each.
     window.clearTimeout(redraw);
     redraw = window.setTimeout(() => app.map.refresh(), 600);
