@@ -17,6 +17,7 @@ from sluice.base.errors import ConfigError
 from sluice.base.places import Alert, AlertKind, Verdict, columns_of
 from sluice.sites.alerts import AlertRule, alert_id, raise_alerts
 from sluice.sites.evidence import EvidenceRule, posteriors
+from sluice.sites.growth import GrowthRule
 
 RULE = EvidenceRule(correlation=0.8)
 SITES = pd.DataFrame(
@@ -100,10 +101,16 @@ def test_a_sandbar_is_told_once_at_most_and_stays_low() -> None:
 
 
 def test_what_stays_in_doubt_is_rejected() -> None:
-    alerts = told(history([2.6, 1.2, 1.2, 1.2]))
+    alerts = told(history([1.0, -0.01, 0.3, -0.01]), prior=0.31)
     assert alerts["state"].tolist() == ["rejected"]
-    assert alerts["updated"].iloc[0] == quarter(2)[1]
+    assert alerts["updated"].iloc[0] == quarter(3)[1]
     assert "stayed below 0.5," in english(alerts["reasons"].iloc[0])
+
+
+def test_what_is_found_in_every_period_stays_open_however_weak() -> None:
+    alerts = told(history([2.6, 1.2, 1.2, 1.2]))
+    assert alerts["state"].tolist() == ["open"]
+    assert alerts["posterior"].iloc[0] < 0.5
 
 
 def test_a_flickering_place_is_not_told_again() -> None:
@@ -159,13 +166,13 @@ def test_growth_that_goes_back_is_rejected_and_not_told_again() -> None:
 
 
 def test_growth_within_the_noise_and_small_growth_is_no_news() -> None:
-    for width, share in ((0.2, 0.3), (0.0, 0.6)):
+    for width, share in ((0.2, 0.3), (0.0, 0.58)):
         small = told(history([5.9] * 3, [10.0, 9.9 * (1 + share), 10.0], width=width))
         assert "growth" not in set(small["kind"])
         large = told(history([5.9] * 3, [10.0, 10.1 * (1 + share), 10.0], width=width))
         assert "growth" in set(large["kind"])
     assert "growth" not in set(told(history([5.9] * 3, [1.0, 1.9, 1.9]))["kind"])
-    assert "growth" in set(told(history([5.9] * 3, [1.0, 2.0, 2.0]))["kind"])
+    assert "growth" in set(told(history([5.9] * 3, [1.0, 2.1, 2.1]))["kind"])
 
 
 def test_footprints_are_not_compared_with_workings() -> None:
@@ -222,7 +229,7 @@ def test_nothing_to_tell_and_what_is_wrong() -> None:
 
 def test_rules_can_be_changed() -> None:
     looks = history([5.9] * 3, [4.0, 4.5, 4.5])
-    rule = AlertRule(footprint_growth_share=0.1, growth_least_ha=0.1)
+    rule = AlertRule(growth=GrowthRule(share=0.1, least_ha=0.1, footprint_noise=1.1))
     assert "growth" in set(told(looks, rule=rule)["kind"])
 
 

@@ -87,11 +87,11 @@ def reference(looks: pd.DataFrame, rule: EvidenceRule, prior: float) -> list[tup
                 waiting = alerted and not confirmed
                 gone = quiet >= 2 or (quiet >= 1 and silent and long)
                 below = posterior < rule.low
-                doubted = doubted + (detected or silent) if below else 0
-                late = doubted >= rule.doubt_looks and (detected or silent)
+                doubted = doubted + silent if below else 0
+                denied = posterior < rule.reject_below or doubted >= rule.doubt_looks
                 if gone:
                     outcome = "inactive"
-                if waiting and (posterior < rule.reject_below or late or gone):
+                if waiting and (gone or (silent and denied)):
                     outcome = "rejected"
             event = number if is_open else 0
             if outcome:
@@ -113,8 +113,12 @@ def _merge(part: pd.DataFrame, sensor: str, rule: EvidenceRule) -> dict[str, Any
             capped = min(max(look.log_lr, -rule.most_per_look), rule.most_per_look)
             weight += look.observed_share
             weighed += look.observed_share * capped
-    over = max(weight, 1.0)
     found = bool(part["detected"].any())
+    if not found and sensor in rule.change_sensors and weighed <= 0:
+        weight = weighed = 0.0
+    if not found and sensor not in rule.change_sensors:
+        weighed = min(weighed, 0.0)
+    over = max(weight, 1.0)
     return {
         "sensor": sensor,
         "weight": weight / over,
@@ -347,6 +351,38 @@ def test_radar_silence_ends_nothing() -> None:
     rows = [*steady([5.0, 5.0]), *[("a", "s1", n, 1.0, False, 0.0) for n in range(2, 7)]]
     found = posteriors(table(rows), RULE, prior=0.2)
     assert set(found["outcome"]) == {""}
+
+
+def test_radar_silence_changes_no_posterior() -> None:
+    drop = [*steady([3.5]), ("a", "s1", 0, 1.0, True, 1.5)]
+    silence = [("a", "s1", n, 1.0, False, 0.0) for n in (1, 2, 3)]
+    found = posteriors(table([*drop, *silence]), RULE)
+    assert set(found["posterior"].round(9)) == {round(float(found["posterior"].iloc[0]), 9)}
+    # A later drop is the second look, not the fifth.
+    again = gained([*drop, *silence, ("a", "s1", 4, 1.0, True, 1.5)])
+    assert again == pytest.approx(3.5 + 2 * 1.5 / (1 + RULE.correlation))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(-6, 6), min_size=1, max_size=8))
+def test_a_place_found_in_every_period_is_never_rejected(values: list[float]) -> None:
+    rows = [("a", "s2-l2a", n, 1.0, True, value) for n, value in enumerate([2.6, *values])]
+    found = posteriors(table(rows), RULE)
+    assert set(found["outcome"]) == {""}
+
+
+def test_weak_looks_that_find_nothing_reject_what_weak_detections_leave_open() -> None:
+    found = posteriors(table(steady([2.6, 1.0, 1.0, 1.0])), RULE)
+    assert found["outcome"].tolist() == ["", "", "", ""]
+    unseen = [("a", "s2-l2a", 1, 1.0, False, -1.0)]
+    assert posteriors(table([*steady([2.6]), *unseen]), RULE)["outcome"].tolist()[-1] == "rejected"
+
+
+@given(st.floats(0.01, 6), st.floats(0, 6))
+@settings(max_examples=20, deadline=None)
+def test_a_look_that_finds_nothing_never_raises(found: float, unseen: float) -> None:
+    rows = [*steady([found]), ("a", "s2-l2a", 1, 1.0, False, unseen)]
+    assert gained(rows) < gained(steady([found]))
 
 
 def test_no_looks_give_no_rows_and_wrong_ones_an_error() -> None:

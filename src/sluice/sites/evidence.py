@@ -23,12 +23,12 @@ from sluice.base.places import Level
 BoolArray = npt.NDArray[np.bool_]
 
 CORRELATION = 0.8
-"""Intraclass correlation of the log likelihood ratios of one place over time. Measured: 0.73 at
-marked places without a mine and 0.79 at mines of a phantom over quarters, 0.81 and 0.78 at real
+"""Intraclass correlation of the log likelihood ratios of one place over time. Measured: 0.65 at
+marked places without a mine and 0.79 at mines of a phantom over quarters, 0.78 and 0.79 at real
 places of human and of natural change after two years (`python -m proof --only evidence`)."""
 SITE_PRIOR = 0.1
 """Share of mines among the places that a scan marks, before it is known how they score. Fits best
-on four phantom landscapes: 0.11 (the same command). Not the prior of a scan, which is of windows
+on four phantom landscapes: 0.13 (the same command). Not the prior of a scan, which is of windows
 anywhere."""
 MOST_PER_LOOK = 6.0
 """Largest log likelihood ratio of one look, either way, a factor of 400. A choice: the calibration
@@ -71,9 +71,9 @@ class EvidenceRule(BaseModel):
     strong: float = Field(default=0.95, gt=0, lt=1)
     """Least posterior at which one date is enough for `high`."""
     reject_below: float = Field(default=0.3, gt=0, lt=1)
-    """An alert that is not confirmed is rejected below it."""
+    """An alert that is not confirmed is rejected below it, by a silence."""
     doubt_looks: int = Field(default=2, ge=1)
-    """Observed periods in a row below `low` after which an alert that is not confirmed is rejected.
+    """Silences, all below `low`, after which an alert that is not confirmed is rejected.
     RADD gives 90 days, in which some ten looks, taken as independent, confirm what is true. Here
     looks are discounted, and many a true place stays at low: so it is not rejected for that."""
     gap_max_days: int = Field(default=125, ge=0)
@@ -163,7 +163,8 @@ class _Merged:
     weight: FloatArray
     """Share observed with a likelihood, 0-1."""
     weighed: FloatArray
-    """Log likelihood ratio times weight."""
+    """Log likelihood ratio times weight; never above 0 without a detection, but where a sensor of
+    change saw one."""
     share: FloatArray
     """Share observed."""
     detected: BoolArray
@@ -187,6 +188,14 @@ class _Merged:
         weight, weighed, share = (
             np.add.reduceat(values[order], first) for values in (weight, weighed, share)
         )
+        detected = np.logical_or.reduceat(detected[order], first)
+        sensor = sensor[order][first]
+        # What stayed below the threshold is no news of a mine, however near it came.
+        lasting = ~np.isin(sensors, rule.change_sensors)[sensor]
+        weighed = np.where(lasting & ~detected, np.minimum(weighed, 0), weighed)
+        # Where nothing changed, a sensor of change has said nothing: it is not even a weak look.
+        told = lasting | detected | (weighed > 0)
+        weight, weighed = np.where(told, weight, 0), np.where(told, weighed, 0)
         over = np.maximum(weight, 1)
         return cls(
             sites=sites,
@@ -197,11 +206,11 @@ class _Merged:
             ),
             site=site[order][first],
             period=period[order][first],
-            sensor=sensor[order][first],
+            sensor=sensor,
             weight=weight / over,
             weighed=weighed / over,
             share=np.minimum(share, 1),
-            detected=np.logical_or.reduceat(detected[order], first),
+            detected=detected,
         )
 
     def rows_of(self, number: int) -> slice:
@@ -293,7 +302,7 @@ class _State:
     """Observed without a detection at any time."""
     quiet: IntArray
     doubted: IntArray
-    """Observed periods in a row below the least level."""
+    """Silences since the posterior is below the least level."""
     alerted: BoolArray
     confirmed: BoolArray
 
@@ -440,16 +449,17 @@ class _State:
         high = np.isin(level, [Level.HIGH.value, Level.HIGHEST.value])
         twice = (self.dates[sites] >= 2) | (level == Level.HIGHEST.value)
         self.confirmed[sites] |= ongoing & high & twice
-        below, looked = posterior < self.rule.low, seen.detected | seen.silent
+        below = posterior < self.rule.low
         self.alerted[sites] |= ongoing & ~below
-        self.doubted[sites] = np.where(below, self.doubted[sites] + looked, 0)
+        self.doubted[sites] = np.where(below, self.doubted[sites] + seen.silent, 0)
         waiting = ongoing & self.alerted[sites] & ~self.confirmed[sites]
         denied = posterior < self.rule.reject_below
-        late = looked & (self.doubted[sites] >= self.rule.doubt_looks)
+        late = self.doubted[sites] >= self.rule.doubt_looks
         outcome = np.full(len(sites), "", "U8")
         gone = ongoing & (self.quiet[sites] >= _GONE)
         outcome[gone] = "inactive"
-        outcome[waiting & (denied | late | gone)] = "rejected"
+        # One more detection, though weaker than those before it, is no reason to drop an alert.
+        outcome[waiting & (gone | (seen.silent & (denied | late)))] = "rejected"
         return outcome
 
 
