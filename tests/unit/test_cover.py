@@ -17,10 +17,8 @@ from sluice.phantom.spectra import BANDS, BARE, COVERS, VEGETATION, WATER
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.cover import (
     COLUMNS,
-    LAND_COVER_LEGENDS,
     Cover,
     classify_cover,
-    cover_from_map,
     cover_hectares,
     cover_loss,
 )
@@ -148,12 +146,6 @@ def test_points_and_empty_shapes_have_no_hectares() -> None:
     assert cover_hectares(classes, GRID, odd)["forest_ha"].isna().all()
     assert cover_loss(classes, classes, GRID, odd)["forest_lost_ha"].isna().all()
     assert cover_hectares(classes, GRID, odd.iloc[:0]).empty
-
-
-def test_a_published_map_stands_for_the_time_before() -> None:
-    codes = np.array([[10, 95, 40, 30], [80, 60, 50, 70]])
-    found = cover_from_map(codes, LAND_COVER_LEGENDS["esa-worldcover"])
-    assert found.tolist() == [[0, 0, 1, 1], [2, 3, 3, NOT_OBSERVED]]
 
 
 def test_amazon_mines_gain_bare_ground_more_than_natural_change(shared_data: Path) -> None:

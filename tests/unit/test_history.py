@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -82,14 +83,14 @@ def test_growth_needs_a_share_hectares_and_more_than_noise() -> None:
                 since_period=Period(*quarter(1)),
                 least_share=0.2,
                 least_ha=0.5,
-                noise_share=RULE.outline_noise - 1,
+                noise_share=RULE.growth.outline_noise - 1,
             )
         ]
     )
     # 26 % more: beyond the share, within what two looks differ.
     within = look(2, area=(3.5, 3.9, 4.4))
     assert statuses(look(1, **STEADY), within) == ["new", "steady"]
-    exact = HistoryRule(outline_noise=1.0)
+    exact = HistoryRule(growth=replace(RULE.growth, outline_noise=1.0))
     assert statuses(look(1, **STEADY), within, rule=exact) == ["new", "growing"]
     assert statuses(look(1, **STEADY), look(2, area=(3, 3.7, 4)), rule=exact) == ["new", "steady"]
     # A third more, and less than half a hectare.
@@ -275,11 +276,12 @@ def slow_statuses(looks: list[dict], rule: HistoryRule) -> list[str]:
         if detected:
             silent, status = 0, "steady" if out else "new"
             kind, area = slow_area([row for row in now if row["detected"]])
-            if share >= rule.min_observed_share and not math.isnan(area):
+            if share >= rule.min_observed_share and area > 0:
                 old = reference.get(kind, NAN)
-                noise = rule.outline_noise if kind == "workings" else rule.footprint_noise
-                grew = area > old * (1 + rule.growth_share) and area > old * noise
-                grew = grew and area - old > rule.growth_ha
+                growth = rule.growth
+                noise = growth.outline_noise if kind == "workings" else growth.footprint_noise
+                grew = area > old * (1 + growth.share) and area > old * noise
+                grew = grew and area - old > growth.least_ha
                 status = "growing" if grew else status
                 if grew or math.isnan(old):
                     reference[kind] = area

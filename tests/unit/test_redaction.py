@@ -22,6 +22,7 @@ from sluice.sites.redaction import (
     Redaction,
     Sensitive,
     coarse_hectares,
+    may_name_area,
     redact,
     redact_alerts,
     redact_periods,
@@ -341,3 +342,10 @@ def test_the_outline_column_may_have_another_name() -> None:
     assert isinstance(told, gpd.GeoDataFrame)
     assert told.geometry.name == "outline"
     assert told.crs == "EPSG:4326"
+
+
+def test_a_small_area_has_no_name_even_before_anything_is_shown_in_it() -> None:
+    none = redact(sites_table().iloc[:0], RULE, TODAY)
+    small, large = shapely.box(-1.5, 6, -1.49, 6.01), shapely.box(-3, 5, -1, 7)
+    assert not may_name_area(small, none, RULE)
+    assert may_name_area(large, none, RULE)

@@ -176,6 +176,15 @@ class Look(Record):
     farmland_ha: float | None = None
     water_ha: float | None = None
     bare_ha: float | None = None
+    compared_with: str | None = None
+    """The run with whose image this one's was compared pixel by pixel: of the last look that tells
+    the cover, the one before the site began. Only there is it known what was lost."""
+    forest_lost_ha: float | None = None
+    """Forest then, anything else now."""
+    farmland_lost_ha: float | None = None
+    """Farmland then, bare or water now."""
+    water_lost_ha: float | None = None
+    """Water then, anything else now."""
 
 
 class SitePeriod(Record):
@@ -194,7 +203,7 @@ class SitePeriod(Record):
     level: Level | None
     """None below the least level."""
     sensors: str
-    """Those that speak for it, with commas."""
+    """Those that speak for it, with commas, as `Sensor.satellites`."""
     area_ha: float | None
     """Of the workings, else of the footprint, where it was detected."""
     area_low_ha: float | None
@@ -227,7 +236,7 @@ class Site(Record):
     area_low_ha: float | None
     area_high_ha: float | None
     cumulative_ha: float
-    """Geodesic area of all that was ever detected."""
+    """Geodesic area of all that was ever detected: footprints, and workings beyond them."""
     legality: Legality
     legality_why: Sayings
     context: dict[str, Any]
@@ -292,11 +301,14 @@ class Label(Record):
     start: dt.date | None
     end: dt.date | None
     source: str
-    """`review`, or the file that it came from."""
+    """`review`, `report` (a mine that no scan found), or the file that it came from."""
     who: str
     when: dt.datetime
     site_id: str | None = None
     """Of the site whose outline was drawn; None where it is none's."""
+    name: str | None = None
+    """Of the place, as people call it."""
+    note: str | None = None
 
 
 class Layer(Record):

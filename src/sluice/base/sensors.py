@@ -38,6 +38,9 @@ class Sensor:
     """In the provider's order, which is the order of multi-band files."""
     quantity: str
     """`reflectance` (unitless 0-1 after scaling) or `backscatter_db`."""
+    satellites: str
+    """Whose images these are, `s2`: the same ones at another level, in fewer bands or as a mosaic
+    are no second witness."""
 
     def band(self, name: str) -> Band:
         """Return the band of that name or common name, in any case, `B4` meaning `B04`.
@@ -103,17 +106,18 @@ _NICFI = tuple(Band(b.name, b.common_name, 4.77, b.wavelength_um) for b in _PLAN
 SENSORS: dict[str, Sensor] = {
     sensor.id: sensor
     for sensor in (
-        Sensor("s2-l1c", "Sentinel-2 top of atmosphere", _S2_L1C, "reflectance"),
-        Sensor("s2-l2a", "Sentinel-2 surface reflectance", _S2_L2A, "reflectance"),
+        Sensor("s2-l1c", "Sentinel-2 top of atmosphere", _S2_L1C, "reflectance", "s2"),
+        Sensor("s2-l2a", "Sentinel-2 surface reflectance", _S2_L2A, "reflectance", "s2"),
         Sensor(
             "s1",
             "Sentinel-1 backscatter, terrain-corrected",
             (Band("VV", "vv", 10), Band("VH", "vh", 10)),
             "backscatter_db",
+            "s1",
         ),
-        Sensor("planet-4b", "PlanetScope, 4 bands", _PLANETSCOPE_4, "reflectance"),
-        Sensor("planet-8b", "PlanetScope, 8 bands", _PLANETSCOPE_8, "reflectance"),
-        Sensor("nicfi", "NICFI / Planet basemap mosaic", _NICFI, "reflectance"),
+        Sensor("planet-4b", "PlanetScope, 4 bands", _PLANETSCOPE_4, "reflectance", "planet"),
+        Sensor("planet-8b", "PlanetScope, 8 bands", _PLANETSCOPE_8, "reflectance", "planet"),
+        Sensor("nicfi", "NICFI / Planet basemap mosaic", _NICFI, "reflectance", "planet"),
     )
 }
 
@@ -129,3 +133,17 @@ def find_sensor(sensor_id: str) -> Sensor:
     except KeyError:
         known = ", ".join(SENSORS)
         raise ConfigError(f"sensor {sensor_id!r} is not known; use one of {known}") from None
+
+
+def satellites_of(sensor_ids: str) -> str:
+    """Whose images those of some sensors are: `s2` of `s2-l1c,s2-l2a`.
+
+    Args:
+        sensor_ids: As `LandedRun.sensor` has them, with commas; what is no sensor stays as it is.
+    """
+    known = (SENSORS.get(one) for one in sensor_ids.split(","))
+    names = {
+        name if sensor is None else sensor.satellites
+        for name, sensor in zip(sensor_ids.split(","), known, strict=True)
+    }
+    return ",".join(sorted(names))

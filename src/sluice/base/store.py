@@ -101,7 +101,7 @@ class Landing(Protocol):
 
     def detections(self) -> gpd.GeoDataFrame:
         """Detections of current runs: columns of `Detection`, `run_id`, `site_id`, `context` (a
-        dict each), `geometry`."""
+        dict each), `geometry` (footprint and workings)."""
         ...
 
     def alerts(self) -> pd.DataFrame:
@@ -298,6 +298,10 @@ class Store(Protocol):
 
     def labels(self, area: str | None = None) -> gpd.GeoDataFrame:
         """All of them, oldest first."""
+        ...
+
+    def remove_label(self, label_id: str) -> None:
+        """Forget a label; nothing happens where there is none of this id."""
         ...
 
     def put_layer(self, layer: Layer, features: gpd.GeoDataFrame) -> None:

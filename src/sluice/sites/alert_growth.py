@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.places import AlertState
+from sluice.sites.growth import FOOTPRINT, GROWTH_OF_ALERT, WORKINGS, GrowthRule
 
 BoolArray = npt.NDArray[np.bool_]
-_FOOTPRINT, _WORKINGS = 0, 1
 
 
 class AlertRule(BaseModel):
@@ -22,14 +22,8 @@ class AlertRule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    growth_share: float = Field(default=0.3, gt=0)
-    """Least growth of the workings since the last news of the site, of the area told then. Two
-    outlines of workings that did not change differ by up to 28 % in 9 of 10 cases …"""
-    footprint_growth_share: float = Field(default=0.6, gt=0)
-    """… and footprints, of which it is asked where only they are known, by 58 %
-    (`sluice.sites.area_interval`)."""
-    growth_least_ha: float = Field(default=1.0, ge=0)
-    """Least growth in hectares: a cell of 80 m is 0.64 ha."""
+    growth: GrowthRule = GROWTH_OF_ALERT
+    """Since the last news of the site, of the area told then."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +37,7 @@ class _Rows:
     kind: IntArray
     """Of the area: a footprint, or workings."""
     usable: BoolArray
-    """Detected, with an area."""
+    """Detected, with an area; where nothing could be outlined, 0 is none."""
     told: BoolArray
     told_before: BoolArray
     """The row before was told already."""
@@ -62,8 +56,8 @@ class _Rows:
             event=event,
             step=np.asarray(step, np.int64),
             area=area,
-            kind=np.where(known, _WORKINGS, _FOOTPRINT),
-            usable=detected & np.isfinite(area),
+            kind=np.where(known, WORKINGS, FOOTPRINT),
+            usable=detected & np.isfinite(area) & (area > 0),
             told=told,
             told_before=(step > 0) & np.concatenate([[False], told[:-1]]),
             has_level=rows["rank"].to_numpy() > 0,
@@ -165,6 +159,4 @@ def growths_of(rows: pd.DataFrame, rule: AlertRule) -> pd.DataFrame:
 
 def _is_news(rows: _Rows, at: IntArray, base: FloatArray, rule: AlertRule) -> BoolArray:
     """Whether areas exceed what was told by enough; nothing exceeds what is not known."""
-    added = rows.area[at] - base
-    share = np.where(rows.kind[at] == _WORKINGS, rule.growth_share, rule.footprint_growth_share)
-    return np.asarray((added >= share * base) & (added >= rule.growth_least_ha))
+    return rule.growth.has_grown(rows.area[at], base, rows.kind[at])

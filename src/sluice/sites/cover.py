@@ -12,7 +12,6 @@ from enum import IntEnum
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import rasterio.features
 from odc.geo.geobox import GeoBox
@@ -38,6 +37,8 @@ class Cover(IntEnum):
 
 COLUMNS = tuple(f"{cover.name.lower()}_ha" for cover in Cover)
 """`forest_ha`, `farmland_ha`, `water_ha`, `bare_ha`: as in `Look`."""
+LOST_COLUMNS = ("forest_lost_ha", "farmland_lost_ha", "water_lost_ha")
+"""Likewise."""
 
 GREEN_NDVI = 0.3
 """Below it less than about a third of the ground bears green plants."""
@@ -46,22 +47,6 @@ CANOPY_SWIR16 = 0.2
 """Closed canopy shades itself and holds water, so it stays below this reflectance."""
 MUDDY_WATER_SWIR16 = 0.04
 """Water, however muddy, takes nearly all light of 1.6 um; hardly any dry ground does."""
-
-LAND_COVER_LEGENDS: dict[str, dict[int, Cover]] = {
-    "esa-worldcover": {
-        10: Cover.FOREST,
-        20: Cover.FARMLAND,
-        30: Cover.FARMLAND,
-        40: Cover.FARMLAND,
-        50: Cover.BARE,
-        60: Cover.BARE,
-        80: Cover.WATER,
-        90: Cover.FARMLAND,
-        95: Cover.FOREST,
-        100: Cover.BARE,
-    }
-}
-"""Codes of published maps. ESA WorldCover 2021, doi:10.5281/zenodo.7254221; snow has no class."""
 
 
 def classify_cover(green: ArrayHW, red: ArrayHW, nir: ArrayHW, swir16: ArrayHW) -> ClassesHW:
@@ -107,22 +92,6 @@ def classify_cover(green: ArrayHW, red: ArrayHW, nir: ArrayHW, swir16: ArrayHW) 
     return classes.astype(np.uint8)
 
 
-def cover_from_map(codes: npt.NDArray[np.integer], legend: dict[int, Cover]) -> ClassesHW:
-    """A published land cover map in these classes, to stand for the time before.
-
-    Args:
-        codes: (H, W) of the map.
-        legend: As in `LAND_COVER_LEGENDS`.
-
-    Returns:
-        (H, W) `Cover`; `NOT_OBSERVED` where the legend has no class for a code.
-    """
-    classes: ClassesHW = np.full(codes.shape, NOT_OBSERVED, np.uint8)
-    for code, cover in legend.items():
-        classes[codes == code] = cover.value
-    return classes
-
-
 def cover_hectares(
     classes: ClassesHW, geobox: GeoBox, places: gpd.GeoDataFrame | gpd.GeoSeries
 ) -> pd.DataFrame:
@@ -162,7 +131,7 @@ def cover_loss(
     """What places lost and gained, pixel by pixel.
 
     Args:
-        before: (H, W) from `classify_cover` or `cover_from_map`.
+        before: (H, W) from `classify_cover`.
         after: Likewise, on the same grid.
         geobox: The grid, north up.
         places: In any CRS.

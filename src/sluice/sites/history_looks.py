@@ -12,10 +12,9 @@ import pandas as pd
 from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import DataError
 from sluice.base.places import Look, columns_of
+from sluice.sites.growth import FOOTPRINT, WORKINGS
 
 BoolArray = npt.NDArray[np.bool_]
-WORKINGS, FOOTPRINT = 0, 1
-"""Kinds of areas, which are not compared with each other."""
 
 
 @dataclass(frozen=True)

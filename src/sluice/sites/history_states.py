@@ -8,8 +8,8 @@ import numpy as np
 
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import ConfigError
-from sluice.sites.area_interval import FOOTPRINT_NOISE, OUTLINE_NOISE
-from sluice.sites.history_looks import FOOTPRINT, BoolArray, Seen
+from sluice.sites.growth import GROWTH_OF_STATUS, GrowthRule
+from sluice.sites.history_looks import BoolArray, Seen
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,8 @@ class HistoryRule:
 
     min_observed_share: float = 0.7
     """Least share of a site that must be observed for its silence or its area to be judged."""
-    growth_share: float = 0.2
-    """An area grew by more than this share …"""
-    growth_ha: float = 0.5
-    """… and by more than this, in geodesic hectares …"""
-    outline_noise: float = OUTLINE_NOISE
-    """… and by more than this factor, within which two looks at the same workings differ …"""
-    footprint_noise: float = FOOTPRINT_NOISE
-    """… or at the same footprint, where only that is known. The intervals of the areas themselves
-    are no yardstick: most of what a model gets wrong at a place it gets wrong at each look."""
+    growth: GrowthRule = GROWTH_OF_STATUS
+    """When an area has grown."""
     gap_max_days: int = 125
     """One undetected period that is no longer than this is a gap; a second one in a row, or a
     longer one, makes a site inactive. 0 bears no gap."""
@@ -42,7 +35,7 @@ class HistoryRule:
         shares = ("min_observed_share", "recovering_cover", "recovering_rise")
         for each in fields(self):
             value = getattr(self, each.name)
-            if isinstance(value, tuple):
+            if isinstance(value, (tuple, GrowthRule)):
                 continue
             if value < 0 or (each.name in shares and value > 1):
                 most = "1" if each.name in shares else "more"
@@ -125,12 +118,10 @@ def go_by(state: State, seen: Seen, rule: HistoryRule, number: int, days: int) -
     state.known_before |= quiet & ~state.begun
     started, resumed = seen.detected & ~state.begun, seen.detected & state.inactive
     # An area is compared only with one of its own kind, and only where both were seen well.
-    well = seen.detected & (seen.share >= rule.min_observed_share) & ~np.isnan(seen.area)
+    # Where nothing could be outlined, an area of 0 is no measure; comparisons with NaN are False.
+    well = seen.detected & (seen.share >= rule.min_observed_share) & (seen.area > 0)
     reference = state.reference[seen.kind, sites]
-    noise = np.where(seen.kind == FOOTPRINT, rule.footprint_noise, rule.outline_noise)
-    # Comparisons with NaN are False.
-    grew = well & (seen.area > reference * np.maximum(1 + rule.growth_share, noise))
-    grew &= seen.area - reference > rule.growth_ha
+    grew = well & rule.growth.has_grown(seen.area, reference, seen.kind)
     judged = well & ~np.isnan(reference)
     reference_at = state.reference_at[seen.kind, sites]
     renew = well & (np.isnan(reference) | grew)
@@ -166,6 +157,6 @@ def go_by(state: State, seen: Seen, rule: HistoryRule, number: int, days: int) -
         known_before=state.known_before.copy(),
         reference=reference,
         reference_at=reference_at,
-        noise=noise,
+        noise=rule.growth.noise(seen.kind),
         worked_cover=worked_cover,
     )

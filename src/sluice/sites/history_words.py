@@ -11,7 +11,8 @@ import numpy as np
 from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.periods import Period
 from sluice.base.said import joined_texts, said_texts
-from sluice.sites.history_looks import FOOTPRINT, Seen
+from sluice.sites.growth import FOOTPRINT
+from sluice.sites.history_looks import Seen
 from sluice.sites.history_states import HistoryRule, Told
 
 _LEAST = 0.001
@@ -100,8 +101,8 @@ class _Why:
             from_ha=self.told.reference[rows],
             to_ha=self.seen.area[rows],
             since_period=self._names(self.told.reference_at[rows]),
-            least_share=self.rule.growth_share,
-            least_ha=self.rule.growth_ha,
+            least_share=self.rule.growth.share,
+            least_ha=self.rule.growth.least_ha,
             noise_share=self.told.noise[rows] - 1,
         )
         return (figures,)
@@ -165,9 +166,12 @@ class _Why:
         return (partly,)
 
     def _area(self, rows: IntArray) -> ObjectArray:
-        area, footprint = self.seen.area[rows], self.seen.kind[rows] == FOOTPRINT
+        area, at_most = self.seen.area[rows], self.seen.kind[rows] == FOOTPRINT
+        # Where nothing could be outlined, the end of the interval is all that is known.
+        unclear = ~at_most & (area == 0) & (self.seen.high[rows] > 0)
+        area, at_most = np.where(unclear, self.seen.high[rows], area), at_most | unclear
         known = ~np.isnan(area)
-        codes = np.where(footprint, "status_rule.area_at_most", "status_rule.area").astype(object)
+        codes = np.where(at_most, "status_rule.area_at_most", "status_rule.area").astype(object)
         texts = said_texts("status_rule.area_unknown", len(rows))
         texts[known] = said_texts(codes[known], int(known.sum()), area_ha=area[known])
         return texts

@@ -7,16 +7,19 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
 
 from sluice.base.arrays import FloatArray
 from sluice.base.places import LandedRun, Look, columns_of
+from sluice.sites.cover import COLUMNS, LOST_COLUMNS
 from sluice.sites.evidence import SITE_PRIOR
 from sluice.sites.evidence_map import read_evidence_map, read_looks
 
+BoolArray = npt.NDArray[np.bool_]
 _SUMMED = ("footprint_ha", "area_ha", "area_low_ha", "area_high_ha")
-_COVERS = ("forest_ha", "farmland_ha", "water_ha", "bare_ha")
+_COVERS = COLUMNS
 
 
 def look_at_sites(
@@ -62,8 +65,9 @@ def look_at_sites(
         looks = looks[within | looks["detected"]].reset_index(drop=True)
     detected = _of_detections(run, evidence_map, found)
     looks = looks.set_index("site_id")
-    for name in (*_SUMMED, *_COVERS):
+    for name in (*_SUMMED, *_COVERS, *LOST_COLUMNS):
         looks[name] = np.nan
+    looks["compared_with"] = None
     looks.update(detected)
     # Where something was detected, something was observed.
     hidden = looks["detected"] & (looks["observed_share"] == 0)
@@ -124,7 +128,7 @@ def merge_looks(looks: pd.DataFrame, merged: pd.Series) -> pd.DataFrame:
 
     Returns:
         Looks of one run at what is now one site are one: areas add up; evidence and share observed
-        are the means of those parts that were detected, else of all.
+        are the means of those parts that were detected, else of all. What was lost is told anew.
     """
     if merged.empty or looks.empty:
         return looks
@@ -143,11 +147,22 @@ def merge_looks(looks: pd.DataFrame, merged: pd.Series) -> pd.DataFrame:
     sums = counted.groupby(key)[[*_SUMMED, *_COVERS]].sum(min_count=1)
     means = counted.groupby(key)[["observed_share", "log_lr"]].mean()
     one = one.merge(sums, left_on=key, right_index=True).merge(means, left_on=key, right_index=True)
+    one = one.assign(compared_with=None, **dict.fromkeys(LOST_COLUMNS, np.nan))
     return pd.concat([alone, one[columns_of(Look)]], ignore_index=True)
 
 
+def compared_runs(looks: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
+    """Which looks tell the cover of sites before and after, see `cover_changes`.
+
+    Returns:
+        By `site_id`, of those of which two looks or more tell it: the run ids `before` and `after`.
+    """
+    before, after, _ = _before_and_after(looks, first_seen)
+    return pd.DataFrame({"before": before["run_id"], "after": after["run_id"]}, index=before.index)
+
+
 def cover_changes(looks: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
-    """Cover of sites before and after, in hectares of the same ground.
+    """Cover of sites before and after, and what was lost, in hectares of the same ground.
 
     Before is the last look with a known cover that ended before the site was first detected, else
     the earliest look; after is the latest.
@@ -159,10 +174,31 @@ def cover_changes(looks: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
     Returns:
         By `site_id`, of those of which two looks or more tell it: `cover_before`, `cover_after`
         (first days of these looks' periods), `known_before` (whether the first was before the site
-        began), and for each cover `<cover>_before_ha`, `<cover>_after_ha`.
+        began), for each cover `<cover>_before_ha`, `<cover>_after_ha`, and the columns of
+        `sluice.sites.cover.cover_loss` that `Look` has, from pixel to pixel: what was lost in one
+        corner and came in another is lost. NaN where the two images could not be compared.
     """
-    names = list(_COVERS)
-    told = looks[looks[names].notna().all(axis=1)].sort_values(["start", "end"], kind="stable")
+    before, after, known = _before_and_after(looks, first_seen)
+    columns: dict[str, Any] = {
+        "cover_before": before["start"],
+        "cover_after": after["start"],
+        "known_before": known,
+    }
+    for name in _COVERS:
+        cover = name.removesuffix("_ha")
+        columns |= {f"{cover}_before_ha": before[name], f"{cover}_after_ha": after[name]}
+    compared = after["compared_with"].eq(before["run_id"])
+    columns |= {name: after[name].astype(float).where(compared) for name in LOST_COLUMNS}
+    return pd.DataFrame(columns, index=before.index)
+
+
+def _before_and_after(
+    looks: pd.DataFrame, first_seen: pd.Series
+) -> tuple[pd.DataFrame, pd.DataFrame, BoolArray]:
+    """The looks before and after, by `site_id`, and whether the first was before the site began."""
+    looks = looks[looks["site_id"].isin(first_seen.index)]
+    told = looks[looks[list(_COVERS)].notna().all(axis=1)]
+    told = told.sort_values(["start", "end", "run_id"], kind="stable")
     told = told[told.groupby("site_id")["site_id"].transform("size") > 1]
     began = told["site_id"].map(first_seen)
     is_earlier = np.array([end < day for end, day in zip(told["end"], began, strict=True)], bool)
@@ -170,15 +206,7 @@ def cover_changes(looks: pd.DataFrame, first_seen: pd.Series) -> pd.DataFrame:
     first = told[~told["site_id"].isin(earlier["site_id"])].groupby("site_id").head(1)
     before = pd.concat([earlier, first]).set_index("site_id").sort_index()
     after = told.groupby("site_id").tail(1).set_index("site_id").sort_index()
-    columns: dict[str, Any] = {
-        "cover_before": before["start"],
-        "cover_after": after["start"],
-        "known_before": before.index.isin(earlier["site_id"]),
-    }
-    for name in names:
-        cover = name.removesuffix("_ha")
-        columns |= {f"{cover}_before_ha": before[name], f"{cover}_after_ha": after[name]}
-    return pd.DataFrame(columns, index=before.index)
+    return before, after, before.index.isin(earlier["site_id"])
 
 
 def cover_change(looks: pd.DataFrame, first_seen: dt.date) -> dict[str, Any] | None:

@@ -44,8 +44,9 @@ def priorities(sites: pd.DataFrame, rule: PriorityRule | None = None) -> pd.Data
 
     Args:
         sites: `posterior`; and, where they are known, `growth_ha` (hectares added within the last
-            year), `in_protected`, `in_indigenous` (bool), `river_m`, `settlement_m` (metres). A
-            column that is missing, or NaN, is not known and earns nothing.
+            year, see `sluice.sites.growth`), `in_protected`, `in_indigenous` (bool), `river_m`,
+            `settlement_m` (metres). A column that is missing, or NaN, is not known and earns
+            nothing.
         rule: The points.
 
     Returns:

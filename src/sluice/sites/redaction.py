@@ -168,10 +168,11 @@ def may_name_area(area: BaseGeometry, shown: gpd.GeoDataFrame, rule: Redaction) 
     """
     cells = shown.geometry.to_numpy()[shown[REDACTED].to_numpy(dtype=bool)]
     least_ha = NAMED_CELLS * rule.grid_m**2 / 10_000
-    if not len(cells):
-        return True
+    # Also where nothing is shown as yet: with the first site the name would go, and tell of it.
     if geodesic_areas_ha([area], "EPSG:4326")[0] < least_ha:
         return False
+    if not len(cells):
+        return True
     # Of a cell, shares of degrees are shares of its ground.
     shares = shapely.area(shapely.intersection(cells, area)) / shapely.area(cells)
     return bool((shares >= _NAMED_SHARE).all())
@@ -263,6 +264,34 @@ def redact_periods(
     told = _told(rows, _PERIOD, rule)
     order = ("site_id", "end", "start")
     return _together(periods[~hidden], told, list(periods.columns), rule, order)
+
+
+def redact_reports(reports: gpd.GeoDataFrame, rule: Redaction, today: dt.date) -> gpd.GeoDataFrame:
+    """Mines that people reported as they may be shown: their cell, and the month of the report.
+
+    All of them are sensitive, whichever sites are: that somebody was there is told by nothing else.
+
+    Args:
+        reports: `label_id`, `when` (moments) and the outlines, in EPSG:4326.
+        rule: What is hidden.
+        today: The day from which the delay counts.
+
+    Returns:
+        `label_id`, `when` (the first day of the month), `redacted`, `cell_m` and the cells, by id.
+    """
+    days = pd.to_datetime(reports["when"], utc=True).dt.date
+    rows = reports[_until(days, rule.newest(today))] if rule.delayed else reports
+    points = shapely.point_on_surface(rows.geometry.to_numpy())
+    cells = cells_of(shapely.get_x(points), shapely.get_y(points), rule.grid_m)
+    kind = f"label_id:{float(rule.grid_m)}"
+    told = {
+        "label_id": [_digest(str(one), kind, rule.key) for one in rows["label_id"]],
+        "when": _month(days[rows.index], last=False).to_numpy(),
+        REDACTED: True,
+        CELL_M: float(rule.grid_m),
+    }
+    table = gpd.GeoDataFrame(told, geometry=list(cells.polygons()), crs="EPSG:4326")
+    return table.sort_values("label_id", ignore_index=True)
 
 
 def _check(sites: gpd.GeoDataFrame) -> None:

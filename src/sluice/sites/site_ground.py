@@ -1,4 +1,8 @@
-"""What ground is a site's after another run."""
+"""What ground is a detection's, and a site's after another run.
+
+Cells that were marked may cut a mine off, and what was outlined of it then sticks out: so the
+ground of a detection is its footprint and its workings.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,34 @@ from sluice.sites.linking import Links
 _LONLAT = "EPSG:4326"
 
 
+def ground_of_detections(
+    footprints: gpd.GeoDataFrame, workings: gpd.GeoDataFrame
+) -> gpd.GeoDataFrame:
+    """Detections with the ground that is theirs: their footprint and their workings.
+
+    Args:
+        footprints: `detection_id`, unique, any other columns, and the footprint, in EPSG:4326.
+        workings: `detection_id` and an outline, in EPSG:4326; of some detections, or of none.
+            Those of others have no part in it.
+
+    Returns:
+        The same rows and columns; as geometry a valid multipolygon that covers both.
+    """
+    ids = footprints["detection_id"]
+    shapes = workings.geometry.to_numpy()
+    drawn = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    own = workings[drawn & workings["detection_id"].isin(ids).to_numpy()]
+    has_workings = ids.isin(own["detection_id"]).to_numpy()
+    if not has_workings.any():
+        return footprints
+    names = pd.concat([ids[has_workings], own["detection_id"]], ignore_index=True)
+    both = [*footprints.geometry[has_workings], *own.geometry]
+    joined = union_by_site(names, gpd.GeoSeries(both, crs=_LONLAT))
+    ground = footprints.geometry.to_numpy().astype(object)
+    ground[has_workings] = _as_multi(joined.loc[ids[has_workings]].to_numpy())
+    return footprints.set_geometry(gpd.GeoSeries(ground, index=footprints.index, crs=_LONLAT))
+
+
 def ground_of_sites(
     known: gpd.GeoDataFrame, found: gpd.GeoDataFrame, links: Links, withdrawn: pd.Series
 ) -> gpd.GeoDataFrame:
@@ -22,7 +54,7 @@ def ground_of_sites(
 
     Args:
         known: From the store.
-        found: The run's detections with `site_id`.
+        found: The run's detections with `site_id`, see `ground_of_detections`.
         links: Of them.
         withdrawn: By site, what is left without the run that is replaced.
 

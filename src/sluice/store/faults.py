@@ -8,21 +8,23 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from sluice.base.errors import Conflict, DataError, StoreError
+from sluice.base.errors import Conflict, DataError, StoreBusy, StoreError
 
-_AGAIN = "nothing of it was written; run the command again"
+_AGAIN = "nothing of it was written; try again"
 
 # By the beginning of SQLite's name of the error; the first that fits.
 _SQLITE: tuple[tuple[str, type[StoreError | DataError], str], ...] = (
     (
         "SQLITE_BUSY",
-        Conflict,
-        "another process holds it for too long; wait until it is done, then run the command again",
+        StoreBusy,
+        "another process holds it for too long; nothing was written; wait until it is done, "
+        "then try again",
     ),
     (
         "SQLITE_LOCKED",
-        Conflict,
-        "another process holds it for too long; wait until it is done, then run the command again",
+        StoreBusy,
+        "another process holds it for too long; nothing was written; wait until it is done, "
+        "then try again",
     ),
     (
         "SQLITE_FULL",
@@ -75,9 +77,9 @@ _SQLITE: tuple[tuple[str, type[StoreError | DataError], str], ...] = (
 _POSTGRES: tuple[tuple[str, type[StoreError | DataError], str], ...] = (
     (
         "55P03",
-        Conflict,
-        "somebody else writes there for too long; wait until they are done, then run the command "
-        "again",
+        StoreBusy,
+        "somebody else writes there for too long; nothing was written; wait until they are done, "
+        "then try again",
     ),
     ("40", Conflict, f"somebody else wrote at the same time; {_AGAIN}"),
     ("53100", StoreError, f"the server's disk is full; make room: {_AGAIN}"),
@@ -114,7 +116,7 @@ _POSTGRES: tuple[tuple[str, type[StoreError | DataError], str], ...] = (
 )
 _UNREACHABLE = (
     "cannot be reached, or the connection broke off: nothing was written; check host, port and "
-    "network, then run the command again"
+    "network, then try again"
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -60,8 +60,21 @@ class SqlJobs:
             _refuse_same(job, known)
             connection.execute(sa.insert(_TABLE).values(**_row_of(job)))
 
-    def claim(self, worker: str, *, model: str, stale_s: float = STALE_S) -> AnalysisJob | None:
+    def claim(
+        self,
+        worker: str,
+        *,
+        model: str,
+        stale_s: float = STALE_S,
+        is_gone: Callable[[str], bool] = lambda _: False,
+    ) -> AnalysisJob | None:
         """See `Jobs`."""
+
+        def is_lost(job: AnalysisJob, now: dt.datetime) -> bool:
+            running = job.state is JobState.RUNNING and job.worker is not None
+            gone = running and is_gone(str(job.worker))
+            return gone or _is_stale(job, now, stale_s)
+
         with self._db.reading() as connection:
             # Whoever only looks takes no lock: landings may hold it for long.
             if not connection.execute(sa.select(_TABLE.c.job_id).where(_OPEN).limit(1)).first():
@@ -69,9 +82,9 @@ class SqlJobs:
         with self._db.writing(_LOCK) as connection:
             now = _now(connection)
             for seen in _read(connection, _TABLE.c.state == str(JobState.RUNNING)):
-                job = _locked(connection, seen.job_id) if _is_stale(seen, now, stale_s) else None
+                job = _locked(connection, seen.job_id) if is_lost(seen, now) else None
                 # Its worker may have spoken meanwhile.
-                if job is None or not _is_stale(job, now, stale_s):
+                if job is None or not is_lost(job, now):
                     continue
                 if job.cancel_asked:
                     _end(connection, job, JobState.CANCELLED)
@@ -145,6 +158,24 @@ class SqlJobs:
             elif not job.cancel_asked:
                 _update(connection, job_id, cancel_asked=True, version=job.version + 1)
             return _one(connection, job_id)
+
+    def queue_places(self) -> dict[str, int]:
+        """See `Jobs`."""
+        wanted = sa.select(_TABLE.c.job_id).where(_TABLE.c.state == str(JobState.QUEUED))
+        with self._db.reading() as connection:
+            ids = connection.execute(wanted.order_by(_TABLE.c.created, _TABLE.c.job_id)).scalars()
+            return {job_id: place for place, job_id in enumerate(ids, start=1)}
+
+    def remove_ended(self, before: dt.datetime) -> list[str]:
+        """See `Jobs`."""
+        with self._db.reading() as connection:
+            old = sa.and_(sa.not_(_OPEN), _TABLE.c.finished < before)
+            found = list(connection.execute(sa.select(_TABLE.c.job_id).where(old)).scalars())
+        if found:
+            with self._db.writing(_LOCK) as connection:
+                # One that ended does not begin again.
+                connection.execute(sa.delete(_TABLE).where(self._db.among(_TABLE.c.job_id, found)))
+        return found
 
     def job(self, job_id: str) -> AnalysisJob | None:
         """See `Jobs`."""

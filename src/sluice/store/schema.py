@@ -27,7 +27,7 @@ from sluice.store.columns import (
     words,
 )
 
-HEAD = "0005"
+HEAD = "0007"
 """Newest version of the schema: revisions count up."""
 APPLICATION_ID = 0x536C7563
 """`Sluc`, in the header of a SQLite file: tells a store from any other file."""
@@ -211,6 +211,10 @@ looks = sa.Table(
     number_column("farmland_ha"),
     number_column("water_ha"),
     number_column("bare_ha"),
+    text_column("compared_with", optional=True),
+    number_column("forest_lost_ha"),
+    number_column("farmland_lost_ha"),
+    number_column("water_lost_ha"),
     sa.Index("looks_run", "run_id"),
 )
 
@@ -301,6 +305,8 @@ labels = sa.Table(
     moment_column("when"),
     sa.Column("geometry", Shape(), nullable=False),
     text_column("site_id", optional=True),
+    text_column("name", optional=True),
+    text_column("note", optional=True),
     sa.UniqueConstraint("label_id", name="labels_key"),
     sa.Index("labels_area", "area"),
 )

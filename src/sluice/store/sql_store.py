@@ -18,6 +18,7 @@ from sluice.base.errors import ConfigError
 from sluice.base.places import Area, Label, LandedRun, Layer, Review, columns_of
 from sluice.base.store import BBox, Revision, SiteQuery
 from sluice.store import queries, schema, verdicts
+from sluice.store.columns import BOX
 from sluice.store.database import Database, meets
 from sluice.store.frames import geo_frame_out, rows_in
 from sluice.store.landing import SqlLanding, read_rows, read_runs, read_shapes
@@ -152,7 +153,7 @@ class SqlStore:
 
     def site_columns(self, query: SiteQuery, columns: Sequence[str]) -> dict[str, list[Any]]:
         """See `Store`."""
-        unknown = [name for name in columns if name not in queries.SITE_COLUMNS]
+        unknown = [name for name in columns if name not in {*queries.SITE_COLUMNS, *BOX}]
         if unknown:
             raise ConfigError(f"sites have no column {unknown[0]}")
         names = [*dict.fromkeys((*columns, "priority", "site_id"))]
@@ -244,6 +245,12 @@ class SqlStore:
             wanted = wanted.where(table.c.area == area)
         with self._db.reading() as connection:
             return read_shapes(connection, wanted)
+
+    def remove_label(self, label_id: str) -> None:
+        """See `Store`."""
+        table = schema.labels
+        with self._db.writing() as connection:
+            connection.execute(sa.delete(table).where(table.c.label_id == label_id))
 
     def put_layer(self, layer: Layer, features: gpd.GeoDataFrame) -> None:
         """See `Store`."""

@@ -145,10 +145,21 @@ def export_ground(
     smallest_ha: float = typer.Option(
         1.0, "--smallest", help="With --added-since: smallest piece to keep, in hectares."
     ),
+    redact: str | None = options.REDACT,
+    delay: str | None = options.DELAY,
+    key: str | None = options.REDACT_KEY,
 ) -> None:
     """Write all ground that was ever detected, or what was added after a day."""
+    import datetime as dt
+
     from sluice.app.cli.places import opened
-    from sluice.app.following.ground import added_ground, detected_ground, write_ground
+    from sluice.app.exports.options import read_redaction
+    from sluice.app.following.ground import (
+        added_ground,
+        detected_ground,
+        redacted_ground,
+        write_ground,
+    )
     from sluice.base.errors import ConfigError
     from sluice.base.periods import parse_day
 
@@ -156,6 +167,16 @@ def export_ground(
     last = None if until is None else parse_day(until, "--until", last=True)
     if added_since is not None and first is not None:
         raise ConfigError("--since and --added-since ask for two things; give one of them")
+    redaction, today = read_redaction(redact, delay, key=key), dt.datetime.now(dt.UTC).date()
+    if redaction is not None and redaction.delayed:
+        newest = redaction.newest(today)
+        last = newest if last is None else min(last, newest)
+        begin = first if added_since is None else parse_day(added_since, "--added-since")
+        if begin is not None and begin > newest:
+            raise ConfigError(
+                f"with this delay nothing after {newest} is told, and {begin} is later; ask for an "
+                "earlier day, or for less delay"
+            )
     with opened(store, area_name=area_name) as opened_store:
         if added_since is None:
             ground = detected_ground(opened_store, area_name, since=first, until=last)
@@ -167,9 +188,14 @@ def export_ground(
                 until=last,
                 smallest_ha=smallest_ha,
             )
+        if redaction is not None:
+            ground = redacted_ground(opened_store, ground, redaction, today)
     write_ground(ground, file)
+    if redaction is not None:
+        typer.echo(f"{file}: {len(ground):,} cells in place of sites; none shows an exact place.")
+        return
     typer.echo(
-        f"{file}: {len(ground):,} polygons, {ground['area_ha'].sum():,.1f} ha of marked ground, "
+        f"{file}: {len(ground):,} polygons, {ground['area_ha'].sum():,.1f} ha of detected ground, "
         "which takes in more than the mines."
     )
 

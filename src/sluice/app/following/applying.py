@@ -14,7 +14,6 @@ from sluice.app.following.judging_sites import (
     SURROUNDINGS,
     Rules,
     detection_context,
-    growth_within_year,
     latest_period,
     with_surroundings,
 )
@@ -24,6 +23,7 @@ from sluice.base.periods import Period
 from sluice.base.records import Record
 from sluice.base.store import Landing, Store
 from sluice.sites.context import REACH_M
+from sluice.sites.growth import growth_within_year
 from sluice.sites.zones import widened
 
 _CONTEXT = ["run_id", "detection_id", "context"]
@@ -94,10 +94,11 @@ def _apply_to_sites(
     if live.empty:
         return 0, 0
     # A landing in this area would wait, so that what is read beside it is as it will stay.
-    growth = growth_within_year(store.periods(list(live["site_id"])))
+    periods, latest = store.periods(list(live["site_id"])), latest_period(landing.runs())
+    growth = growth_within_year(periods, latest.end, rules.history.growth)
     bare = live.drop(columns=SURROUNDINGS)
     bare["growth_ha"] = bare["site_id"].map(growth)
-    told = with_surroundings(bare, latest_period(landing.runs()), around, rules)
+    told = with_surroundings(bare, latest, around, rules)
     told = told[live.columns]
     moved = changed(told, live, ["site_id"])
     landing.put_sites(told[moved])

@@ -20,6 +20,7 @@ from sluice.base.files import write_whole
 from sluice.base.records import DISCLAIMER
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.cumulative import cumulative_union, differences
+from sluice.sites.redaction import CELL_M, REDACTED, Redaction, redact
 
 _LAYER = "ground"
 _ENDINGS = (".gpkg", ".geojson", ".parquet")
@@ -70,6 +71,36 @@ def added_ground(
     earlier = cumulative_union(dated, None, after)
     later = cumulative_union(dated, None, until)
     return differences(earlier.geometry, later.geometry, smallest_ha=smallest_ha)
+
+
+def redacted_ground(
+    store: Store, ground: gpd.GeoDataFrame, redaction: Redaction, today: dt.date
+) -> gpd.GeoDataFrame:
+    """Cells in place of ground, as exports show sites: see `sluice.sites.redaction`.
+
+    Args:
+        store: Where the sites are.
+        ground: Of `detected_ground` or `added_ground`; with a delay, up to `redaction.newest`.
+        redaction: What is hidden.
+        today: The day from which the delay counts.
+
+    Returns:
+        A row for each site that has any of this ground: the cell, `area_ha` of the ground in it as
+        far as it is told, `redacted` and `cell_m`.
+    """
+    sites = store.sites(SiteQuery())
+    own = ground.sjoin(sites[["site_id", "geometry"]], predicate="intersects")
+    # Areas that overlap have sites of their own on the same ground: it counts once.
+    own = own[~own.index.duplicated()]
+    hectares = own.groupby("site_id")["area_ha"].sum()
+    sites = sites[sites["site_id"].isin(hectares.index)].reset_index(drop=True)
+    sites["area_ha"] = sites["site_id"].map(hectares)
+    periods = None
+    if redaction.delayed:
+        periods = store.periods(list(sites["site_id"]))
+        periods["area_ha"] = periods["site_id"].map(hectares)
+    told = redact(sites, redaction, today, periods=periods)
+    return told[["area_ha", REDACTED, CELL_M, "geometry"]]
 
 
 def write_ground(ground: gpd.GeoDataFrame, path: Path) -> None:

@@ -5,7 +5,6 @@ A landing judges all of a site; `sluice context apply` only what follows from th
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,10 +14,12 @@ import pandas as pd
 from sluice.app.following.layers import LayersAround
 from sluice.base.periods import Period
 from sluice.base.places import Alert, LandedRun, Site, SitePeriod, Verdict, columns_of
+from sluice.base.sensors import satellites_of
 from sluice.sites.alert_growth import AlertRule
 from sluice.sites.alerts import raise_alerts
 from sluice.sites.context import as_records
 from sluice.sites.evidence import EvidenceRule, posteriors
+from sluice.sites.growth import growth_within_year
 from sluice.sites.history import HistoryRule, first_and_last, site_periods
 from sluice.sites.linking import LinkRule
 from sluice.sites.priority import PriorityRule, priorities
@@ -42,7 +43,6 @@ _JUDGED = [
 ]
 """Columns of `Site` that are worked out anew."""
 _KEYS = ["site_id", "start", "end"]
-_YEAR = dt.timedelta(days=366)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def judge_sites(
 
     Args:
         sites: Columns of `Site`, of which only id, area, place, ground and `merged_into` count.
-        looks: All at them.
+        looks: All at them; those of one satellite's images, however made, are one witness.
         period: See `latest_period`.
         around: The layers.
         verdicts: Last one of each site that has any.
@@ -95,6 +95,9 @@ def judge_sites(
     Raises:
         ConfigError: See `LayersAround.describe`.
     """
+    # Here and not in the looks, so that a store that was filled before is judged alike.
+    names = {one: satellites_of(one) for one in looks["sensor"].unique()}
+    looks = looks.assign(sensor=looks["sensor"].map(names))
     sure = posteriors(looks, rules.evidence)
     periods = site_periods(looks, rules.history)
     if periods.empty:
@@ -102,7 +105,7 @@ def judge_sites(
         return Judged(past, periods, pd.DataFrame(columns=columns_of(Alert)))
     periods = _with_posteriors(periods, sure)
     live = sites[sites["site_id"].isin(periods["site_id"])]
-    live = live.drop(columns=_JUDGED).merge(_states(looks, periods, rules), on="site_id")
+    live = live.drop(columns=_JUDGED).merge(_states(looks, periods, period, rules), on="site_id")
     live = with_surroundings(live, period, around, rules).assign(current=True)
     alerts = raise_alerts(
         periods, sure, live, evidence=rules.evidence, rule=rules.alerts, verdicts=verdicts
@@ -160,29 +163,9 @@ def detection_context(
     return pd.Series(records, index=detections.index, dtype=object)
 
 
-def growth_within_year(periods: pd.DataFrame) -> pd.Series:
-    """Hectares added within a year up to the last period in which a site was detected.
-
-    Args:
-        periods: Columns of `SitePeriod`.
-
-    Returns:
-        By `site_id`, of sites that were ever detected; NaN where an area is not known.
-    """
-    rows = periods.sort_values(["site_id", "end", "start"])
-    detected = rows[rows["detected"].astype(bool)]
-    end = pd.to_datetime(detected["end"])
-    last_end = end.groupby(detected["site_id"]).transform("last")
-    year = detected[(last_end - end <= _YEAR).to_numpy()]
-    # Whole rows: `last` would fill what is absent from earlier ones.
-    last, before = (
-        rows.set_index("site_id")["area_ha"]
-        for rows in (detected.groupby("site_id").tail(1), year.groupby("site_id").head(1))
-    )
-    return (last - before).rename("growth_ha")
-
-
-def _states(looks: pd.DataFrame, periods: pd.DataFrame, rules: Rules) -> pd.DataFrame:
+def _states(
+    looks: pd.DataFrame, periods: pd.DataFrame, latest: Period, rules: Rules
+) -> pd.DataFrame:
     """What is said of each site now, and `growth_ha`: hectares added within the last year."""
     rows = periods.sort_values(["site_id", "end", "start"])
     last = rows[rows["detected"]].groupby("site_id").tail(1).set_index("site_id")
@@ -201,7 +184,7 @@ def _states(looks: pd.DataFrame, periods: pd.DataFrame, rules: Rules) -> pd.Data
             }
         )
     )
-    states["growth_ha"] = growth_within_year(periods)
+    states["growth_ha"] = growth_within_year(periods, latest.end, rules.history.growth)
     return states.reset_index()
 
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.following.changes import changed
-from sluice.app.following.cover_of_runs import cover_of_run
+from sluice.app.following.cover_of_runs import cover_lost, cover_of_run
 from sluice.app.following.judging_sites import (
     Rules,
     detection_context,
@@ -33,8 +34,10 @@ from sluice.base.places import Area, LandedRun, Level, Status
 from sluice.base.records import Record
 from sluice.base.store import Landing, SiteQuery, Store
 from sluice.sites.area import geodesic_areas_ha
+from sluice.sites.cover import COLUMNS, LOST_COLUMNS
+from sluice.sites.history import first_and_last
 from sluice.sites.linking import Links, link
-from sluice.sites.looks import look_at_sites, merge_looks
+from sluice.sites.looks import compared_runs, look_at_sites, merge_looks
 from sluice.sites.site_ground import ground_of_sites, union_by_site
 
 __all__ = [
@@ -62,7 +65,8 @@ class Arrival:
 
     run: LandedRun
     detections: gpd.GeoDataFrame
-    """Columns of `Detection`, and `area_low_ha`, `area_high_ha`; in EPSG:4326."""
+    """Columns of `Detection`, and `area_low_ha`, `area_high_ha`; as geometry, in EPSG:4326, the
+    ground of each (`sluice.sites.site_ground`)."""
     evidence_map: bytes | None = None
     """See `sluice.sites.evidence_map`; None where there was no map."""
     looked_everywhere: bool = False
@@ -218,7 +222,9 @@ class _Landing:
             found.assign(context=detection_context(found, own_period, around))
         )
         self._move_merged(links)
+        other_ground = {*_of_other_ground(outlined, known), *links.merged}
         looks = self._look(outlined, looks, found, links)
+        looks = self._with_cover(looks, outlined[outlined["merged_into"].isna()], other_ground)
         judged = judge_sites(
             outlined,
             looks,
@@ -326,14 +332,12 @@ class _Landing:
                 if run.run_id != self.run.run_id
             ]
         parts = [part for part in parts if len(part)]
-        told = pd.concat(parts, ignore_index=True) if parts else looks
-        changed = {*found["site_id"], *links.merged}
-        return self._with_cover(told, own, changed)
+        return pd.concat(parts, ignore_index=True) if parts else looks
 
     def _with_cover(
         self, looks: pd.DataFrame, sites: gpd.GeoDataFrame, changed: Collection[str]
     ) -> pd.DataFrame:
-        """Looks with what covers the sites: in this run all, in others those that changed.
+        """Looks with what covers the sites: in this run all, in others those of other ground.
 
         So the cover of a site is always that of the same ground.
         """
@@ -348,7 +352,45 @@ class _Landing:
                 rows = (looks["run_id"] == run.run_id) & looks["site_id"].isin(cover.index)
                 told = cover.loc[looks.loc[rows, "site_id"]].to_numpy()
                 looks.loc[rows, list(cover.columns)] = told
+        return self._with_losses(looks, sites, changed)
+
+    def _with_losses(
+        self, looks: pd.DataFrame, sites: gpd.GeoDataFrame, changed: Collection[str]
+    ) -> pd.DataFrame:
+        """Looks with what was lost, told anew where the two images or the ground are others."""
+        if looks[COLUMNS[0]].isna().all():
+            return looks
+        runs = {run.run_id: run for run in self.landing.runs()}
+        began = first_and_last(looks, self.rules.history)["first_seen"]
+        pairs = compared_runs(looks, began)
+        site, run = looks["site_id"], looks["run_id"]
+        is_after = run.eq(site.map(pairs["after"]))
+        same = is_after & looks["compared_with"].eq(site.map(pairs["before"]))
+        same &= ~site.isin(changed) & run.ne(self.run.run_id)
+        same &= looks["compared_with"].ne(self.run.run_id)
+        looks.loc[~same, "compared_with"] = None
+        looks.loc[~same, list(LOST_COLUMNS)] = np.nan
+        told = pairs[pairs.index.isin(site[is_after & ~same])]
+        for (before, after), own in told.groupby(["before", "after"]):
+            wanted = sites[sites["site_id"].isin(own.index)]
+            lost = cover_lost(runs[str(before)], runs[str(after)], wanted)
+            if lost is None:
+                continue
+            lost = lost.dropna()
+            rows = (run == after) & site.isin(lost.index)
+            looks.loc[rows, list(LOST_COLUMNS)] = lost.loc[site[rows]].to_numpy()
+            looks.loc[rows, "compared_with"] = str(before)
         return looks
+
+
+def _of_other_ground(sites: gpd.GeoDataFrame, known: gpd.GeoDataFrame) -> set[str]:
+    """Ids of the sites that are new, or whose outline has changed."""
+    before = known.set_index("site_id").geometry.reindex(sites["site_id"]).to_numpy()
+    now = sites.geometry.to_numpy()
+    same = shapely.equals_exact(now, before, tolerance=0)
+    # A union may set another corner on the same edge.
+    same[~same] = shapely.equals(now[~same], before[~same])
+    return set(sites["site_id"].to_numpy()[~same])
 
 
 def put_changed_alerts(landing: Landing, alerts: pd.DataFrame, before: pd.DataFrame) -> None:

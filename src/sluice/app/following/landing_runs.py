@@ -47,6 +47,7 @@ from sluice.base.store import Store
 from sluice.scan.run import Progress
 from sluice.sites.area_interval import area_intervals, perimeters_m
 from sluice.sites.evidence_map import write_drop_map, write_evidence_map, write_observed_map
+from sluice.sites.site_ground import ground_of_detections
 
 RADAR_DROP = "radar-drop"
 """The model whose scores are drops of the radar echo."""
@@ -249,17 +250,21 @@ def _read_scores(path: Path) -> tuple[GeoBox, ArrayHW]:
 
 
 def _read_detections(folder: Path) -> gpd.GeoDataFrame:
-    """The scan's detections with the intervals of their areas."""
+    """The scan's detections with their ground and the intervals of their areas."""
     table = read_vector(folder / layout.SITES_PARQUET, may_be_empty=True)
     found = table[[*Detection.model_fields, "geometry"]].set_geometry("geometry")
-    return found.join(_intervals(folder, found))
-
-
-def _intervals(folder: Path, found: gpd.GeoDataFrame) -> pd.DataFrame:
-    """Of the areas of detections; none where nothing was outlined."""
-    perimeter = pd.Series(np.nan, index=found.index)
+    workings = None
     if WORKINGS in vector_layers(folder / layout.SITES_GPKG):
         workings = read_vector(folder / layout.SITES_GPKG, layer=WORKINGS, may_be_empty=True)
+    intervals = _intervals(found, workings)
+    ground = found if workings is None else ground_of_detections(found, workings)
+    return ground.join(intervals)
+
+
+def _intervals(found: gpd.GeoDataFrame, workings: gpd.GeoDataFrame | None) -> pd.DataFrame:
+    """Of the areas of detections; none where nothing was outlined."""
+    perimeter = pd.Series(np.nan, index=found.index)
+    if workings is not None:
         lengths = pd.Series(perimeters_m(workings.geometry), index=workings["detection_id"])
         perimeter = found["detection_id"].map(lengths).fillna(0.0)
     intervals = area_intervals(

@@ -62,11 +62,6 @@ class LayersAround:
         return found.join(legalities(found, period))
 
 
-def describe_with_store(store: Store, places: gpd.GeoDataFrame, period: Period) -> pd.DataFrame:
-    """Context and legality of places, from all layers of a store; see `LayersAround`."""
-    return LayersAround(store, places).describe(places, period)
-
-
 def layers_around(store: Store, places: gpd.GeoDataFrame) -> list[ContextLayer]:
     """A store's layers but those of slopes, with the features that may matter to some places.
 

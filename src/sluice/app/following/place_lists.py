@@ -10,7 +10,13 @@ import pandas as pd
 
 from sluice.app.messages import Messages
 from sluice.app.reports.context_words import context_rows, cover_rows
-from sluice.app.reports.report_parts import capital, decimal_degrees, figure
+from sluice.app.reports.report_parts import (
+    area_words,
+    capital,
+    decimal_degrees,
+    figure,
+    nothing_outlined,
+)
 from sluice.app.reports.site_evidence import SiteEvidence
 from sluice.app.reports.site_words import (
     alert_kind,
@@ -188,12 +194,13 @@ def since(row: Row, say: Messages) -> str:
 
 
 def area_in_words(row: Row, say: Messages) -> str:
-    """`4.4 (3.1 to 5.9)`: hectares with their 80 % interval; a footprint has none."""
+    """`4.4 (3.1 to 5.9)`: hectares with their 80 % interval; a footprint has none. Where
+    nothing could be outlined only the most is known."""
     area, low, high = (figure(row[name]) for name in ("area_ha", "area_low_ha", "area_high_ha"))
     if area is None:
         return ""
-    if low is None or high is None:
-        return say.number(area, 1)
+    if low is None or high is None or nothing_outlined(area, high):
+        return area_words(say, area, high, unit=False)
     numbers = {"area": say.number(area, 1), "low": say.number(low, 1), "high": say.number(high, 1)}
     return say.text("list.interval", **numbers)
 

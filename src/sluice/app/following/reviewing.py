@@ -12,15 +12,20 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from sluice.base.errors import ConfigError
+from sluice.base.errors import ConfigError, DataError
 from sluice.base.places import AlertState, Label, Reason, Review, Verdict
 from sluice.base.store import Row, SiteQuery, Store
 from sluice.labels.polygons import read_polygons
+from sluice.sites.area import geodesic_areas_ha
 
 MINE = "mine"
 """The class of labels of what a person has confirmed."""
 SOURCE = "review"
 """Where such labels are from."""
+LARGEST_KM2, SMALLEST_HA = 500.0, 0.01
+"""Of a drawn mine: the largest goldfields have less in one piece; a pixel of Sentinel-2."""
+_WIDEST_DEGREES = 5.0
+"""Beyond a hemisphere an area could be that of what an outline leaves out."""
 
 
 def find_site(store: Store, site_id: str) -> Row:
@@ -95,6 +100,7 @@ def add_review(
     find_site(store, site_id)
     if outline is not None:
         _check_outline(store, site_id, verdict, outline)
+        check_size(outline)
     review = Review(
         review_id=uuid.uuid4().hex,
         site_id=site_id,
@@ -127,6 +133,35 @@ def _check_outline(store: Store, site_id: str, verdict: Verdict, outline: BaseGe
     if not shapely.intersects(site, outline):
         raise ConfigError(
             f"the outline does not meet site {site_id}; check which site it is of, and its CRS"
+        )
+
+
+def check_size(outline: BaseGeometry) -> None:
+    """Refuse what no mine can be as large, or as small, as; training would learn from it.
+
+    Args:
+        outline: In longitude and latitude.
+
+    Raises:
+        DataError: It says the size, and what is allowed.
+    """
+    west, south, east, north = outline.bounds
+    wide = max(east - west, north - south)
+    if wide > _WIDEST_DEGREES:
+        raise DataError(
+            f"the outline is {wide:,.1f} degrees wide, and a mine may have {_WIDEST_DEGREES:g}; "
+            "draw what is worked"
+        )
+    hectares = float(geodesic_areas_ha([outline], "EPSG:4326")[0])
+    if hectares > 100 * LARGEST_KM2:
+        raise DataError(
+            f"the outline has {hectares / 100:,.0f} km², and a mine may have {LARGEST_KM2:,.0f}; "
+            "draw what is worked, and not what surrounds it"
+        )
+    if hectares < SMALLEST_HA:
+        raise DataError(
+            f"the outline has {10_000 * hectares:,.0f} m², and a mine has at least "
+            f"{10_000 * SMALLEST_HA:,.0f}; draw all of it"
         )
 
 

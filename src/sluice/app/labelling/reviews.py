@@ -249,7 +249,7 @@ def review_labels_text(labels: ReviewLabels, path: Path) -> str:
     words = {
         DRAWN: "drawn by people",
         OUTLINED: "workings that a model outlined",
-        MARKED: "the squares that were marked, which take in more than the mine",
+        MARKED: "the ground that was marked, which takes in more than the mine",
     }
     told = [f"{outlines[kind]:,} {word}" for kind, word in words.items() if kind in outlines]
     if told:

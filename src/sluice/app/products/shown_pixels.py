@@ -1,4 +1,4 @@
-"""Pixels of an image on the grid of a picture: for looking at, never for computing with."""
+"""Pixels of an image on another grid: that of a picture, or of another image."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from sluice.app.messages import Messages
 from sluice.app.reports.blocks import Block, Chart, Document, Facts, Heading, Table, Text
 from sluice.app.reports.report_parts import (
     NOTHING,
+    area_words,
     check,
     decimal_degrees,
     figure,
@@ -190,8 +191,8 @@ def _word(group: str, column: str) -> Callable[..., str]:
 
 
 def _area(row: dict[Any, Any], _: int, say: Messages, __: int) -> str:
-    area = figure(row["area_ha"])
-    return NOTHING if area is None else say.number(area, 1)
+    area, high = figure(row["area_ha"]), figure(row.get("area_high_ha"))
+    return NOTHING if area is None else area_words(say, area, high, unit=False)
 
 
 _CELLS: dict[str, Callable[..., str]] = {

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sluice.app.messages import Messages
-from sluice.app.reports.report_parts import capital, figure
+from sluice.app.reports.report_parts import NOTHING, capital, figure
 from sluice.sites.looks import cover_change
 
 _INSIDE = ("concession", "protected", "indigenous", "settlement", "road", "expert")
@@ -68,7 +68,10 @@ def _details(stem: str, rest: dict[str, Any], say: Messages) -> list[str]:
 def cover_rows(
     looks: pd.DataFrame, first_seen: dt.date, say: Messages
 ) -> tuple[tuple[str, ...], ...]:
-    """Ground cover before the site began and after, and the difference; see `cover_changes`."""
+    """Ground cover before the site began and after, and what was lost; see `cover_changes`.
+
+    Where the two images could not be compared pixel by pixel, the difference of the totals.
+    """
     cover = cover_change(looks, first_seen) if len(looks) else None
     if cover is None:
         return ()
@@ -77,6 +80,10 @@ def cover_rows(
         look = looks[looks["start"] == cover[f"cover_{end}"]].iloc[-1]
         areas = [say.hectares(float(cover[f"{name}_{end}_ha"])) for name in _COVER]
         rows.append((say.period(look["start"], look["end"]), *areas))
+    lost = [figure(cover.get(f"{name}_lost_ha")) for name in _COVER]
+    if any(area is not None for area in lost):
+        told = (NOTHING if area is None else say.hectares(area) for area in lost)
+        return (*rows, (say.text("context.loss"), *told))
     change = [
         _signed(float(cover[f"{name}_after_ha"]) - float(cover[f"{name}_before_ha"]), say)
         for name in _COVER

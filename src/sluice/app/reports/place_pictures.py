@@ -184,10 +184,10 @@ def draw_pair(
     return drawn[0], drawn[1], same
 
 
-def as_jpeg(pixels: npt.NDArray[np.uint8]) -> bytes:
+def as_jpeg(pixels: npt.NDArray[np.uint8], *, quality: int = _JPEG_QUALITY) -> bytes:
     """A picture as a file to put into a document; the same pixels give the same bytes."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 

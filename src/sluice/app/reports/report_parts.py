@@ -84,6 +84,19 @@ def figure(value: Any) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
+def nothing_outlined(area: float | None, high: float | None) -> bool:
+    """Whether an area of 0 stands for workings that could not be told within a detection."""
+    return area == 0 and high is not None and high > 0
+
+
+def area_words(say: Messages, area: float, high: float | None, *, unit: bool = True) -> str:
+    """`4.4 ha`; `at most 2.6 ha` where nothing could be outlined."""
+    at_most = high if nothing_outlined(area, high) else None
+    known = area if at_most is None else at_most
+    told = say.hectares(known) if unit else say.number(known, 1)
+    return told if at_most is None else say.text("common.at_most", area=told)
+
+
 def interval_words(say: Messages, low: float | None, high: float | None) -> str:
     """Both ends of an interval, or a dash."""
     if low is None or high is None:

@@ -92,10 +92,13 @@ def _grid(drawing: Drawing, say: Messages, *, step: float, top: float, scale: fl
 
 
 def _bar(drawing: Drawing, bar: Bar, middle: float, half: float, scale: float) -> None:
-    if bar.value is None or bar.value <= 0:
+    at_most = bar.high is not None and bar.high > 0
+    if bar.value is None or (bar.value <= 0 and not at_most):
         drawing.add(Disc(middle, _FLOOR, 4.2, fill=PAPER, stroke=INK, width=1.3))
         return
-    drawing.rectangle(middle - half, _FLOOR - bar.value * scale, middle + half, _FLOOR, width=1.0)
+    if bar.value > 0:
+        top = _FLOOR - bar.value * scale
+        drawing.rectangle(middle - half, top, middle + half, _FLOOR, width=1.0)
     if bar.low is not None and bar.high is not None:
         low, high = _FLOOR - bar.low * scale, _FLOOR - bar.high * scale
         cap = min(4.0, half)

@@ -10,12 +10,14 @@ import pandas as pd
 from sluice.app.messages import Messages
 from sluice.app.reports.report_parts import (
     NOTHING,
+    area_words,
     capital,
     decimal_degrees,
     degrees_minutes_seconds,
     figure,
     interval_words,
     mgrs_reference,
+    nothing_outlined,
     yes_no,
 )
 from sluice.app.reports.site_evidence import SiteEvidence
@@ -93,6 +95,8 @@ def _size(evidence: SiteEvidence, say: Messages) -> tuple[str, ...]:
     area, low, high = figure(site.area_ha), figure(site.area_low_ha), figure(site.area_high_ha)
     if area is None:
         size = say.text("site.size_unknown")
+    elif nothing_outlined(area, high):
+        size = capital(say.text("site.size_at", area=area_words(say, area, high)))
     elif low is None or high is None:
         size = say.text("site.size_no_interval", area=say.hectares(area))
     else:
@@ -193,15 +197,15 @@ def baseline(looks: pd.DataFrame, periods: pd.DataFrame) -> list[dict[str, Any]]
 
 def period_row(row: Mapping[Any, Any], say: Messages) -> tuple[str, ...]:
     """Period, observed, detected, area, interval, probability and status."""
-    area = figure(row.get("area_ha"))
+    area, low, high = (figure(row.get(f"area{end}_ha")) for end in ("", "_low", "_high"))
     posterior = figure(row.get("posterior"))
     observed = bool(row.get("observed", True))
     return (
         say.period(row["start"], row["end"]),
         yes_no(say, observed),
         yes_no(say, row.get("detected")) if observed else NOTHING,
-        NOTHING if area is None else say.hectares(area),
-        interval_words(say, figure(row.get("area_low_ha")), figure(row.get("area_high_ha"))),
+        NOTHING if area is None else area_words(say, area, high),
+        NOTHING if nothing_outlined(area, high) else interval_words(say, low, high),
         NOTHING if posterior is None else say.percent(posterior),
         say.of("status", row["status"]) if row.get("status") in set(Status) else NOTHING,
     )

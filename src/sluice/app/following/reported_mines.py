@@ -1,0 +1,85 @@
+"""Mines that people saw and no scan found: labels that are nobody's site."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+
+import geopandas as gpd
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from sluice.app.following.reviewing import MINE, check_size
+from sluice.base.errors import ConfigError
+from sluice.base.places import Label
+from sluice.base.store import Store
+
+SOURCE = "report"
+"""Where such labels are from."""
+
+
+def report_mine(
+    store: Store,
+    area: str,
+    outline: BaseGeometry,
+    *,
+    who: str,
+    start: dt.date,
+    end: dt.date,
+    name: str = "",
+    note: str = "",
+) -> Label:
+    """Keep a mine that somebody saw, as a label `mine` of these days.
+
+    Args:
+        store: Where the area is.
+        area: In which it lies.
+        outline: In longitude and latitude.
+        who: Saw it.
+        start: First day on which it was seen, in an image or on the ground.
+        end: Last one.
+        name: Of the place.
+        note: Anything else.
+
+    Raises:
+        ConfigError: No such area, the outline lies outside it, or the days are in the wrong order
+            or to come.
+        DataError: The outline is too large or too small for a mine.
+    """
+    areas = store.areas()
+    known = areas.geometry[areas["name"] == area]
+    if known.empty:
+        raise ConfigError(f"area {area!r}: is not in the store; `sluice areas list` shows them")
+    if not shapely.intersects(known.iloc[0], outline):
+        raise ConfigError(f"the outline lies outside area {area!r}; draw it within")
+    if end < start:
+        raise ConfigError(f"seen from {start} to {end}: the last day is before the first")
+    if end > dt.datetime.now(dt.UTC).date():
+        raise ConfigError(f"seen until {end}: that day is still to come")
+    check_size(outline)
+    label = Label(
+        label_id=uuid.uuid4().hex,
+        area=area,
+        class_name=MINE,
+        start=start,
+        end=end,
+        source=SOURCE,
+        who=who,
+        when=dt.datetime.now(dt.UTC),
+        name=name.strip() or None,
+        note=note.strip() or None,
+    )
+    row = gpd.GeoDataFrame([label.model_dump()], geometry=[outline], crs="EPSG:4326")
+    store.add_labels(row)
+    return label
+
+
+def reported_mines(store: Store, area: str | None = None) -> gpd.GeoDataFrame:
+    """All that people reported, oldest first: columns of `Label`, and `geometry`.
+
+    Args:
+        store: Where they are kept.
+        area: One area; None for all.
+    """
+    labels = store.labels(area)
+    return labels[labels["source"] == SOURCE].reset_index(drop=True)
