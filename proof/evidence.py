@@ -115,7 +115,11 @@ def summarise(scans: Scans, places: gpd.GeoDataFrame) -> pd.DataFrame:
     Returns:
         place (position), quarter, and `WAYS`; `marked` is NaN where no cell is.
     """
-    tables = []
+    # A landscape may have no such place.
+    none = {"place": np.int64, "peak": np.float64, "marked": np.float64, "mean": np.float64}
+    tables = [
+        pd.DataFrame({name: np.array([], kind) for name, kind in none.items()}).assign(quarter=0)
+    ]
     for quarter, log_lr in enumerate(scans.log_lr_thw):
         marked = scans.marked_thw[quarter].ravel()
         for place, cell in cells_of_places(places.geometry, scans.geobox):

@@ -74,6 +74,8 @@ def make_rows(area: str, number: int, sites: int, *, box: BBox = BOX) -> Landing
         seen | sizes | {"run_id": run.run_id, "sensor": run.sensor, "observed_share": 1.0}
         | {"detected": True, "log_lr": draw.normal(2, 1, sites), "footprint_ha": hectares * 1.5}
         | dict.fromkeys(("forest_ha", "farmland_ha", "water_ha", "bare_ha"), np.nan)
+        | {"compared_with": None}
+        | dict.fromkeys(("forest_lost_ha", "farmland_lost_ha", "water_lost_ha"), np.nan)
     )  # fmt: skip
     periods = pd.DataFrame(
         seen | sizes | judged | {"observed": True, "detected": True, "sensors": run.sensor}
