@@ -19,7 +19,7 @@ help:
 	@echo "make test   style, types, layers and tests"
 	@echo "make map    the map of \`sluice serve\`; a wheel has it inside"
 	@echo "make bench  speed and memory, one table from one run"
-	@echo "make proof  accuracy with intervals; takes about an hour"
+	@echo "make proof  accuracy with intervals; takes an hour and a quarter"
 
 $(VENV)/made:
 	$(PYTHON) -m venv $(VENV)

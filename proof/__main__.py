@@ -35,6 +35,7 @@ from proof.real_input import prove_real_input
 from proof.real_masks import prove_real_masks
 from proof.real_series import prove_real_series
 from proof.setup import REPOSITORY, Setup, default_data_folder
+from proof.starts import prove_starts
 from proof.store_kills import prove_store_kills
 from proof.workings import prove_workings
 from sluice.base.errors import SluiceError
@@ -71,6 +72,7 @@ SECTIONS = {
     "cleared-ground": Section(prove_cleared_ground, document=MODELS),
     "phantom-series": Section(prove_phantom_series, needs_data=False, document=MODELS),
     "few-labels": Section(prove_few_labels, document=MODELS),
+    "starts": Section(prove_starts, document=MODELS),
     "all-mine": Section(prove_all_mine, needs_data=False, document=MODELS),
     "calibration-ways": Section(prove_calibration_ways, document=MODELS),
     "composites": Section(prove_composite_error, needs_data=False, document=COMPOSITES),

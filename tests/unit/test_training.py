@@ -1,5 +1,7 @@
 """Training on tiny chips: equalities that must hold whatever is learned."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,32 @@ def test_fit_needs_both_labels() -> None:
     chips = striped_chips(32)
     with pytest.raises(DataError, match="with mines and without"):
         fit_network(chips, np.arange(0, 32, 2), TINY)
+
+
+def test_a_fit_goes_on_from_a_start_and_leaves_it_as_it_is() -> None:
+    chips = striped_chips(64)
+    start = ChipNetwork(NetworkShape(widths=TINY.widths))
+    before = copy.deepcopy(start.state_dict())
+    standing_still = TINY.model_copy(update={"learning_rate": 1e-9})
+    kept = fit_network(chips, np.arange(64), standing_still, start=start)
+    moved = fit_network(chips, np.arange(64), TINY, start=start)
+    for name, weights in start.named_parameters():
+        assert torch.equal(weights, before[name])
+        assert torch.allclose(dict(kept.named_parameters())[name], weights, atol=1e-6)
+    assert not torch.allclose(moved.logit.weight, start.logit.weight, atol=1e-6)
+
+
+def test_a_teachers_scores_are_taken_as_they_are() -> None:
+    chips = striped_chips(64)
+    unsure = replace(chips, labels=np.where(chips.labels, 0.8, 0.2))
+    settings = TINY.model_copy(update={"label_smoothing": 0.0})
+    smoothed = TINY.model_copy(update={"label_smoothing": 0.4})  # Makes 0.8 and 0.2 of labels.
+    index = np.arange(64)
+    taught = score_chips(fit_network(unsure, index, settings), chips, index)
+    expected = score_chips(fit_network(chips, index, smoothed), chips, index)
+    np.testing.assert_allclose(taught, expected, atol=1e-4)
+    plain = score_chips(fit_network(chips, index, settings), chips, index)
+    assert np.abs(taught - plain).max() > 1e-3
 
 
 def test_a_fit_that_breaks_down_is_no_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import math
@@ -57,8 +58,8 @@ class ChipSet:
 
     images_bytes: npt.NDArray[np.uint8]
     """(N, bands, 48, 48), 255 = the top of the manifest's scale."""
-    labels: npt.NDArray[np.bool_]
-    """(N,), True = mine."""
+    labels: npt.NDArray[np.bool_] | FloatArray
+    """(N,), True = mine; or in 0-1, how sure a teacher is of one."""
     fill: tuple[float, ...]
     """Value of unobserved pixels, 0-1 per band; already in `images_bytes`."""
 
@@ -82,6 +83,7 @@ def fit_network(
     index: IntArray,
     settings: FitSettings,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    start: ChipNetwork | None = None,
 ) -> ChipNetwork:
     """Fit a network to some of the chips.
 
@@ -93,6 +95,8 @@ def fit_network(
         index: Which to fit to.
         settings: See there.
         on_epoch: Called after each epoch.
+        start: A network of the settings' widths to go on from, itself left as it is; None begins
+            with random weights.
 
     Returns:
         The network in evaluation mode.
@@ -100,14 +104,14 @@ def fit_network(
     Raises:
         DataError: One label is missing, or the loss is no finite number any more.
     """
-    labels = chips.labels[index]
-    if labels.all() or not labels.any():
+    mine = chips.labels[index] > 0.5
+    if mine.all() or not mine.any():
         raise DataError("training needs chips with mines and without; got one kind only")
     if len(index) < settings.batch:
         raise DataError(f"{len(index)} chips are fewer than a batch of {settings.batch}")
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
-    network = _network(chips, settings)
+    network = copy.deepcopy(start) if start else _network(chips, settings)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(network, avg_fn=_ema, use_buffers=True)
     optimiser, schedule = _optimiser(network, settings, len(index) // settings.batch)

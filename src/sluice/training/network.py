@@ -65,9 +65,13 @@ class ChipNetwork(nn.Module):
         Returns:
             (N, 1, (H - 80) // 8 + 1, (W - 80) // 8 + 1) logits.
         """
-        features = self.features((image - 0.33) / 0.2)
-        local = self.logit(self.dropout(features))
+        local = self.logit(self.dropout(self.describe(image)))
         return F.conv2d(local, local.new_full((1, 1, 3, 3), 1 / 9), dilation=2)
+
+    def describe(self, image: Tensor) -> Tensor:
+        """Local features: (N, widths[3], h, w), 5 x 5 of an image of 80 px; `image` as above."""
+        features: Tensor = self.features((image - 0.33) / 0.2)
+        return features
 
     def turned(self, quarter_turns: int) -> ChipNetwork:
         """A copy with turned kernels: it sees an image as this one sees it turned.
