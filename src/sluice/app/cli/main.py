@@ -20,6 +20,7 @@ from sluice.app.cli import (
     imports,
     labels,
     models,
+    publish,
     report,
     review,
     scan,
@@ -61,6 +62,7 @@ app.command("elevation")(elevation.elevation)
 app.command("demo")(scan.demo)
 app.command("report")(report.report)
 app.command("serve")(serve.serve)
+app.command("publish")(publish.publish)
 app.command("worker")(worker.worker)
 app.command("map-features")(cells.map_features)
 app.add_typer(areas.app, name="areas")

@@ -1,0 +1,1 @@
+"""A map as a folder of files, which any web space can host."""
