@@ -18,6 +18,7 @@ from bench.keras_peer import compare_keras
 from bench.landings import measure_landings
 from bench.linking import measure_linking
 from bench.machine import describe_machine
+from bench.service import measure_service
 from bench.stores import measure_stores
 from bench.table import Row, to_markdown, write_between_markers
 from bench.whole_scan import measure_bf16, measure_memory, measure_speed
@@ -52,12 +53,14 @@ class Sizes:
     store_sites: int
     """Each seen in five quarters."""
     store_queries: int
+    service_s: float
+    """Of each load of the service."""
 
 
 FULL = Sizes(
-    1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400, 2048 // 6 * 6, 20, 3, 10_980, 200_000, 300
+    1200, 1024, 3, 12, 5, 6000, (3000, 20_000), 2400, 2048 // 6 * 6, 20, 3, 10_980, 200_000, 300, 20
 )
-QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960, 2000, 20)
+QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960, 2000, 20, 2)
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,13 @@ class Bench:
             self.work, sites=sizes.store_sites, quarters=5, queries=sizes.store_queries
         )
 
+    def service(self) -> list[Row]:
+        """`sluice serve` under load."""
+        sizes = self.sizes
+        return measure_service(
+            self.work, self.pattern_bhw, sites=sizes.store_sites, seconds=sizes.service_s
+        )
+
 
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "dense": Bench.dense,
@@ -147,6 +157,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "linking": Bench.linking,
     "landing": Bench.landing,
     "store": Bench.store,
+    "service": Bench.service,
 }
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+_FIXED_BODY = b"x" * 20_000
+_FIXED = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(_FIXED_BODY)
+) + _FIXED_BODY
 
 
 @dataclass(frozen=True)
@@ -37,18 +44,60 @@ def ask_all(port: int, paths: Sequence[str], *, connections: int, seconds: float
     Args:
         port: On 127.0.0.1.
         paths: With their queries.
-        connections: At a time.
+        connections: Kept open, at a time.
         seconds: Most that it may take.
     """
     return asyncio.run(_ask_all(port, iter(paths), connections, seconds))
+
+
+@contextlib.contextmanager
+def fixed_answers() -> Iterator[int]:
+    """A server that gives 20 kB whatever is asked, in this process: what the client can bear at
+    least. Gives its port."""
+    started = threading.Event()
+    ports: list[int] = []
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> asyncio.Server:
+        server = await loop.create_server(_Fixed, "127.0.0.1", 0)
+        ports.append(server.sockets[0].getsockname()[1])
+        started.set()
+        return server
+
+    def run() -> None:
+        server = loop.run_until_complete(serve())
+        loop.run_forever()
+        server.close()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+class _Fixed(asyncio.Protocol):
+    """Answers each request with the same."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio; a request of the client comes whole."""
+        if data.endswith(b"\r\n\r\n") and isinstance(self._transport, asyncio.Transport):
+            self._transport.write(_FIXED)
 
 
 async def _ask_all(port: int, paths: Iterator[str], connections: int, seconds: float) -> Load:
     took: list[float] = []
     codes: dict[int, int] = {}
     sizes: list[int] = []
-    until = time.perf_counter() + seconds
     began = time.perf_counter()
+    until = began + seconds
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import socket
 import threading
-import uuid
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +24,11 @@ from sluice.app.config import ScanConfig, make_config
 from sluice.app.following.landing import LANDED, add_named_area
 from sluice.app.following.landing_runs import scan_into_store
 from sluice.app.following.stores import is_postgres, open_store, store_path
+from sluice.app.job_upkeep import KEEP_DAYS, remove_old_jobs
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.layout import RUN, WORK_FOLDER
 from sluice.app.products.overview import JobOutcome
+from sluice.app.worker_names import is_gone, own_name
 from sluice.base.errors import ConfigError, SchemaVersion, SluiceError, StoreError
 from sluice.base.files import write_whole
 from sluice.base.jobs import STALE_S, AnalysisJob, JobState, Order, Pulse, Stage
@@ -39,6 +39,7 @@ from sluice.store.sql_store import SqlStore
 
 DEFAULT_SOURCE = "earth-search"
 _LONGEST_WAIT_S = 60.0
+_TIDY_S = 3600.0
 _SCAN, _AREA = "scan", "area.geojson"
 Say = Callable[[str], None]
 """Takes a line for the log."""
@@ -63,6 +64,8 @@ class WorkerSettings(BaseModel):
     """How often it says that it is alive."""
     stale_s: float = Field(default=STALE_S, gt=0)
     """After how long another one is taken for lost."""
+    keep_days: float = Field(default=KEEP_DAYS, gt=0)
+    """How long analyses that ended are listed."""
     look_s: float = Field(default=2.0, gt=0)
     """How often it looks for jobs where there are none."""
 
@@ -107,11 +110,14 @@ def work(
         ConfigError, SchemaVersion: There is no store, or it is of another version.
         StoreError: The store cannot be reached, and `once` is given.
     """
-    name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    name, tidied = own_name(), -1e9
     ended, wait_s = 0, settings.look_s
     with contextlib.closing(open_store(settings.store)) as store:
         while not stop.is_set():
             try:
+                if time.monotonic() - tidied > _TIDY_S:
+                    remove_old_jobs(store, settings.out, settings.keep_days)
+                    tidied = time.monotonic()
                 found = run_next(store, settings, name, say)
             except SchemaVersion:
                 raise
@@ -151,7 +157,7 @@ def run_next(
     """
     # Of a model in a folder people learn its name, and not where it lies.
     model = Path(settings.model).name
-    job = SqlJobs(store.db).claim(worker, model=model, stale_s=settings.stale_s)
+    job = SqlJobs(store.db).claim(worker, model=model, stale_s=settings.stale_s, is_gone=is_gone)
     if job is not None:
         say(f"analysis {job.job_id}: {job.area}, {Period(job.first, job.last).name}, for {job.by}")
         _Work(store, settings, worker, job, say).run()

@@ -150,5 +150,9 @@ class Conflict(StoreError):
     """Somebody else wrote first."""
 
 
+class StoreBusy(Conflict):
+    """Somebody else writes for too long: nothing was written, and the same can be tried again."""
+
+
 class RunFailed(SluiceError):
     """A run began and could not be finished: too many tiles failed, or the disk is full."""

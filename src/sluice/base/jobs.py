@@ -7,7 +7,7 @@ another one takes over where it was lost.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -138,7 +138,14 @@ class Jobs(Protocol):
         """
         ...
 
-    def claim(self, worker: str, *, model: str, stale_s: float = STALE_S) -> AnalysisJob | None:
+    def claim(
+        self,
+        worker: str,
+        *,
+        model: str,
+        stale_s: float = STALE_S,
+        is_gone: Callable[[str], bool] = lambda _: False,
+    ) -> AnalysisJob | None:
         """Take a job whose worker was lost, or the oldest one that waits; two never get one.
 
         Jobs of lost workers that were cancelled, or begun too often, end.
@@ -147,6 +154,7 @@ class Jobs(Protocol):
             worker: Unique to the process.
             model: That it scans with.
             stale_s: See `STALE_S`.
+            is_gone: Whether a worker of a name is known to have ended, however short ago.
         """
         ...
 
@@ -182,6 +190,14 @@ class Jobs(Protocol):
     def cancel(self, job_id: str, *, stale_s: float = STALE_S) -> AnalysisJob | None:
         """End a job that waits or whose worker is lost, ask the worker of one that runs; one that
         ended stays as it is. None where there is none."""
+        ...
+
+    def queue_places(self) -> dict[str, int]:
+        """By id, the places of those that wait: 1 is the next."""
+        ...
+
+    def remove_ended(self, before: dt.datetime) -> list[str]:
+        """Forget those that ended before a moment; gives their ids."""
         ...
 
     def job(self, job_id: str) -> AnalysisJob | None:

@@ -24,7 +24,14 @@ def worker(
     model: str = MODEL,
     workers: int | None = options.WORKERS,
     stale_s: float = typer.Option(
-        60.0, "--lost-after", help="Seconds of silence after which another worker is lost.", min=1
+        60.0,
+        "--lost-after",
+        help="Seconds of silence after which another worker is lost; one of this computer that "
+        "has ended is noticed at once.",
+        min=1,
+    ),
+    keep_days: float = typer.Option(
+        90.0, "--keep-days", help="Days that analyses which ended are listed.", min=1
     ),
     with_parent: bool = typer.Option(
         False, "--with-parent", hidden=True, help="End when standard input is closed."
@@ -49,6 +56,7 @@ def worker(
         model=model,
         workers=workers,
         stale_s=stale_s,
+        keep_days=keep_days,
         beat_s=min(2.0, stale_s / 4),
     )
     stop = threading.Event()

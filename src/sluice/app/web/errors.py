@@ -23,6 +23,7 @@ from sluice.base.errors import (
     SchemaVersion,
     SluiceError,
     SourceError,
+    StoreBusy,
     StoreError,
 )
 from sluice.base.jobs import TooManyJobs
@@ -64,6 +65,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (NoValidData, 404, "nothing_to_write"),
     (DataError, 422, "bad_data"),
     (SchemaVersion, 503, "store_version"),
+    (StoreBusy, 503, "store_busy"),
     (Conflict, 409, "conflict"),
     (StoreError, 503, "store_unavailable"),
     (SourceError, 502, "source"),

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.collections import (
     ALERTS,
     AREAS,
@@ -22,7 +23,8 @@ from sluice.app.web.collections import (
     Collection,
 )
 from sluice.app.web.filters import conditions, evaluate, named_properties
-from sluice.app.web.views import Places, boxes_meet, view_of
+from sluice.app.web.site_indexes import index_if_made
+from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
 from sluice.base.places import Legality, Level, Status, Verdict
 from sluice.base.store import BBox, SiteQuery, Store
@@ -100,18 +102,33 @@ def _sites(places: Places, asked: Asked) -> Page:
         return _in_memory(table, SITES, replace(asked, bbox=None), rest)
     query = visible(query, places.person)
     store = places.service.store
-    if not rest:
-        part = replace(query, limit=asked.limit, offset=asked.offset)
+    part = replace(query, limit=asked.limit, offset=asked.offset)
+    if rest:
+        found = _filtered_ids(places, query, rest)
+        chosen, matched = found[asked.offset : asked.offset + asked.limit], len(found)
+        columns = _columns_of(store, chosen)
+    elif (listed := _listed(places, part)) is not None:
+        chosen, matched = listed
+        columns = _columns_of(store, chosen)
+    else:
         columns = store.site_columns(part, _columns_to_read(SITES))
         matched = _count(places, query)
-    else:
-        found = _filtered_ids(places, query, rest)
-        chosen = tuple(found[asked.offset : asked.offset + asked.limit])
-        wanted = SiteQuery(site_ids=chosen, limit=max(len(chosen), 1))
-        columns = store.site_columns(wanted, _columns_to_read(SITES))
-        matched = len(found)
     shapes = shapely.from_wkb(np.array(columns.pop("geometry"), dtype=object))
     return Page(_spread(columns, SITES), shapes, matched, _more(asked, matched))
+
+
+def _columns_of(store: Store, ids: Sequence[str]) -> dict[str, list[Any]]:
+    wanted = SiteQuery(site_ids=tuple(ids), limit=max(len(ids), 1))
+    return store.site_columns(wanted, _columns_to_read(SITES))
+
+
+def _listed(places: Places, query: SiteQuery) -> tuple[list[str], int] | None:
+    """Ids of the sites of a page, and how many fit; None where the store has to be asked."""
+    if query.verdict is not None or query.site_ids is not None:
+        return None
+    index = index_if_made(places.service, places.person)
+    found = None if index is None else index.page(query)
+    return None if index is None or found is None else (index.ids[found[0]].tolist(), found[1])
 
 
 def _count(places: Places, query: SiteQuery) -> int:
@@ -251,13 +268,18 @@ def _columns_to_read(collection: Collection) -> list[str]:
 def _spread(columns: Mapping[str, Any], collection: Collection) -> dict[str, list[Any]]:
     """Properties in their order, with those of the surroundings."""
     count = len(columns[collection.key])
-    contexts = columns.get("context") or [{}] * count
-    return {
-        name: [(context or {}).get(name.removeprefix(CONTEXT)) for context in contexts]
-        if name.startswith(CONTEXT)
-        else list(columns.get(name, [None] * count))
-        for name in collection.properties
-    }
+    absent = [None] * count
+    contexts = [context or {} for context in columns.get("context") or absent]
+    # Mostly few are known, of many that there may be.
+    known = set().union(*contexts)
+    found = {}
+    for name in collection.properties:
+        key = name.removeprefix(CONTEXT)
+        if not name.startswith(CONTEXT):
+            found[name] = columns.get(name, absent)
+        else:
+            found[name] = [one.get(key) for one in contexts] if key in known else absent
+    return found
 
 
 def _in_memory(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sluice.app.web.connections import Connections
 from sluice.app.web.errors import error_response, unexpected
 
 _LOG = logging.getLogger("sluice.web")
@@ -37,6 +39,8 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), payment=(), usb=()",
 }
+PIECE_BYTES = 64 * 1024
+"""Of an answer, sent at once."""
 MOST_BODY_BYTES = 1_000_000
 """Of a request."""
 LARGER_BODIES: dict[str, int] = {}
@@ -152,30 +156,62 @@ class _BodyTooLarge(Exception):
 
 
 class Patience:
-    """Hang up on clients that take none of an answer, or send none of their request, for long."""
+    """Hang up on clients that take an answer too slowly, or send none of their request, for long.
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
+    Answers go out piece by piece, so that little of them waits in memory.
+    """
+
+    def __init__(self, app: ASGIApp, connections: Connections) -> None:
         self.app = app
-        self.seconds = seconds
+        self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        received = False
+        received = gave_up = False
+        client, seconds = scope.get("client"), self._connections.seconds
 
         async def receive_soon() -> Any:
             nonlocal received
             if received:
                 return await receive()
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(seconds):
                 message = await receive()
             received = not message.get("more_body", False)
             return message
 
         async def send_soon(message: Message) -> None:
-            async with asyncio.timeout(self.seconds):
-                await send(message)
+            nonlocal gave_up
+            for piece in _pieces(message):
+                try:
+                    async with asyncio.timeout(seconds):
+                        await send(piece)
+                except TimeoutError:
+                    gave_up = True
+                    _LOG.info("%s took too little of %s: cut off", client, scope["path"])
+                    self._connections.cut(client)
+                    raise
 
-        await self.app(scope, receive_soon, send_soon)
+        try:
+            await self.app(scope, receive_soon, send_soon)
+        except Exception:
+            # Whatever became of it on the way here: there is nobody to tell.
+            if not gave_up:
+                raise
+            await asyncio.sleep(0)
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """A message that sends much as some that send little each: the next one waits until the one
+    before was taken."""
+    body = message.get("body", b"")
+    if message["type"] != "http.response.body" or len(body) <= PIECE_BYTES:
+        yield message
+        return
+    view = memoryview(body)
+    for start in range(0, len(body), PIECE_BYTES):
+        more = start + PIECE_BYTES < len(body) or message.get("more_body", False)
+        piece = bytes(view[start : start + PIECE_BYTES])
+        yield {"type": "http.response.body", "body": piece, "more_body": more}

@@ -22,6 +22,7 @@ from sluice.app.web.service import Service
 from sluice.app.web.settings import Settings
 from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.people import People, Role, Session, User
+from sluice.base.places import Verdict
 from sluice.sites.redaction import Redaction
 
 _LOG = logging.getLogger("sluice.web")
@@ -53,6 +54,8 @@ class Person:
     """Of the cookie or token that told who it is."""
     csrf: str | None = field(default=None, repr=False, compare=False)
     """What a page must send along with what it writes; None where no cookie told who it is."""
+    verdicts: tuple[Verdict | None, ...] | None = None
+    """Of the last review: which sites this person may see; None for all."""
 
 
 class Identity:

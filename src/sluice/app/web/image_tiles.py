@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from sluice.base.files import open_raster
 from sluice.base.records import Record
 
 TILE_PX = 256
+HEIGHTS = "elevation"
+"""Band of heights, as `sluice elevation` names it."""
 MOST_ZOOM = 18
 """Pixels of 10 m are some 15 wide there."""
 _TONES_PX = 512
@@ -128,6 +130,64 @@ def draw_probability(path: Path, tile: TileAddress) -> bytes:
         if np.isnan(values).any():
             values[~_inside(source, tile)] = 0.0
     return _png(colour_probabilities(values))
+
+
+def lowest_of(path: Path) -> float | None:
+    """The lowest height of an elevation map in metres, from a coarse look at it.
+
+    Returns:
+        None where it holds no band of heights, or none in it.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    with _opened(path) as source:
+        if HEIGHTS not in source.descriptions:
+            return None
+        number = source.descriptions.index(HEIGHTS) + 1
+        step = max(1.0, max(source.shape) / _TONES_PX)
+        shape = (1, *(max(1, round(side / step)) for side in source.shape))
+        counts = source.read([number], out_shape=shape, masked=True)
+        metres = to_values(source, [number], counts)
+    return float(np.nanmin(metres)) if np.isfinite(metres).any() else None
+
+
+def draw_heights(paths: Sequence[Path], tile: TileAddress, *, lowest_m: float) -> bytes:
+    """A tile of heights, as PNG in the encoding of `encode_terrarium`.
+
+    Args:
+        paths: Elevation maps; where two overlap, the first counts.
+        tile: Which.
+        lowest_m: Where none has a height: the same in all tiles, so that no wall stands between.
+
+    Raises:
+        SourceError: A map cannot be read.
+    """
+    metres = np.full((TILE_PX, TILE_PX), np.nan, np.float32)
+    for path in paths:
+        absent = np.isnan(metres)
+        if not absent.any():
+            break
+        with _opened(path) as source:
+            number = source.descriptions.index(HEIGHTS) + 1
+            found = read_onto(source, [number], _grid(tile), Resampling.bilinear)[0]
+        metres[absent] = found[absent]
+    return _png(encode_terrarium(np.where(np.isnan(metres), np.float32(lowest_m), metres)))
+
+
+def encode_terrarium(metres_hw: ArrayHW) -> npt.NDArray[np.uint8]:
+    """Heights as colours: metres = red x 256 + green + blue / 256 - 32768.
+
+    Args:
+        metres_hw: (H, W) finite, from -32768 to 32767.
+
+    Returns:
+        (H, W, 3), to the nearest 1/256 m.
+    """
+    steps = np.round((metres_hw.astype(np.float64) + 32768) * 256)
+    whole = np.clip(steps, 0, 2**24 - 1).astype(np.uint32)
+    channels = [(whole // 256**power % 256).astype(np.uint8) for power in (2, 1, 0)]
+    return np.dstack(channels)
 
 
 def colour_probabilities(probability_hw: ArrayHW) -> npt.NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from sluice.app.web.access import Person
 from sluice.app.web.errors import Forbidden, NotHere, TooLarge
 from sluice.app.web.parameters import Name, Paged, Strict
 from sluice.app.web.settings import Settings
+from sluice.app.web.shapes import Shape, read_shape
 from sluice.base.errors import ConfigError, DataError
 from sluice.base.jobs import AnalysisJob, JobState
 from sluice.base.periods import Period, parse_span, split_period
@@ -24,27 +25,6 @@ from sluice.sites.area import geodesic_areas_ha
 
 _BOX_SHARE = 10
 """How much larger than the largest area the box around one may be: its grid is held in memory."""
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Position = Annotated[list[Number], Field(min_length=2, max_length=3)]
-Ring = Annotated[list[Position], Field(min_length=4)]
-
-
-class PolygonShape(Strict):
-    """A GeoJSON polygon, in longitude and latitude."""
-
-    type: Literal["Polygon"]
-    coordinates: Annotated[list[Ring], Field(min_length=1)]
-
-
-class MultiPolygonShape(Strict):
-    """Several."""
-
-    type: Literal["MultiPolygon"]
-    coordinates: Annotated[list[Annotated[list[Ring], Field(min_length=1)]], Field(min_length=1)]
-
-
-Shape = Annotated[PolygonShape | MultiPolygonShape, Field(discriminator="type")]
 
 
 def _as_named(given: Any) -> Any:
@@ -107,7 +87,9 @@ def make_job(asked: JobBody, person: Person, store: Store, settings: Settings) -
                 f"area {name!r}: is in the store; leave its geometry out to analyse it, or choose "
                 "another name"
             )
-        outline = _outline(shape, settings)
+        geometry = read_shape(shape, settings.most_vertices)
+        _refuse_large(geometry, settings)
+        outline = json.loads(shapely.to_geojson(geometry))
     return AnalysisJob(
         job_id=uuid.uuid4().hex,
         area=name,
@@ -137,34 +119,6 @@ def _period(asked: JobBody, settings: Settings) -> Period:
             f"{settings.most_periods}; take longer ones, or ask for a part"
         )
     return period
-
-
-def _outline(shape: PolygonShape | MultiPolygonShape, settings: Settings) -> dict[str, Any]:
-    polygons = shape.coordinates if isinstance(shape, MultiPolygonShape) else [shape.coordinates]
-    vertices = sum(len(ring) for polygon in polygons for ring in polygon)
-    if vertices > settings.most_vertices:
-        raise TooLarge(
-            f"the outline has {vertices:,} vertices, and {settings.most_vertices:,} are allowed; "
-            "simplify it"
-        )
-    for polygon in polygons:
-        for ring in polygon:
-            if ring[0] != ring[-1]:
-                raise DataError("a ring of the outline is not closed; repeat its first position")
-    geometry = shapely.force_2d(shapely.from_geojson(shape.model_dump_json()))
-    west, south, east, north = geometry.bounds
-    if not (-180 <= west <= east <= 180 and -90 <= south <= north <= 90):
-        raise DataError(
-            f"the outline reaches from {west:g}, {south:g} to {east:g}, {north:g}; give longitude "
-            "and latitude in degrees, cut at 180 degrees"
-        )
-    if not shapely.is_valid(geometry):
-        raise DataError(
-            f"the outline is no valid polygon ({shapely.is_valid_reason(geometry)}); draw it anew"
-        )
-    _refuse_large(geometry, settings)
-    outline: dict[str, Any] = json.loads(shapely.to_geojson(geometry))
-    return outline
 
 
 def _refuse_large(geometry: BaseGeometry, settings: Settings) -> None:

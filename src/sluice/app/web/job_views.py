@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sluice.base.jobs import AnalysisJob
@@ -30,7 +31,12 @@ _TOLD = (
 )
 
 
-def job_told(job: AnalysisJob) -> dict[str, Any]:
-    """An analysis, without what concerns workers only and without its outline."""
+def job_told(job: AnalysisJob, places: Mapping[str, int]) -> dict[str, Any]:
+    """An analysis, without what concerns workers only and without its outline.
+
+    Args:
+        job: The analysis.
+        places: Of those that wait, see `Jobs.queue_places`; 1 is the next, the others have none.
+    """
     told = job.model_dump(include=set(_TOLD))
-    return {name: told[name] for name in _TOLD}
+    return {name: told[name] for name in _TOLD} | {"queue_place": places.get(job.job_id)}

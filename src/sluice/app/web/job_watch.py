@@ -14,7 +14,7 @@ from sluice.app.web.errors import Busy
 from sluice.app.web.job_views import job_told
 from sluice.app.web.service import Service
 from sluice.base.errors import SluiceError
-from sluice.base.jobs import AnalysisJob
+from sluice.base.jobs import AnalysisJob, JobState
 from sluice.store.jobs import SqlJobs
 
 _LOOK_S = 1.0
@@ -33,6 +33,7 @@ class JobWatch:
         self._service = service
         self._watched: Counter[str] = Counter()
         self._known: dict[str, AnalysisJob] = {}
+        self._places: dict[str, int] = {}
         self._looked = -1e9
         self._lock = anyio.Lock()
         self._closed = False
@@ -60,13 +61,17 @@ class JobWatch:
             seen: The version that the listener has: the id of the last event.
         """
         began = spoke = time.monotonic()
+        place: int | None = None
         self._watched[job.job_id] += 1
         try:
             yield b"retry: 3000\n\n"
+            if job.state is JobState.QUEUED:
+                job = await self._look(job)
             while True:
-                if job.version != seen:
-                    seen, spoke = job.version, time.monotonic()
-                    yield _event(job)
+                now_at = self._places.get(job.job_id)
+                if job.version != seen or (now_at != place and job.state.is_open):
+                    seen, place, spoke = job.version, now_at, time.monotonic()
+                    yield _event(job, self._places)
                 if not job.state.is_open or self._closed:
                     return
                 now = time.monotonic()
@@ -90,7 +95,8 @@ class JobWatch:
                 wanted = list(self._watched)
                 try:
                     found = await anyio.to_thread.run_sync(self._read, wanted)
-                    self._known = {one.job_id: one for one in found}
+                    self._known = {one.job_id: one for one in found[0]}
+                    self._places = found[1]
                 except SluiceError:
                     pass
                 self.looks += 1
@@ -98,11 +104,12 @@ class JobWatch:
         known = self._known.get(job.job_id, job)
         return known if known.version > job.version else job
 
-    def _read(self, job_ids: list[str]) -> list[AnalysisJob]:
-        return SqlJobs(self._service.store.db).some(job_ids)
+    def _read(self, job_ids: list[str]) -> tuple[list[AnalysisJob], dict[str, int]]:
+        queue = SqlJobs(self._service.store.db)
+        return queue.some(job_ids), queue.queue_places()
 
 
-def _event(job: AnalysisJob) -> bytes:
+def _event(job: AnalysisJob, places: dict[str, int]) -> bytes:
     name = b"job" if job.state.is_open else b"end"
     # JSON of orjson has no line ends, which would end the data.
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (job.version, name, to_json(job_told(job)))
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (job.version, name, to_json(job_told(job, places)))

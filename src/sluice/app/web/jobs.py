@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -16,7 +17,7 @@ from sluice.app.web.job_views import job_told
 from sluice.app.web.job_watch import JobWatch
 from sluice.app.web.parameters import Nothing
 from sluice.app.web.service import Served, Service
-from sluice.base.jobs import AnalysisJob
+from sluice.base.jobs import AnalysisJob, JobState
 from sluice.store.jobs import SqlJobs
 
 router = APIRouter(prefix="/api", tags=["analyses"], responses=DOCUMENTED)
@@ -34,13 +35,14 @@ def ask(service: Served, who: Analyst, asked: JobBody, _: Annotated[Nothing, Que
     queue = SqlJobs(service.store.db)
     queue.add(job, most_open=settings.jobs_open, most_of_person=settings.jobs_per_person)
     where = {"Location": f"/api/jobs/{job.job_id}"}
-    return json_response(_whole(job), 201, headers=where)
+    return json_response(_whole(queue, job), 201, headers=where)
 
 
 @router.get("/jobs")
 def jobs(service: Served, who: Analyst, asked: Annotated[JobList, Query()]) -> Response:
     """Your analyses, newest first, those of all for administrators; and what may be asked for."""
-    found, total = SqlJobs(service.store.db).jobs(
+    queue = SqlJobs(service.store.db)
+    found, total = queue.jobs(
         by=None if _is_admin(who) else who.name,
         areas=None if who.areas is None else sorted(who.areas),
         state=asked.state,
@@ -55,15 +57,19 @@ def jobs(service: Served, who: Analyst, asked: Annotated[JobList, Query()]) -> R
         "vertices": settings.most_vertices,
         "open_per_person": settings.jobs_per_person,
         "new_areas": who.areas is None,
+        # A model may be a folder of the server's.
+        "model": PurePath(settings.model).name,
     }
-    told = [job_told(job) for job in found]
+    places = queue.queue_places()
+    told = [job_told(job, places) for job in found]
     return json_response({"jobs": told, "total": total, "limits": limits})
 
 
 @router.get("/jobs/{job_id}")
 def job(service: Served, who: Analyst, job_id: JobId, _: Annotated[Nothing, Query()]) -> Response:
     """One analysis."""
-    return json_response(_whole(_require_job(service, who, job_id)))
+    found = _require_job(service, who, job_id)
+    return json_response(_whole(SqlJobs(service.store.db), found))
 
 
 @router.delete("/jobs/{job_id}")
@@ -75,10 +81,11 @@ def cancel(
     What has landed stays. One that has ended stays as it is.
     """
     _require_job(service, who, job_id)
-    found = SqlJobs(service.store.db).cancel(job_id)
+    queue = SqlJobs(service.store.db)
+    found = queue.cancel(job_id)
     if found is None:
         raise _no_job(job_id)
-    return json_response(_whole(found), 202 if found.state.is_open else 200)
+    return json_response(_whole(queue, found), 202 if found.state.is_open else 200)
 
 
 @router.get(
@@ -127,5 +134,6 @@ def _no_job(job_id: str) -> NotHere:
     return NotHere(f"there is no analysis {job_id} of yours; /api/jobs lists those there are")
 
 
-def _whole(job: AnalysisJob) -> dict[str, Any]:
-    return job_told(job) | {"geometry": job.outline}
+def _whole(queue: SqlJobs, job: AnalysisJob) -> dict[str, Any]:
+    places = queue.queue_places() if job.state is JobState.QUEUED else {}
+    return job_told(job, places) | {"geometry": job.outline}

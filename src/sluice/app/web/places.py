@@ -17,8 +17,9 @@ from sluice.app.web import told
 from sluice.app.web.access import Person, Role, person, require
 from sluice.app.web.answers import geojson_of, json_response, rows_of
 from sluice.app.web.errors import DOCUMENTED, Forbidden
-from sluice.app.web.parameters import AlertList, Nothing, ReviewBody, SiteList
+from sluice.app.web.parameters import AlertList, Nothing, SiteList
 from sluice.app.web.service import Served
+from sluice.app.web.shapes import OutlinedReview, read_shape
 from sluice.app.web.views import Places, bounds_of, view_of
 from sluice.app.web.withheld import area_shown
 from sluice.base.periods import Period
@@ -36,12 +37,15 @@ SiteId = Annotated[str, Path(min_length=1, max_length=100)]
 @router.get("/areas", tags=["places"], response_model=list[told.AreaTold])
 def areas(service: Served, who: Asks, _: Annotated[Nothing, Query()]) -> Response:
     """The areas that are followed, their periods and runs."""
-    rows = service.kept("areas told", _areas_told)
+    return json_response(areas_told(Places(service, who)))
+
+
+def areas_told(places: Places) -> list[dict[str, Any]]:
+    """The areas that a person may see."""
+    who = places.person
+    rows = places.service.kept("areas told", _areas_told)
     mine = [row for row in rows if who.areas is None or row["name"] in who.areas]
-    places = Places(service, who)
-    if not places.is_open:
-        mine = [_area_shown(row, places) for row in mine]
-    return json_response(mine)
+    return mine if places.is_open else [_area_shown(row, places) for row in mine]
 
 
 def _area_shown(row: dict[str, Any], places: Places) -> dict[str, Any]:
@@ -104,7 +108,15 @@ def sites(service: Served, who: Asks, asked: Annotated[SiteList, Query()]) -> Re
 @router.get("/sites/{site_id}", tags=["places"], response_model=told.SitePage)
 def site(service: Served, who: Asks, site_id: SiteId, _: Annotated[Nothing, Query()]) -> Response:
     """All that is known of one site."""
-    places = Places(service, who)
+    return json_response(site_told(Places(service, who), site_id))
+
+
+def site_told(places: Places, site_id: str) -> dict[str, Any]:
+    """All that a person may know of one site.
+
+    Raises:
+        NotHere: There is none of this id for the person.
+    """
     table, exact = places.site(site_id)
     rows: dict[str, Any] = {
         "site": rows_of(table)[0],
@@ -114,6 +126,7 @@ def site(service: Served, who: Asks, site_id: SiteId, _: Annotated[Nothing, Quer
         "alerts": [],
         "reviews": [],
         "outlines": [],
+        "drawn": [],
         "scenes": [],
         "runs": [],
         "coordinates": None,
@@ -123,8 +136,8 @@ def site(service: Served, who: Asks, site_id: SiteId, _: Annotated[Nothing, Quer
         periods = places.all_periods()
         rows["periods"] = rows_of(periods[periods["site_id"] == site_id])
         rows["alerts"] = rows_of(places.alerts(query)[0])
-        return json_response(rows)
-    return json_response(rows | _history(service.store, site_id, table))
+        return rows
+    return rows | _history(places.service.store, site_id, table)
 
 
 def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
@@ -135,12 +148,14 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
     wanted = set(run_ids)
     runs = [run for run in store.runs(str(table["area"].iloc[0])) if run.run_id in wanted]
     lon, lat = (table[name].to_numpy(dtype=float) for name in ("lon", "lat"))
+    reviews = store.reviews([site_id])
     return {
         "periods": rows_of(store.periods([site_id])),
         "looks": [row | {"scene_ids": by_run.get(row["run_id"], [])} for row in rows_of(looks)],
         "alerts": rows_of(store.alerts(SiteQuery(site_ids=(site_id,), with_past=True))),
-        "reviews": [review.model_dump(mode="json") for review in store.reviews([site_id])],
+        "reviews": [review.model_dump(mode="json") for review in reviews],
         "outlines": _outlines(store, site_id, runs),
+        "drawn": _drawn(store, str(table["area"].iloc[0]), reviews),
         "scenes": rows_of(scenes.drop(columns=["position", "sha256"])),
         "runs": [run_told(run) for run in runs],
         "coordinates": {
@@ -149,6 +164,15 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
             "mgrs": mgrs_references(lon, lat)[0],
         },
     }
+
+
+def _drawn(store: Store, area: str, reviews: list[Review]) -> list[dict[str, Any]]:
+    """What people drew along with their reviews, oldest first."""
+    labels = store.labels(area)
+    mine = labels[labels["label_id"].isin([review.review_id for review in reviews])]
+    rows = rows_of(mine[["label_id", "class_name", "start", "end", "who", "when"]])
+    shapes = geojson_of(mine.geometry)
+    return [row | {"geometry": shape} for row, shape in zip(rows, shapes, strict=True)]
 
 
 def _outlines(store: Store, site_id: str, runs: list[LandedRun]) -> list[dict[str, Any]]:
@@ -177,17 +201,30 @@ def review(
     service: Served,
     who: Annotated[Person, Depends(require(Role.REVIEWER))],
     site_id: SiteId,
-    body: ReviewBody,
+    body: OutlinedReview,
     _: Annotated[Nothing, Query()],
 ) -> Response:
-    """Add a verdict on a site; the last one counts."""
+    """Add a verdict on a site; the last one counts.
+
+    An outline that was drawn along with it becomes a label of the last period in which the site was
+    detected.
+    """
     _, exact = Places(service, who).site(site_id)
     if not exact:
         raise Forbidden(f"site {site_id} is shown to you only roughly, and cannot be judged so")
-    made = add_review(
-        service.store, site_id, body.verdict, body.reason, who=who.name, note=body.note
-    )
-    service.written()
+    drawn = None
+    if body.outline is not None:
+        drawn = read_shape(body.outline, service.settings.most_vertices)
+    with service.writing():
+        made = add_review(
+            service.store,
+            site_id,
+            body.verdict,
+            body.reason,
+            who=who.name,
+            note=body.note,
+            outline=drawn,
+        )
     return json_response(made.model_dump(mode="json"), 201)
 
 
@@ -196,18 +233,23 @@ def alerts(service: Served, who: Asks, asked: Annotated[AlertList, Query()]) -> 
     """Alerts by priority."""
     places = Places(service, who)
     places.require_area(asked.area)
-    table, total = places.alerts(asked.query)
+    rows, total = alerts_told(places, asked.query)
+    return json_response({"alerts": rows, "total": total})
+
+
+def alerts_told(places: Places, query: SiteQuery) -> tuple[list[dict[str, Any]], int]:
+    """Alerts with the status of their sites, and how many there are."""
+    table, total = places.alerts(query)
     ids = tuple(table["site_id"])
     if places.is_open:
-        columns = service.store.site_columns(
+        columns = places.service.store.site_columns(
             SiteQuery(site_ids=ids, with_past=True), ["site_id", "status"]
         )
     else:
-        known = places.all_shown(asked.area)
+        known = places.all_shown(query.area)
         columns = {name: known[name].tolist() for name in ("site_id", "status")}
     status = dict(zip(columns["site_id"], columns["status"], strict=True))
-    rows = [row | {"site_status": status.get(row["site_id"])} for row in rows_of(table)]
-    return json_response({"alerts": rows, "total": total})
+    return [row | {"site_status": status.get(row["site_id"])} for row in rows_of(table)], total
 
 
 @router.get(

@@ -92,6 +92,13 @@ RULES: dict[str, Methods] = {
     "/api/sites/{site_id}/reviews": {
         "POST": Rule(Role.REVIEWER, Withheld.REFUSED, logged="review")
     },
+    "/api/reported-mines": {
+        "GET": _read(),
+        "POST": Rule(Role.REVIEWER, Withheld.REFUSED, logged="report of a mine"),
+    },
+    "/api/reported-mines/{label_id}": {
+        "DELETE": Rule(Role.REVIEWER, Withheld.REFUSED, logged="report of a mine")
+    },
     "/api/alerts": {"GET": _read()},
     "/api/search": {"GET": _read()},
     "/api/layers": {"GET": _read(Withheld.NO_PLACE), "POST": _UPLOAD},
@@ -102,6 +109,8 @@ RULES: dict[str, Methods] = {
     "/tiles/layers/{name}/{z}/{x}/{y}.pbf": {"GET": _read(Withheld.NO_PLACE)},
     "/api/imagery/{run_id}": {"GET": _read(Withheld.REFUSED)},
     "/imagery/{run_id}/{shown}/{z}/{x}/{y}.png": {"GET": _read(Withheld.REFUSED)},
+    "/api/elevation": {"GET": _read(Withheld.NO_PLACE)},
+    "/elevation/{version}/{z}/{x}/{y}.png": {"GET": _read(Withheld.NO_PLACE)},
     "/exports/sites.{ending}": {"GET": _export()},
     "/reports/sites/{site_id}.{ending}": {"GET": _export(page=True)},
     "/reports/areas/{area}.{ending}": {"GET": _export(page=True)},

@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 
+from sluice.app.web.connections import protocol_of
 from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 from sluice.app.web.worker_child import WorkerChild
@@ -87,6 +88,7 @@ def run_service(
     server = _Server(
         uvicorn.Config(
             app,
+            http=protocol_of(app.state.service.connections),
             log_level="warning",
             server_header=False,
             # `access` looks at these itself, and only where a proxy was named.

@@ -19,6 +19,7 @@ from sluice.app.web import (
     jobs,
     layers,
     places,
+    reported_mines,
     search,
     statistics,
     uploads,
@@ -35,6 +36,7 @@ from sluice.base.records import DISCLAIMER
 ROUTERS = (
     access.router,
     places.router,
+    reported_mines.router,
     layers.router,
     imagery.router,
     search.router,
@@ -90,6 +92,6 @@ def create_app(settings: Settings) -> FastAPI:
     access.protect(app, settings)
     app.add_middleware(AnswerHead)
     app.add_middleware(BodyLimit)
-    app.add_middleware(Patience, seconds=settings.slow_client_s)
+    app.add_middleware(Patience, connections=service.connections)
     app.add_middleware(LastResort)
     return app

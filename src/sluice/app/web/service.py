@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import anyio
@@ -13,13 +15,15 @@ import anyio.to_thread
 from fastapi import Depends, Request
 
 from sluice.app.following.stores import is_postgres, open_store, store_path
+from sluice.app.web.connections import Connections
 from sluice.app.web.errors import Busy
 from sluice.app.web.settings import Settings
-from sluice.app.web.tile_cache import TileCache
-from sluice.base.errors import ConfigError, StoreError
+from sluice.app.web.tile_cache import Cache
+from sluice.base.errors import ConfigError, SluiceError, StoreBusy, StoreError
 from sluice.base.store import Revision
 from sluice.store.sql_store import SqlStore
 
+_LOG = logging.getLogger("sluice.web")
 _LOOK_AGAIN_S = 1.0
 """How old a revision may be: what others wrote is seen after this long."""
 _MOST_KEPT = 128
@@ -47,10 +51,17 @@ class Service:
         self._looked = -1e9
         self._kept: OrderedDict[str, tuple[tuple[str, ...], Any]] = OrderedDict()
         self._making: dict[str, threading.Lock] = {}
-        self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
+        self._soon: set[str] = set()
+        self.connections = Connections(settings)
+        self.tiles = Cache[bytes](settings.tile_cache_mb * 1_000_000)
+        """Tiles as they are sent, of sites, layers and images."""
+        self.blocks = Cache[Any](settings.tile_cache_mb * 500_000)
+        """What tiles are made of, see `site_blocks`."""
         self._heavy = anyio.Semaphore(settings.heavy_at_once)
         self._heavy_threads = anyio.CapacityLimiter(settings.heavy_at_once)
         self._waiting = 0
+        # Whoever waits until the store can be written leaves threads to those who read.
+        self._writers = threading.BoundedSemaphore(max(1, settings.threads // 2))
         self.store  # noqa: B018 - refuse to start rather than to serve nothing
 
     @property
@@ -150,12 +161,59 @@ class Service:
         finally:
             making.release()
 
+    def kept_soon(
+        self, name: str, make: Callable[[SqlStore], _Value], *, of: Sequence[Part]
+    ) -> _Value | None:
+        """As `kept`, but None until it is made, which begins now in a thread of its own.
+
+        Args:
+            name: Of what is made.
+            make: Makes it.
+            of: Parts of the store's revision that it follows from.
+        """
+        revision = self.revision()
+        found = self._kept.get(name)
+        if found is not None and found[0] == tuple(getattr(revision, part) for part in of):
+            value: _Value = found[1]
+            return value
+        with self._lock:
+            if name in self._soon:
+                return None
+            self._soon.add(name)
+
+        def begin() -> None:
+            try:
+                self.kept(name, make, of=of)
+            except SluiceError as err:
+                _LOG.info("%s: not made: %s", name, err)
+            finally:
+                with self._lock:
+                    self._soon.discard(name)
+
+        threading.Thread(target=begin, name=name, daemon=True).start()
+        return None
+
     def _keep(self, name: str, found: tuple[tuple[str, ...], Any]) -> None:
         with self._lock:
             self._kept[name] = found
             self._kept.move_to_end(name)
             while len(self._kept) > _MOST_KEPT:
                 self._making.pop(self._kept.popitem(last=False)[0], None)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """A turn to write; waiting for the store to be free is a part of it.
+
+        Raises:
+            StoreBusy: Others wait already.
+        """
+        if not self._writers.acquire(blocking=False):
+            raise StoreBusy("others wait to write at this moment; nothing was saved: try again")
+        try:
+            yield
+        finally:
+            self._writers.release()
+        self.written()
 
     async def run_heavy(self, make: Callable[[], _Value]) -> _Value:
         """Do what takes long in a thread of its own kind, some at a time.

@@ -66,9 +66,11 @@ class Settings(BaseModel):
     heavy_wait_s: float = Field(default=20.0, ge=0)
     """How long one waits for its turn before it is sent away."""
     slow_client_s: float = Field(default=60.0, gt=0)
-    """How long a client may take none of an answer, or send none of its request."""
+    """How long a client may take for 64 kB of an answer, or send none of its request."""
     connections: int = Field(default=1000, ge=10)
     """Beyond, clients are told to come again."""
+    connections_per_address: int = Field(default=200, ge=1)
+    """Of them, those of one address that is no proxy's."""
     tile_cache_mb: int = Field(default=128, ge=1)
     """Memory for tiles that were made."""
     names: Annotated[tuple[str, ...], AfterValidator(check_names)] = ()

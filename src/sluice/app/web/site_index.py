@@ -1,7 +1,8 @@
-"""All sites in memory, in the order of tiles: what the tiles of low zooms are made of.
+"""All sites in memory, in the order of tiles: what the tiles of low zooms are made of, and what
+tells which sites are on a page of features.
 
 Sites are sorted along a Morton curve, so that those of a tile, and within it those of a cell of
-some pixels, stand beside each other. 100 bytes for a site: a million take 100 MB.
+some pixels, stand beside each other. 200 bytes for a site: a million take 200 MB.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.tile_encoding import EXTENT, mercator
+from sluice.app.web.tile_layers import Coded
+from sluice.base.store import Revision, SiteQuery
+from sluice.store.columns import BOX
 
 LEVEL = 20
 """Of the curve: cells of 38 m at the equator."""
@@ -23,7 +28,7 @@ MOST_POINTS = 4000
 """Of a tile."""
 COLUMNS = (
     "site_id", "area", "lon", "lat", "status", "level", "area_ha", "priority", "posterior",
-    "legality", "first_seen",
+    "legality", "first_seen", "last_seen", *BOX,
 )  # fmt: skip
 """What is read of a store."""
 _WORDS = ("area", "status", "level", "legality", "first_seen", "verdict")
@@ -40,13 +45,16 @@ class Words:
     codes: npt.NDArray[np.int32]
     """-1 where it is absent."""
 
-    def take(self, at: Positions) -> list[str | None]:
-        """Texts of some rows."""
-        return [None if code < 0 else self.known[code] for code in self.codes[at].tolist()]
+    def coded(self, at: Positions) -> Coded:
+        """The column of some rows."""
+        return Coded(self.codes[at].astype(np.int64), self.known)
 
     def is_one_of(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
         """(N,) whether a row has one of some texts."""
-        return np.isin(self.codes, [k for k, word in enumerate(self.known) if word in words])
+        # The last one is for those that are absent, whose code is -1.
+        chosen = np.array([*(word in words for word in self.known), False])
+        found: npt.NDArray[np.bool_] = chosen[self.codes]
+        return found
 
 
 class SiteIndex:
@@ -66,9 +74,62 @@ class SiteIndex:
         self.ids = table["site_id"].to_numpy(dtype=object)[order]
         self.numbers = {name: _numbers(table, name)[order] for name in _NUMBERS}
         self.words = {name: _words(table, name, order) for name in _WORDS}
+        self.made_of: Revision | None = None
+        """Of the store that it was read of."""
+        self.boxes: npt.NDArray[np.float64] | None = None
+        """(N, 4) of outlines: west, south, east, north; None where the table has none."""
+        self.last_seen: npt.NDArray[np.datetime64] | None = None
+        self.by_priority = np.lexsort((self.ids, -np.nan_to_num(self.numbers["priority"])))
+        """Rows in the order of lists."""
+        self.rank = np.empty(len(order), dtype=np.int32)
+        self.rank[self.by_priority] = np.arange(len(order))
+        if set(BOX) <= set(table.columns):
+            # Column by column, as it is read.
+            self.boxes = np.asfortranarray(table[[*BOX]].to_numpy(dtype=float)[order])
+            self.last_seen = table["last_seen"].to_numpy(dtype="datetime64[D]")[order]
 
     def __len__(self) -> int:
         return len(self.curve)
+
+    def page(self, query: SiteQuery) -> tuple[Positions, int] | None:
+        """Rows that a query asks for, in the order of lists, and how many there are whatever its
+        limit; None where the index cannot tell."""
+        if self.boxes is None or self.last_seen is None or not _can_tell(query):
+            return None
+        fits = self._fitting(query, self.boxes, self.last_seen)
+        count = len(self) if fits is None else int(np.count_nonzero(fits))
+        end = count if query.limit is None else min(count, query.offset + query.limit)
+        if fits is None:
+            return self.by_priority[query.offset : end], count
+        ranks = self.rank[fits]
+        first = ranks if end == count else np.partition(ranks, end)[:end]
+        return self.by_priority[np.sort(first)[query.offset :]], count
+
+    def _fitting(
+        self,
+        query: SiteQuery,
+        boxes: npt.NDArray[np.float64],
+        last_seen: npt.NDArray[np.datetime64],
+    ) -> npt.NDArray[np.bool_] | None:
+        """(N,), or None where all do."""
+        conditions = []
+        if query.bbox_lonlat is not None:
+            conditions.append(boxes_meet(boxes, query.bbox_lonlat))
+        for name, chosen in (
+            ("area", query.areas),
+            ("area", None if query.area is None else (query.area,)),
+            ("status", query.status),
+            ("level", query.level),
+            ("legality", query.legality),
+        ):
+            if chosen is not None:
+                conditions.append(self.words[name].is_one_of([str(word) for word in chosen]))
+        for name, least in (("area_ha", query.min_area_ha), ("priority", query.min_priority)):
+            if least is not None:
+                conditions.append(self.numbers[name] >= least)
+        if query.seen_since is not None:
+            conditions.append(last_seen >= np.datetime64(query.seen_since))
+        return np.logical_and.reduce(conditions) if conditions else None
 
     def within(self, z: int, x: int, y: int) -> slice:
         """Rows of the sites of a tile; of one that is smaller than a cell, the cell's."""
@@ -113,6 +174,11 @@ class SiteIndex:
         return units
 
 
+def _can_tell(query: SiteQuery) -> bool:
+    asked = (query.verdict, query.site_ids, query.state)
+    return all(one is None for one in asked) and not (query.with_past or query.standing)
+
+
 def morton(x: npt.NDArray[np.uint64], y: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Bits of two numbers by turns: (N,) to (N,)."""
     return _spread(x) | (_spread(y) << np.uint64(1))
@@ -131,10 +197,10 @@ def _spread(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return value
 
 
-def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float32]:
+def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
     if name not in table:
-        return np.full(len(table), np.nan, dtype=np.float32)
-    return table[name].to_numpy(dtype=np.float32, na_value=np.nan)
+        return np.full(len(table), np.nan)
+    return table[name].to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def _words(table: pd.DataFrame, name: str, order: Positions) -> Words:

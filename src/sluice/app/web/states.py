@@ -43,7 +43,7 @@ def states_in(places: Places, period: Period, area: str | None) -> pd.DataFrame:
         within = (table["start"] >= period.start) & (table["end"] <= period.end)
         return _last_ones(table[within].sort_values(["start", "end"], kind="stable"))
 
-    found = service.kept(f"{name} {view_of(places.person)} {area}", make)
+    found = service.kept(f"{name} {view_of(places.person)} {area!r}", make)
     return found
 
 

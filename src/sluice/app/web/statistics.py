@@ -54,7 +54,7 @@ def statistics(service: Served, who: Asks, asked: Annotated[Counted, Query()]) -
     (new, growing, steady), `new_hectares` that of new ones, in the period or as last seen; `name`
     is null for sites in none.
     """
-    return json_response(rows_of(_count(service, who, asked)))
+    return json_response(rows_of(count_by(service, who, asked)))
 
 
 @router.get("/statistics.csv", response_class=Response, responses=described("text/csv"))
@@ -63,7 +63,7 @@ def statistics_csv(service: Served, who: Asks, asked: Annotated[Counted, Query()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
-    for row in rows_of(_count(service, who, asked)):
+    for row in rows_of(count_by(service, who, asked)):
         writer.writerow([_harmless(row[name]) for name in _COLUMNS])
     return Response(
         text.getvalue().encode("utf-8-sig"),
@@ -79,7 +79,8 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
-def _count(service: Service, who: Person, asked: Counted) -> pd.DataFrame:
+def count_by(service: Service, who: Person, asked: Counted) -> pd.DataFrame:
+    """Figures by district or protected area, the largest first; columns of the answers."""
     places = Places(service, who)
     places.require_area(asked.area)
     sites = _sites_to_count(places, asked.area)

@@ -1,4 +1,4 @@
-"""Mapbox Vector Tiles: shapes and their columns as protobuf.
+"""Mapbox Vector Tiles: shapes as commands of a pen, and numbers as varints.
 
 Written by hand, as the package `mapbox-vector-tile` takes a tenth of a millisecond for each
 feature, and a tile may have some thousands.
@@ -10,10 +10,7 @@ Source:
 from __future__ import annotations
 
 import math
-import struct
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,34 +32,16 @@ Parts = npt.NDArray[np.object_]
 Floats = npt.NDArray[np.float64]
 
 
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append((value & 0x7F) | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
-
-
-_VARINTS = [_varint(value) for value in range(1 << 15)]
-"""Those that are needed nearly always."""
-_KINDS = [b"\x18" + bytes([kind]) for kind in range(4)]
-_FLOAT = struct.Struct("<f").pack
-
-
-def _sized(tag: bytes, content: bytes) -> bytes:
-    """A field of bytes: its tag, its length and what it holds."""
-    size = len(content)
-    return tag + (_VARINTS[size] if size < 32768 else _varint(size)) + content
-
-
 @dataclass(frozen=True)
 class Shapes:
     """Shapes in units of a tile."""
 
-    kinds: list[int]
-    """1 point, 2 line, 3 polygon; 0 where nothing of a shape is left."""
-    commands: list[bytes]
+    kinds: Ints
+    """(N,) 1 point, 2 line, 3 polygon; 0 where nothing of a shape is left."""
+    commands: Ints
+    """Those of the first shape, then those of the second, and so on."""
+    counts: Ints
+    """(N,) how many of them are a shape's."""
 
 
 def mercator(lonlat: Floats) -> Floats:
@@ -88,7 +67,8 @@ def tile_box(z: int, x: int, y: int, units: float = 0) -> tuple[float, float, fl
 def point_shapes(units: Ints) -> Shapes:
     """Points, from (N, 2) units."""
     commands = np.column_stack([np.full(len(units), _MOVE_TO | 1 << 3), _zigzag(units)])
-    return Shapes([_POINT] * len(units), _split(commands.ravel(), np.full(len(units), 3)))
+    counts = np.full(len(units), 3)
+    return Shapes(np.full(len(units), _POINT), commands.ravel(), counts)
 
 
 def shapes_of(lonlat: npt.NDArray[np.object_], z: int, x: int, y: int) -> Shapes:
@@ -101,9 +81,14 @@ def shapes_of(lonlat: npt.NDArray[np.object_], z: int, x: int, y: int) -> Shapes
         x: Of the tile.
         y: Of the tile.
     """
+    return shapes_within(shapely.transform(lonlat, mercator), z, x, y)
+
+
+def shapes_within(shares: npt.NDArray[np.object_], z: int, x: int, y: int) -> Shapes:
+    """Likewise, of shapes in shares of the world's width, see `mercator`."""
     scale = EXTENT * 2.0**z
     corner = np.array([x, y]) * EXTENT
-    units = _clip(shapely.transform(lonlat, lambda xy: mercator(xy) * scale - corner))
+    units = _clip(shapely.transform(shares, lambda xy: xy * scale - corner))
     parts, owner = shapely.get_parts(units, return_index=True)
     while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
         parts, of_part = shapely.get_parts(parts, return_index=True)
@@ -111,14 +96,26 @@ def shapes_of(lonlat: npt.NDArray[np.object_], z: int, x: int, y: int) -> Shapes
     dimensions = shapely.get_dimensions(parts)
     highest = np.full(len(units), -1)
     np.maximum.at(highest, owner, dimensions)
-    commands = [b""] * len(units)
+    found = []
     for dimension, encode in ((0, _point_commands), (1, _line_commands), (2, _polygon_commands)):
         own = (dimensions == dimension) & (highest[owner] == dimension)
         if own.any():
-            at, encoded = encode(parts[own], owner[own])
-            for index, one in zip(at.tolist(), encoded, strict=True):
-                commands[index] = one
-    return Shapes((highest + 1).tolist(), commands)
+            found.append(encode(parts[own], owner[own]))
+    return _in_order(highest + 1, found)
+
+
+def _in_order(kinds: Ints, found: list[tuple[Ints, Ints, Ints]]) -> Shapes:
+    """Shapes of commands that were made kind by kind: whose they are, all of them, how many."""
+    if not found:
+        return Shapes(kinds, np.zeros(0, np.int64), np.zeros(len(kinds), np.int64))
+    owners, commands, sizes = (np.concatenate(part) for part in zip(*found, strict=True))
+    counts = np.zeros(len(kinds), dtype=np.int64)
+    counts[owners] = sizes
+    if len(found) > 1:
+        order = np.argsort(owners, kind="stable")
+        starts = np.cumsum(sizes) - sizes
+        commands = commands[places_of_parts(starts[order], sizes[order])]
+    return Shapes(kinds, commands, counts)
 
 
 def _clip(units: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
@@ -150,22 +147,37 @@ def _zigzag(steps: Ints) -> Ints:
     return (steps << 1) ^ (steps >> 63)
 
 
-def _split(values: Ints, counts: Ints) -> list[bytes]:
-    """Base 128 varints of numbers, cut into texts of so many numbers each."""
-    values = values.astype(np.uint64)
+def sizes_of(values: Ints) -> Ints:
+    """Bytes that each number takes as a varint."""
     sizes = np.ones(len(values), dtype=np.int64)
-    for bits in range(7, 42, 7):
-        sizes += values >= np.uint64(1 << bits)
-    ends = np.cumsum(sizes)
-    found = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.uint8)
-    for k in range(int(sizes.max(initial=1))):
-        has = sizes > k
-        more = np.where(sizes[has] > k + 1, 0x80, 0).astype(np.uint8)
-        digit = ((values[has] >> np.uint64(7 * k)) & np.uint64(0x7F)).astype(np.uint8)
-        found[ends[has] - sizes[has] + k] = digit | more
-    text = found.tobytes()
-    stops = ends[np.cumsum(counts) - 1].tolist()
-    return [text[a:b] for a, b in zip([0, *stops[:-1]], stops, strict=True)]
+    most = int(values.max(initial=0))
+    bits = 7
+    while most >> bits:
+        sizes += values >= 1 << bits
+        bits += 7
+    return sizes
+
+
+def varints(values: Ints) -> bytes:
+    """Numbers from 0 on in base 128, the lowest digits first, one after the other."""
+    sizes = sizes_of(values)
+    starts = np.cumsum(sizes) - sizes
+    found = np.empty(int(sizes.sum()), dtype=np.uint8)
+    # Most have one byte or two: each turn looks only at those that go on.
+    rest, at = values, starts
+    while True:
+        more = rest > 0x7F
+        found[at] = (rest & 0x7F) | (more << 7)
+        if not more.any():
+            return found.tobytes()
+        rest, at = rest[more] >> 7, at[more] + 1
+
+
+def places_of_parts(starts: Ints, counts: Ints) -> Ints:
+    """Places of all members of parts, each of so many from its start on."""
+    before = np.cumsum(counts) - counts
+    found: Ints = np.repeat(starts - before, counts) + np.arange(int(counts.sum()))
+    return found
 
 
 def _runs(keys: Ints) -> tuple[Ints, Ints]:
@@ -189,7 +201,7 @@ def _steps(units: Ints, owner: Ints) -> Ints:
     return _zigzag(steps)
 
 
-def _point_commands(parts: Parts, owner: Ints) -> tuple[Ints, list[bytes]]:
+def _point_commands(parts: Parts, owner: Ints) -> tuple[Ints, Ints, Ints]:
     coordinates, of_part = shapely.get_coordinates(parts, return_index=True)
     owner = owner[of_part]
     steps = _steps(np.round(coordinates).astype(np.int64), owner)
@@ -198,10 +210,10 @@ def _point_commands(parts: Parts, owner: Ints) -> tuple[Ints, list[bytes]]:
     heads = 2 * starts + np.arange(len(starts))
     commands[heads] = _MOVE_TO | counts << 3
     commands[_rest(len(commands), heads)] = steps.ravel()
-    return owner[starts], _split(commands, 2 * counts + 1)
+    return owner[starts], commands, 2 * counts + 1
 
 
-def _line_commands(parts: Parts, owner: Ints) -> tuple[Ints, list[bytes]]:
+def _line_commands(parts: Parts, owner: Ints) -> tuple[Ints, Ints, Ints]:
     coordinates, line = shapely.get_coordinates(parts, return_index=True)
     units, line = _without_repeats(np.round(coordinates).astype(np.int64), line)
     _, counts = _runs(line)
@@ -209,7 +221,7 @@ def _line_commands(parts: Parts, owner: Ints) -> tuple[Ints, list[bytes]]:
     return _path_commands(units[whole], line[whole], owner, closed=False)
 
 
-def _polygon_commands(parts: Parts, owner: Ints) -> tuple[Ints, list[bytes]]:
+def _polygon_commands(parts: Parts, owner: Ints) -> tuple[Ints, Ints, Ints]:
     rings, of_part = shapely.get_rings(parts, return_index=True)
     outer = np.diff(of_part, prepend=-1) != 0
     coordinates, ring = shapely.get_coordinates(rings, return_index=True)
@@ -250,10 +262,11 @@ def _twice_areas(units: Ints, starts: Ints, counts: Ints) -> Ints:
 
 def _path_commands(
     units: Ints, path: Ints, owner: Ints, *, closed: bool
-) -> tuple[Ints, list[bytes]]:
+) -> tuple[Ints, Ints, Ints]:
     """Move to the first vertex of each path, and on along the others."""
     if not len(units):
-        return np.zeros(0, np.int64), []
+        none = np.zeros(0, np.int64)
+        return none, none, none
     shape = owner[path]
     steps = _steps(units, shape)
     starts, counts = _runs(path)
@@ -270,7 +283,7 @@ def _path_commands(
         fixed.append(ends)
     commands[_rest(len(commands), np.concatenate(fixed))] = steps.ravel()
     first, _ = _runs(shape[starts])
-    return shape[starts][first], _split(commands, np.add.reduceat(sizes, first))
+    return shape[starts][first], commands, np.add.reduceat(sizes, first)
 
 
 def _rest(length: int, taken: Ints) -> Ints:
@@ -278,48 +291,3 @@ def _rest(length: int, taken: Ints) -> Ints:
     free = np.ones(length, dtype=bool)
     free[taken] = False
     return np.flatnonzero(free)
-
-
-def encode_layer(name: str, shapes: Shapes, columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """A tile with one layer.
-
-    Args:
-        name: Of the layer.
-        shapes: (N,); those without a kind are left out.
-        columns: (N,) values each: text, number, bool; None and NaN are absent.
-    """
-    values: dict[Any, int] = {}
-    tags: list[list[bytes]] = [[] for _ in shapes.kinds]
-    for key, column in enumerate(columns.values()):
-        key_text = _VARINTS[key]
-        for own, value in zip(tags, column, strict=True):
-            if value is not None and value == value:  # noqa: PLR0124 - NaN
-                number = values.setdefault((type(value), value), len(values))
-                own.append(key_text)
-                own.append(_VARINTS[number] if number < 32768 else _varint(number))
-    features = [
-        _sized(b"\x12", _sized(b"\x12", b"".join(own)) + _KINDS[kind] + _sized(b"\x22", command))
-        for kind, command, own in zip(shapes.kinds, shapes.commands, tags, strict=True)
-        if kind and command
-    ]
-    if not features:
-        return b""
-    layer = [
-        b"\x78\x02",
-        _sized(b"\x0a", name.encode()),
-        *features,
-        *(_sized(b"\x1a", key.encode()) for key in columns),
-        *(_sized(b"\x22", _value(value)) for _, value in values),
-        b"\x28" + _varint(EXTENT),
-    ]
-    return _sized(b"\x1a", b"".join(layer))
-
-
-def _value(value: Any) -> bytes:
-    if isinstance(value, float):
-        return b"\x15" + _FLOAT(value)
-    if isinstance(value, bool):
-        return b"\x38" + bytes([value])
-    if isinstance(value, int):
-        return b"\x28" + _varint(value) if value >= 0 else b"\x30" + _varint(-2 * value - 1)
-    return _sized(b"\x0a", str(value).encode())

@@ -108,6 +108,42 @@ class Outline(Told):
     geometry: Geometry
 
 
+class Drawn(Told):
+    """What somebody drew around a site; `label_id` is the id of the review."""
+
+    label_id: str
+    class_name: str
+    start: dt.date | None
+    end: dt.date | None
+    who: str
+    when: dt.datetime
+    geometry: Geometry
+
+
+class ReportedMine(Told):
+    """A mine that somebody saw and no scan found; of withheld places a cell and a month."""
+
+    label_id: str
+    area: str | None = None
+    start: dt.date | None = None
+    end: dt.date | None = None
+    who: str | None = None
+    when: dt.datetime | dt.date
+    name: str | None = None
+    note: str | None = None
+    own: bool = False
+    """Whether whoever asks may take it back."""
+    redacted: bool | None = None
+    cell_m: float | None = None
+    geometry: Geometry
+
+
+class ReportedMines(Told):
+    """Oldest first."""
+
+    reports: list[ReportedMine]
+
+
 class SceneTold(Told):
     """An image that a run was made of."""
 
@@ -140,6 +176,7 @@ class SitePage(Told):
     alerts: list[AlertTold]
     reviews: list[Review]
     outlines: list[Outline]
+    drawn: list[Drawn]
     scenes: list[SceneTold]
     runs: list[RunTold]
     coordinates: Coordinates | None

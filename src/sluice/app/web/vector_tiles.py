@@ -20,15 +20,27 @@ from sluice.app.web.errors import DOCUMENTED, NotHere
 from sluice.app.web.layers import LayerName, require_layer
 from sluice.app.web.parameters import Name, Nothing, PeriodText, Strict, read_period
 from sluice.app.web.places import Asks
-from sluice.app.web.service import Part, Served, Service
-from sluice.app.web.site_index import COLUMNS, Positions, SiteIndex
+from sluice.app.web.service import Served, Service
+from sluice.app.web.site_blocks import MOST_POLYGONS, block_of
+from sluice.app.web.site_index import Positions, SiteIndex
+from sluice.app.web.site_indexes import site_index
 from sluice.app.web.states import states_in
 from sluice.app.web.tile_encoding import (
     BUFFER,
-    encode_layer,
+    EXTENT,
+    Floats,
+    mercator,
     point_shapes,
     shapes_of,
+    shapes_within,
     tile_box,
+)
+from sluice.app.web.tile_layers import (
+    Coded,
+    coded_counts,
+    coded_numbers,
+    coded_texts,
+    encode_layer,
 )
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
@@ -41,14 +53,9 @@ MEDIA_TYPE = "application/vnd.mapbox-vector-tile"
 POLYGONS_FROM = 11
 """Zoom from which on sites are drawn as outlines."""
 HIGHEST = 22
-MOST_POLYGONS = 3000
-"""Of a tile."""
 _LAYER_IN_MEMORY = 50_000
-_DRAWN = (
-    "site_id", "area", "status", "level", "verdict", "area_ha", "priority", "posterior",
-    "legality", "first_seen", "lon", "lat",
-)  # fmt: skip
-
+_EFFORT = 4
+"""Of compression: 5 takes twice as long, and saves a fiftieth."""
 
 _DESCRIBED = {
     **described(MEDIA_TYPE),
@@ -101,7 +108,9 @@ async def sites(
     """Sites: points below zoom 11, of those that crowd the most urgent; outlines from there on."""
     revision = await _revision(service)
     key = ("sites", revision.sites, revision.reviews, view_of(who), asked.area, asked.period)
-    return await _tile(request, service, (*key, *at), lambda: _site_tile(service, who, asked, at))
+    return await _tile(
+        request, service, (*key, *at), lambda: _site_tile(service, who, asked, at, revision)
+    )
 
 
 @router.get("/layers/{name}/{z}/{x}/{y}.pbf", response_class=Response, responses=_DESCRIBED)
@@ -134,7 +143,12 @@ async def _tile(
         return Response(status_code=304, headers=headers)
     tile = service.tiles.get(key)
     if tile is None:
-        tile = await run_in_threadpool(_make, service, key, make)
+        try:
+            tile = await run_in_threadpool(_make, service, key, make)
+        except _Older as err:
+            # Neither kept here nor there.
+            tile = err.tile
+            headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
     if not tile:
         return Response(status_code=204, headers=headers)
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -145,35 +159,36 @@ async def _tile(
 
 
 def _make(service: Service, key: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
-    content = make()
-    tile = gzip.compress(content, 5, mtime=0) if content else b""
-    service.tiles.put(key, tile)
+    def compressed() -> bytes:
+        try:
+            content = make()
+        except _Older as err:
+            raise _Older(gzip.compress(err.tile, _EFFORT) if err.tile else b"") from err
+        return gzip.compress(content, _EFFORT, mtime=0) if content else b""
+
+    return service.tiles.get_or_make(key, compressed, len)
+
+
+class _Older(Exception):
+    """A tile of sites as they were before, while what they are now is being read."""
+
+    def __init__(self, tile: bytes) -> None:
+        super().__init__()
+        self.tile = tile
+
+
+def _site_tile(service: Service, who: Person, asked: Drawn, at: Tile, revision: Revision) -> bytes:
+    Places(service, who).require_area(asked.area)
+    if at.z >= POLYGONS_FROM:
+        return _outlines(service, who, asked, at)
+    index = site_index(service, who, asked.area)
+    tile = _points(service, who, asked, at, index)
+    if index.made_of is None or index.made_of.sites != revision.sites:
+        raise _Older(tile)
     return tile
 
 
-def _site_tile(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
-    Places(service, who).require_area(asked.area)
-    if at.z < POLYGONS_FROM:
-        return _points(service, who, asked, at)
-    return _outlines(service, who, asked, at)
-
-
-def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
-    """Sites that a person may see, along the curve; of an area where it matters to how."""
-    name = f"index {view_of(who)} {area}" if who.redacted else f"index {view_of(who)}"
-
-    def make(store: Store) -> SiteIndex:
-        if who.redacted:
-            return SiteIndex(pd.DataFrame(Places(service, who).all_shown(area)))
-        return SiteIndex(pd.DataFrame(store.site_columns(visible(SiteQuery(), who), COLUMNS)))
-
-    of: tuple[Part, ...] = ("sites", "reviews") if who.redacted else ("sites",)
-    found: SiteIndex = service.kept(name, make, of=of, may_be_older=True)
-    return found
-
-
-def _points(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
-    index = site_index(service, who, asked.area)
+def _points(service: Service, who: Person, asked: Drawn, at: Tile, index: SiteIndex) -> bytes:
     found = index.within(*at)
     rows: Positions = np.arange(found.start, found.stop)
     if asked.area is not None and not who.redacted:
@@ -185,17 +200,18 @@ def _points(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
     rows, counts = index.thinned(rows, at.z)
     if not len(rows):
         return b""
-    columns: dict[str, Any] = {
-        "id": index.ids[rows].tolist(),
-        "status": index.words["status"].take(rows),
-        "level": index.words["level"].take(rows),
+    words, numbers = index.words, index.numbers
+    columns: dict[str, Coded] = {
+        "id": Coded(np.arange(len(rows)), index.ids[rows].tolist()),
+        "status": words["status"].coded(rows),
+        "level": words["level"].coded(rows),
         "verdict": _verdicts(service, who, index, rows),
-        "area_ha": _rounded(index.numbers["area_ha"][rows], 2),
-        "priority": _rounded(index.numbers["priority"][rows], 1),
-        "posterior": _rounded(index.numbers["posterior"][rows], 3),
-        "legality": index.words["legality"].take(rows),
-        "first_seen": index.words["first_seen"].take(rows),
-        "count": counts.tolist(),
+        "area_ha": coded_numbers(numbers["area_ha"][rows], 2),
+        "priority": coded_numbers(numbers["priority"][rows], 1),
+        "posterior": coded_numbers(numbers["posterior"][rows], 3),
+        "legality": words["legality"].coded(rows),
+        "first_seen": words["first_seen"].coded(rows),
+        "count": coded_counts(counts),
     }
     if then is not None:
         columns |= then.columns(rows)
@@ -210,19 +226,19 @@ class _Then:
         self.known = self._rows >= 0
         self._states = states
 
-    def columns(self, rows: Positions) -> dict[str, Any]:
+    def columns(self, rows: Positions) -> dict[str, Coded]:
         """Columns in place of those of today."""
         then = self._states.iloc[self._rows[rows]]
         return then_columns(then)
 
 
-def then_columns(then: pd.DataFrame) -> dict[str, Any]:
+def then_columns(then: pd.DataFrame) -> dict[str, Coded]:
     """Columns of a tile from rows of `states_in`."""
     return {
-        "status": _texts(then["status"]),
-        "level": _texts(then["level"]),
-        "area_ha": _rounded(then["area_ha"], 2),
-        "posterior": _rounded(then["posterior"], 3),
+        "status": coded_texts(then["status"].tolist()),
+        "level": coded_texts(then["level"].tolist()),
+        "area_ha": coded_numbers(then["area_ha"], 2),
+        "posterior": coded_numbers(then["posterior"], 3),
     }
 
 
@@ -233,11 +249,11 @@ def _then(places: Places, index: SiteIndex, asked: Drawn) -> _Then:
     return found
 
 
-def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) -> list[str | None]:
+def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) -> Coded:
     """What people said last: apart from the index, which outlives a review."""
 
     if who.redacted:
-        return index.words["verdict"].take(rows)
+        return index.words["verdict"].coded(rows)
 
     def read(store: Store) -> dict[str, str]:
         query = visible(SiteQuery(verdict=tuple(Verdict)), who)
@@ -245,68 +261,43 @@ def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) 
         return dict(zip(found["site_id"], found["verdict"], strict=True))
 
     verdicts: dict[str, str] = service.kept(f"verdicts {view_of(who)}", read)
-    return [verdicts.get(site_id) for site_id in index.ids[rows].tolist()]
+    if not verdicts:
+        return Coded(np.full(len(rows), -1), [])
+    return coded_texts([verdicts.get(site_id) for site_id in index.ids[rows].tolist()])
 
 
 def _outlines(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
-    query = SiteQuery(area=asked.area, bbox_lonlat=tile_box(*at, BUFFER), limit=MOST_POLYGONS)
-    if who.redacted:
-        table = Places(service, who).shown_that_fit(query).iloc[:MOST_POLYGONS]
-        shapes = table.geometry.to_numpy(dtype=object)
-        absent = [None] * len(table)
-        found = {name: table[name].tolist() if name in table else absent for name in _DRAWN}
-    else:
-        found = service.store.site_columns(visible(query, who), [*_DRAWN, "geometry"])
-        shapes = shapely.from_wkb(np.array(found.pop("geometry"), dtype=object))
-    if not len(shapes):
-        return b""
-    columns: dict[str, list[Any]] = {
-        "id": found["site_id"],
-        "status": _texts(found["status"]),
-        "level": _texts(found["level"]),
-        "verdict": _texts(found["verdict"]),
-        "area_ha": _rounded(found["area_ha"], 2),
-        "priority": _rounded(found["priority"], 1),
-        "posterior": _rounded(found["posterior"], 3),
-        "legality": _texts(found["legality"]),
-        "first_seen": _texts(found["first_seen"]),
-    }
-    lonlat = np.column_stack([np.array(found[name], dtype=float) for name in ("lon", "lat")])
+    block = block_of(service, who, asked.area, at)
+    rows = block.within(tile_box(*at, BUFFER), asked.area)
+    then: dict[str, Coded] = {}
     if asked.period is not None:
         states = states_in(Places(service, who), read_period(asked.period), asked.area)
-        rows = states.index.get_indexer(pd.Index(found["site_id"]))
-        known = np.flatnonzero(rows >= 0)
-        columns = {name: [values[k] for k in known.tolist()] for name, values in columns.items()}
-        columns |= then_columns(states.iloc[rows[known]])
-        shapes, lonlat = shapes[known], lonlat[known]
-    if not len(shapes):
+        found = states.index.get_indexer(pd.Index([block.ids[row] for row in rows.tolist()]))
+        rows, found = rows[found >= 0], found[found >= 0]
+        then = then_columns(states.iloc[found])
+    if not len(rows):
         return b""
-    return encode_layer("sites", shapes_of(shapes, *at), columns) + _places(lonlat, columns, at)
+    columns = block.columns(rows) | then
+    outlines = shapes_within(block.shapes[rows], *at)
+    return encode_layer("sites", outlines, columns) + _places(block.lonlat[rows], columns, at)
 
 
-def _places(lonlat: np.ndarray, columns: Mapping[str, list[Any]], at: Tile) -> bytes:
+def _places(lonlat: Floats, columns: Mapping[str, Coded], at: Tile) -> bytes:
     """Where the marks of outlined sites stand.
 
     A shape that crosses an edge is in both tiles, its mark in the one that holds its place.
     """
-    west, south, east, north = tile_box(*at)
-    inside = (lonlat[:, 0] >= west) & (lonlat[:, 0] < east)
-    inside &= (lonlat[:, 1] > south) & (lonlat[:, 1] <= north)
-    rows = np.flatnonzero(inside).tolist()
-    if not rows:
+    shares = mercator(lonlat) * 2.0**at.z - np.array([at.x, at.y])
+    rows = np.flatnonzero(((shares >= 0) & (shares < 1)).all(axis=1))
+    if not len(rows):
         return b""
-    marks = {name: [values[row] for row in rows] for name, values in columns.items()}
-    points = np.asarray(shapely.points(lonlat[rows]), dtype=object)
-    return encode_layer("places", shapes_of(points, *at), marks)
+    marks = {name: column.take(rows) for name, column in columns.items()}
+    units = np.floor(shares[rows] * EXTENT).astype(np.int64)
+    return encode_layer("places", point_shapes(units), marks)
 
 
 def _texts(values: Iterable[Any]) -> list[str | None]:
     return [None if value is None or value != value else str(value) for value in values]  # noqa: PLR0124 - NaN
-
-
-def _rounded(values: Any, digits: int) -> list[float]:
-    found: list[float] = np.round(np.array(values, dtype=np.float64), digits).tolist()
-    return found
 
 
 def _layer_tile(service: Service, name: str, at: Tile) -> bytes:

@@ -17,13 +17,13 @@ import shapely
 from fastapi import Depends
 
 from sluice.app.web.access import Person, person
+from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.errors import NotHere
 from sluice.app.web.service import Served, Service
 from sluice.app.web.withheld import shown_alerts, shown_as_of, shown_periods, sites_shown, visible
 from sluice.base.places import AlertState, Verdict
-from sluice.base.store import BBox, Row, SiteQuery, Store
+from sluice.base.store import Row, SiteQuery, Store
 from sluice.sites.redaction import REDACTED
-from sluice.store.database import sides_of
 
 
 class Places:
@@ -105,7 +105,7 @@ class Places:
         def make(store: Store) -> gpd.GeoDataFrame:
             return sites_shown(store, person, area).reset_index(drop=True)
 
-        name = f"shown {view_of(person)} {area}"
+        name = f"shown {view_of(person)} {area!r}"
         table: gpd.GeoDataFrame = self.service.kept(name, make)
         return table
 
@@ -117,7 +117,7 @@ class Places:
             sites = store.sites(visible(SiteQuery(area=area), person))
             return shown_periods(store.periods(sites["site_id"].tolist()), sites, person)
 
-        name = f"periods {view_of(person)} {area}"
+        name = f"periods {view_of(person)} {area!r}"
         table: pd.DataFrame = self.service.kept(name, make)
         return table
 
@@ -130,7 +130,7 @@ class Places:
                 drop=True
             )
 
-        table: pd.DataFrame = self.service.kept(f"alerts {view_of(person)} {area}", make)
+        table: pd.DataFrame = self.service.kept(f"alerts {view_of(person)} {area!r}", make)
         return table
 
 
@@ -145,8 +145,10 @@ Seen = Annotated[Places, Depends(places_of)]
 
 def view_of(person: Person) -> str:
     """What tells apart those who see different things."""
-    areas = "all" if person.areas is None else "|".join(sorted(person.areas))
-    return f"{shown_as_of(person)} {areas}"
+    areas = None if person.areas is None else sorted(person.areas)
+    verdicts = None if person.verdicts is None else [*map(str, person.verdicts)]
+    # An area may have any name: only what is quoted cannot be taken for something else.
+    return repr((shown_as_of(person), areas, verdicts))
 
 
 def choose_sites(table: gpd.GeoDataFrame, query: SiteQuery) -> gpd.GeoDataFrame:
@@ -197,19 +199,6 @@ def choose_alerts(table: pd.DataFrame, query: SiteQuery) -> pd.DataFrame:
     return table[fits]
 
 
-def boxes_meet(boxes: np.ndarray, bbox: BBox) -> np.ndarray:
-    """Which boxes meet one that may cross 180 degrees: (N, 4) to (N,)."""
-    found = np.zeros(len(boxes), dtype=bool)
-    for west, south, east, north in sides_of(bbox):
-        found |= (
-            (boxes[:, 0] <= east)
-            & (boxes[:, 2] >= west)
-            & (boxes[:, 1] <= north)
-            & (boxes[:, 3] >= south)
-        )
-    return found
-
-
 def bounds_of(geometry: Any) -> list[float]:
     """West, south, east, north, to six decimals."""
     return [round(float(side), 6) for side in shapely.bounds(geometry)]
@@ -220,7 +209,10 @@ def _is_one_of(table: pd.DataFrame, name: str, words: Sequence[Any] | None) -> n
         return np.ones(len(table), dtype=bool)
     if name not in table:
         return np.zeros(len(table), dtype=bool)
-    return table[name].isin([str(word) for word in words]).to_numpy()
+    found: np.ndarray = (
+        table[name].isin([str(word) for word in words if word is not None]).to_numpy()
+    )
+    return found | table[name].isna().to_numpy() if None in words else found
 
 
 def _is_at_least(table: pd.DataFrame, name: str, least: Any) -> np.ndarray:

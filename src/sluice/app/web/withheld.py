@@ -17,15 +17,18 @@ import pandas as pd
 from sluice.app.web.access import Person
 from sluice.app.web.errors import Forbidden
 from sluice.base.store import SiteQuery, Store
-from sluice.sites.redaction import Redaction, redact, redact_alerts, redact_periods
+from sluice.sites.redaction import Redaction, redact, redact_alerts, redact_periods, redact_reports
 
 
 def visible(query: SiteQuery, person: Person) -> SiteQuery:
-    """The query, within the areas that the person may see."""
-    if person.areas is None:
-        return query
-    chosen = person.areas if query.areas is None else person.areas & frozenset(query.areas)
-    return replace(query, areas=tuple(sorted(chosen)))
+    """The query, within the areas and verdicts that the person may see."""
+    if person.areas is not None:
+        chosen = person.areas if query.areas is None else person.areas & frozenset(query.areas)
+        query = replace(query, areas=tuple(sorted(chosen)))
+    if person.verdicts is not None:
+        asked = person.verdicts if query.verdict is None else query.verdict
+        query = replace(query, verdict=tuple(one for one in asked if one in person.verdicts))
+    return query
 
 
 def redaction_of(person: Person) -> Redaction | None:
@@ -94,6 +97,14 @@ def area_shown(row: dict[str, Any], sites: int, alerts: int, person: Person) -> 
     known = [period for period in row["periods"] if newest is None or period["end"] <= newest]
     # Images show the places themselves.
     return row | {"sites": sites, "alerts": alerts, "periods": known, "runs": []}
+
+
+def reports_shown(reports: gpd.GeoDataFrame, person: Person) -> gpd.GeoDataFrame:
+    """Mines that people reported, as somebody from whom places are withheld may see them."""
+    rule = redaction_of(person)
+    if rule is None:
+        raise Forbidden("what is withheld here is not known; ask whoever runs the service")
+    return redact_reports(reports, rule, _today())
 
 
 def shown_as_of(person: Person) -> str:

@@ -1,0 +1,47 @@
+"""The index of the sites that a person may see: kept for tiles and for pages of features."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sluice.app.web.access import Person
+from sluice.app.web.service import Part, Service
+from sluice.app.web.site_index import COLUMNS, SiteIndex
+from sluice.app.web.views import Places, view_of
+from sluice.app.web.withheld import visible
+from sluice.base.store import SiteQuery, Store
+
+
+def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
+    """Sites that a person may see, along the curve; of an area where it matters to how.
+
+    While it is made anew, it is the one before.
+    """
+    name = f"index {view_of(who)} {area!r}" if who.redacted else f"index {view_of(who)}"
+
+    def make(store: Store) -> SiteIndex:
+        revision = service.revision()
+        if who.redacted:
+            index = SiteIndex(pd.DataFrame(Places(service, who).all_shown(area)))
+        else:
+            index = _read(store, who)
+        index.made_of = revision
+        return index
+
+    of: tuple[Part, ...] = ("sites", "reviews") if who.redacted else ("sites",)
+    found: SiteIndex = service.kept(name, make, of=of, may_be_older=True)
+    return found
+
+
+def index_if_made(service: Service, who: Person) -> SiteIndex | None:
+    """Likewise of who sees places as they are, but never the one before: None until it is made,
+    which goes on beside."""
+    name = f"index {view_of(who)}"
+    found: SiteIndex | None = service.kept_soon(
+        name, lambda store: _read(store, who), of=("sites",)
+    )
+    return found
+
+
+def _read(store: Store, who: Person) -> SiteIndex:
+    return SiteIndex(pd.DataFrame(store.site_columns(visible(SiteQuery(), who), COLUMNS)))
