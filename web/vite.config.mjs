@@ -35,6 +35,13 @@ export default defineConfig({
     target: "es2022",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    // Web spaces that do not know the ending .mjs would keep the map's worker from starting.
+    rollupOptions: {
+      output: {
+        assetFileNames: ({ names }) =>
+          names[0]?.endsWith(".mjs") ? "assets/[name]-[hash].js" : "assets/[name]-[hash][extname]",
+      },
+    },
     license: { fileName: "assets/licences.md" },
     chunkSizeWarningLimit: 1500,
     reportCompressedSize: true,

@@ -3,13 +3,15 @@
 Tests skip where Chromium, node or the built map is absent; `make map` builds it.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,6 +56,12 @@ def first_store(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_store(tmp_path_factory.mktemp("store") / "first.sqlite")
 
 
+@pytest.fixture(scope="session")
+def pictured_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same, with images of its runs."""
+    return write_store(tmp_path_factory.mktemp("pictured") / "pictured.sqlite", images=True)
+
+
 @pytest.fixture(scope="module")
 def store(first_store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store of the module's own."""
@@ -63,50 +71,77 @@ def store(first_store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def address(store: str) -> Iterator[str]:
+def serve_options() -> list[str]:
+    """What else `sluice serve` is given; modules have their own."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def address(store: str, serve_options: list[str]) -> Iterator[str]:
     """Where a real `sluice serve` of the store listens."""
+    with served(store, serve_options) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def served(store: str, options: Sequence[str] = ()) -> Iterator[str]:
+    """A real `sluice serve` of a store."""
     command = [
         sys.executable,
         "-c",
         "from sluice.app.cli.main import main; main()",
-        *("serve", "--store", store, "--port", "0", "--no-open"),
+        *("serve", "--store", store, "--port", "0", "--no-open", *options),
     ]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY / "src")}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as served:
+    ) as program:
         try:
-            line = served.stdout.readline()
+            line = program.stdout.readline()
             if "http" not in line:
-                pytest.fail(f"sluice serve said: {line}{served.stdout.read()}")
+                pytest.fail(f"sluice serve said: {line}{program.stdout.read()}")
             yield line[line.index("http") :].split()[0]
         finally:
-            served.terminate()
-            served.wait(20)
+            program.terminate()
+            program.wait(20)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[[str], contextlib.AbstractContextManager[str]]:
+    """See `served`."""
+    return served
 
 
 @pytest.fixture
-def browse(node: list[str], address: str, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def browse(play: Callable[..., dict[str, Any]], address: str) -> Callable[..., dict[str, Any]]:
+    """Play a scenario with the service of the module."""
+    return partial(play, address=address)
+
+
+@pytest.fixture
+def play(node: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Play a scenario in a fresh browser; gives what it found.
 
-    Its checks are its own; a scenario that fails leaves a picture in `tmp_path`.
+    Its checks are its own; a scenario that fails leaves a picture in `tmp_path`, or in
+    `SLUICE_PICTURES`, where all pictures go if it is set.
     """
     chromium = _chromium()
     if chromium is None:
         pytest.skip("no Chromium here; `apt-get install chromium` to run this test")
+    folder = os.environ.get("SLUICE_PICTURES", str(tmp_path))
 
     def play(scenario: str, **options: Any) -> dict[str, Any]:
-        given = {"address": address, "chromium": chromium, "pictures": str(tmp_path), **options}
+        given = {"chromium": chromium, "pictures": folder, **options}
         done = subprocess.run(
             [*node, str(Path(__file__).with_name("play.mjs")), scenario, json.dumps(given)],
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=4 * float(os.environ.get("SLUICE_PATIENCE_S", "60")),
             check=False,
             cwd=WEB,
         )
         if done.returncode != 0:
-            pytest.fail(f"{scenario}: {done.stderr[-4000:]}\npictures: {tmp_path}")
+            pytest.fail(f"{scenario}: {done.stderr[-4000:]}\npictures: {folder}")
         found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
         return found
 

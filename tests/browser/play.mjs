@@ -10,7 +10,11 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { scenarios } from "./scenarios.mjs";
+import { published } from "./published.mjs";
+import { scenarios as served } from "./scenarios.mjs";
+import { work } from "./work_scenarios.mjs";
+
+const scenarios = { ...served, ...work, ...published };
 
 const FLAGS = [
   "--headless",
@@ -25,13 +29,13 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const PATIENCE_MS = 60_000;
-
+// A machine that is busy with other things needs more.
+const PATIENCE_MS = 1000 * Number(process.env.SLUICE_PATIENCE_S ?? 60);
 const require = createRequire(join(process.cwd(), "package.json"));
 const { chromium } = require("playwright-core");
 const [name, given] = process.argv.slice(2);
 const options = JSON.parse(given);
-const { address, width = 1280, height = 800, locale = "en-GB", mobile = false, hash = "" } = options;
+const { address, width = 1280, height = 800, locale = "en-GB", mobile = false, hash = "", patience = PATIENCE_MS } = options;
 
 const profile = mkdtempSync(join(tmpdir(), "sluice-browser-"));
 const context = await chromium.launchPersistentContext(profile, {
@@ -47,7 +51,7 @@ const context = await chromium.launchPersistentContext(profile, {
 const faults = [];
 const requests = [];
 const page = context.pages()[0] ?? (await context.newPage());
-page.setDefaultTimeout(PATIENCE_MS);
+page.setDefaultTimeout(patience);
 page.on("pageerror", (error) => faults.push(`page error: ${error.stack}`));
 page.on("console", (message) => {
   if (message.type() === "error") faults.push(`console: ${message.text()}`);
@@ -77,7 +81,7 @@ const tools = {
   /** Sites that the map draws as marks. */
   marks: () =>
     page.evaluate(() => {
-      const layers = ["sites-icon", "places-icon"];
+      const layers = ["sites-icon", "places-icon"].filter((id) => window.sluiceMap.getLayer(id));
       const found = window.sluiceMap.queryRenderedFeatures({ layers });
       return found.map((one) => one.properties);
     }),

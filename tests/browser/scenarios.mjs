@@ -7,7 +7,7 @@ import { gzipSync } from "node:zlib";
 const MOST_SCRIPT_BYTES = 600_000;
 const GRAVE = new Set(["serious", "critical"]);
 
-async function graveFaults({ page, axeSource }) {
+export async function graveFaults({ page, axeSource }) {
   await page.evaluate(readFileSync(axeSource, "utf-8"));
   const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
   return violations
@@ -15,7 +15,7 @@ async function graveFaults({ page, axeSource }) {
     .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} (${node.failureSummary})`).join(" | ")}`);
 }
 
-const text = (page, selector) => page.locator(selector).first().innerText();
+export const text = (page, selector) => page.locator(selector).first().innerText();
 const ids = (page) => page.locator("#list-alerts .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
 
 async function firstScreen(tools) {
@@ -114,7 +114,6 @@ async function reviewByKeyboard(tools) {
   await page.locator("body").press("j");
   const at = (id) => page.waitForSelector(`.site h2:has-text("${id}")`);
   await at(order[0]);
-  const began = Date.now();
   await page.keyboard.press("c");
   await at(order[1]);
   await page.keyboard.press("r");
@@ -127,7 +126,6 @@ async function reviewByKeyboard(tools) {
   await page.keyboard.press("Escape");
   await page.keyboard.press("u");
   await at(order[3]);
-  const took = Date.now() - began;
   await page.keyboard.press("k");
   await at(order[2]);
   await page.waitForSelector(".said");
@@ -146,7 +144,7 @@ async function reviewByKeyboard(tools) {
     await page.waitForTimeout(150);
   }
   await tools.picture("review");
-  return { order, ms_each: took / 3 };
+  return { order };
 }
 
 async function phone(tools) {
@@ -209,6 +207,145 @@ async function compare(tools) {
   return {};
 }
 
+/** Whether two elements lie over one another, in pixels of height. */
+async function overlap(page, one, other) {
+  const [a, b] = await Promise.all([one, other].map((found) => page.locator(found).first().boundingBox()));
+  const across = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
+  return across > 0 ? Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y) : 0;
+}
+
+async function pictured(tools) {
+  const { page, open, settled, options } = tools;
+  await open();
+  await settled();
+  assert.match(await text(page, ".maplibregl-ctrl-attrib"), options.mobile ? /^$|Copernicus/ : /Copernicus/);
+  const over = await overlap(page, ".maplibregl-ctrl-attrib", ".slider");
+  assert.ok(over <= 0, `the sources reach ${over} px into the slider`);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`pictured-${options.title}`);
+  return {};
+}
+
+async function swipe(tools) {
+  const { page, open, settled, ask, options } = tools;
+  await open();
+  await page.locator("#list-alerts .row").first().click();
+  await page.waitForSelector(".site h2");
+  await settled();
+  await page.keyboard.press("b");
+  const divider = page.locator(".divider");
+  await divider.waitFor();
+  await settled();
+  // Both dates are named: above the halves, and where they are chosen.
+  const [area] = await ask("/api/areas");
+  const years = await page.locator(".half-when").allInnerTexts();
+  assert.equal(years.length, 2);
+  assert.notEqual(years[0], years[1]);
+  const chosen = await page.locator(".compare-bar select").evaluateAll((all) => all.map((one) => one.selectedOptions[0].text));
+  assert.deepEqual(years, chosen);
+  assert.equal(await page.locator(".compare-bar select").first().locator("option").count(), area.periods.length);
+  const at = async () => Number(await divider.getAttribute("aria-valuenow"));
+  const edge = async () => {
+    const box = await divider.boundingBox();
+    return box.x + box.width / 2;
+  };
+  const first = [await at(), await edge()];
+  await divider.focus();
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await at(), first[0] - 5);
+  assert.ok((await edge()) < first[1] - 10, "the line moves with its value");
+  await page.keyboard.press("Home");
+  assert.equal(await at(), 0);
+  await page.keyboard.press("End");
+  assert.equal(await at(), 100);
+  // By the pointer: to a third of the map's width.
+  await page.keyboard.press("ArrowLeft");
+  const map = await page.locator(".map").boundingBox();
+  const y = map.y + map.height / 2;
+  await page.mouse.move(await edge(), y);
+  await page.mouse.down();
+  await page.mouse.move(map.x + map.width * 0.6, y, { steps: 4 });
+  await page.mouse.move(map.x + map.width / 3, y, { steps: 4 });
+  await page.mouse.up();
+  assert.ok(Math.abs((await at()) - 33) <= 1, `${await at()}`);
+  assert.ok(Math.abs((await edge()) - (map.x + map.width / 3)) < 3);
+  await page.mouse.move(map.x + map.width * 0.8, y);
+  assert.ok(Math.abs((await at()) - 33) <= 1, "let go, it stays");
+  assert.ok((await overlap(page, ".maplibregl-ctrl-attrib", ".compare-bar")) <= 0);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`swipe-${options.title}`);
+  return { years };
+}
+
+async function terrain(tools) {
+  const { page, open, settled, requests } = tools;
+  await open();
+  await settled();
+  const asked = () => requests.filter((one) => one.url().includes("/elevation/")).length;
+  assert.equal(asked(), 0, "no heights before they are wanted");
+  const button = page.locator(".tool-terrain");
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+  assert.equal(await page.evaluate(() => window.sluiceMap.getPitch()), 0);
+  await button.click();
+  await settled();
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  assert.ok(asked() > 0);
+  assert.ok((await page.evaluate(() => window.sluiceMap.getPitch())) > 30);
+  const lifted = (place) => page.evaluate((at) => window.sluiceMap.queryTerrainElevation(at), place);
+  // Heights are drawn larger than they are, by half.
+  await page.waitForFunction((at) => window.sluiceMap.queryTerrainElevation(at) !== null, tools.options.high);
+  const steps = [await lifted(tools.options.low), await lifted(tools.options.high)];
+  await tools.picture("terrain");
+  assert.deepEqual(await graveFaults(tools), []);
+  await button.click();
+  assert.equal(await page.evaluate(() => window.sluiceMap.getPitch()), 0);
+  assert.equal(await page.evaluate(() => window.sluiceMap.getTerrain()), null);
+  await settled();
+  return { rise_m: steps[1] - steps[0] };
+}
+
+async function noTerrain(tools) {
+  await tools.open();
+  assert.equal(await tools.page.locator(".tool-terrain").count(), 0);
+  return {};
+}
+
+async function logIn(tools) {
+  const { page, options, faults } = tools;
+  await page.goto(options.address);
+  await page.waitForSelector(".log-in");
+  assert.equal(await page.locator(".frame").count(), 0, "nothing is shown before");
+  assert.equal(await page.evaluate(() => document.activeElement.name), "name");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`log-in-${options.title}`);
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wider <= 0, `the form is ${wider} px too wide`);
+  await page.keyboard.type("Kofi");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("not the password");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('.log-in [role="alert"]:not(:empty)');
+  assert.match(await text(page, '.log-in [role="alert"]'), new RegExp(options.refused));
+  assert.equal(await page.locator(".log-in input[type=password]").inputValue(), "");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`log-in-refused-${options.title}`);
+  await page.keyboard.type(options.password);
+  await page.keyboard.press("Enter");
+  await tools.ready();
+  assert.equal(await page.locator(".log-in").count(), 0);
+  assert.match(await text(page, ".person"), /Kofi/);
+  assert.ok((await page.locator("#list-alerts .row").count()) > 0);
+  await tools.picture(`logged-in-${options.title}`);
+  await page.locator(".person button").click();
+  await page.waitForSelector(".log-in");
+  const answer = await page.evaluate(() => fetch("/api/sites").then((one) => one.status));
+  assert.equal(answer, 401, "logged out, nothing is told");
+  // The browser itself tells of the two refusals that were meant.
+  const meant = /401 \(Unauthorized\)/;
+  faults.splice(0, faults.length, ...faults.filter((fault) => !meant.test(fault)));
+  return {};
+}
+
 async function drawing(tools) {
   const { page, open, requests } = tools;
   await open();
@@ -216,7 +353,7 @@ async function drawing(tools) {
   await page.waitForSelector(".drawing-panel");
   assert.ok(requests.some((one) => /\/draw-/.test(one.url())));
   const box = await page.locator(".map").boundingBox();
-  const corners = [[0.62, 0.3], [0.9, 0.3], [0.9, 0.7], [0.62, 0.7], [0.62, 0.3]];
+  const corners = [[0.32, 0.3], [0.56, 0.3], [0.56, 0.7], [0.32, 0.7], [0.32, 0.3]];
   for (const [x, y] of corners) {
     await page.mouse.move(box.x + x * box.width, box.y + y * box.height);
     await page.mouse.click(box.x + x * box.width, box.y + y * box.height);
@@ -280,7 +417,31 @@ async function links(tools) {
   return { hrefs };
 }
 
+/** How long it takes until the map can be used, and until all is drawn; without a cache each time. */
+async function speed({ page, open, settled, requests }) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Network.setCacheDisabled", { cacheDisabled: true });
+  const ready = [];
+  const drawn = [];
+  for (let round = 0; round < 5; round++) {
+    await page.goto("about:blank");
+    requests.length = 0;
+    const began = performance.now();
+    await open();
+    ready.push(performance.now() - began);
+    await settled();
+    drawn.push(performance.now() - began);
+  }
+  let bytes = 0;
+  for (const request of requests.filter((one) => /\.m?js$/.test(new URL(one.url()).pathname))) {
+    bytes += gzipSync(await (await request.response()).body()).length;
+  }
+  const middle = (all) => all.sort((a, b) => a - b)[Math.floor(all.length / 2)];
+  return { ready_ms: middle(ready), drawn_ms: middle(drawn), rounds: ready.length, script_bytes: bytes };
+}
+
 export const scenarios = {
+  speed,
   links,
   firstScreen,
   slider,
@@ -289,6 +450,11 @@ export const scenarios = {
   phone,
   french,
   compare,
+  pictured,
+  swipe,
+  terrain,
+  noTerrain,
+  logIn,
   drawing,
   statistics,
   search,

@@ -43,8 +43,6 @@ def test_a_site_is_reviewed_by_keyboard(browse, store) -> None:
     )
     assert (reviews[third].verdict, reviews[third].note) == (Verdict.UNSURE, "cur?")
     assert not set(rest) & set(reviews)
-    # A hundred in ten minutes leaves six seconds for each: little of it may be ours.
-    assert found["ms_each"] < 3000
 
 
 def test_it_fits_a_phone(browse) -> None:

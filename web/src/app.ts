@@ -3,7 +3,7 @@
 import * as api from "./base/api";
 import { announce } from "./base/dom";
 import { look } from "./base/state";
-import type { Area, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
+import type { Area, Elevation, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
 import { t } from "./base/words";
 import type { SiteMap } from "./map/site_map";
 
@@ -11,7 +11,10 @@ export interface App {
   session: Session;
   areas: Area[];
   layers: LayerInfo[];
+  elevation: Elevation | null;
   map: SiteMap;
+  /** Of a published folder: what only its map has. */
+  published: typeof import("./panels/published_parts") | null;
   /** Of the chosen site, once it has come. */
   detail: SiteDetail | null;
   /** Sites in the order of the list. */
@@ -27,6 +30,11 @@ export function currentArea(app: App): Area | null {
 /** The person may say what a site is. */
 export function mayReview(app: App): boolean {
   return ["reviewer", "analyst", "admin"].includes(app.session.person?.role ?? "");
+}
+
+/** The person may ask for analyses. */
+export function mayAnalyse(app: App): boolean {
+  return ["analyst", "admin"].includes(app.session.person?.role ?? "");
 }
 
 /** The best run of a period that has a picture: optical before radar. */
@@ -69,6 +77,9 @@ export function siteDetail(id: string): Promise<SiteDetail> {
 }
 
 export const forgetSite = (id: string): boolean => kept.delete(id);
+
+/** What lands may change any of them. */
+export const forgetSites = (): void => kept.clear();
 
 /** The site before or after another one in the list; to come, those without a verdict only. */
 export function neighbour(app: App, id: string | null, step: 1 | -1, unreviewed: boolean): string | null {

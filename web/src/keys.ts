@@ -2,6 +2,7 @@
 
 import type { App } from "./app";
 import { neighbour } from "./app";
+import { isPublished } from "./base/api";
 import { go, look } from "./base/state";
 import { showHelp } from "./panels/dialogs";
 import type { ReviewBox } from "./panels/review";
@@ -49,6 +50,7 @@ function press({ app, review, search, slider, compare, copyLink }: Keyed, event:
       copyLink();
       return true;
     case "b":
+      if (isPublished) return false;
       compare();
       return true;
     case "j":
@@ -69,7 +71,7 @@ function press({ app, review, search, slider, compare, copyLink }: Keyed, event:
       else return false;
       return true;
     default:
-      return site ? pressReview(review, key.toLowerCase()) : false;
+      return site && !isPublished ? pressReview(review, key.toLowerCase()) : false;
   }
 }
 
@@ -78,6 +80,7 @@ function pressReview(review: ReviewBox, key: string): boolean {
   else if (key === "u") review.give("unsure", null);
   else if (key === "r") review.askWhy();
   else if (key === "n") review.focusNote();
+  else if (key === "o") review.redraw();
   else return false;
   return true;
 }

@@ -2,10 +2,11 @@
 
 import "./style.css";
 
-import { type App, currentArea, runWith, tell, tellFault } from "./app";
+import { type App, currentArea, forgetSites, runWith, tell, tellFault } from "./app";
 import * as api from "./base/api";
 import { add, announce, el, liveRegion, replace } from "./base/dom";
 import { go, link, look, watch } from "./base/state";
+import type { Job } from "./base/types";
 import { keepLanguage, loadWords, preferredLanguage, t } from "./base/words";
 import { listenToKeys } from "./keys";
 import type { Compare } from "./map/compare";
@@ -18,30 +19,35 @@ async function start(): Promise<void> {
   // The lists stand before the map's engine, the largest part, has come and started.
   const engine = import("./map/engine");
   let session = await api.session();
-  await loadWords(preferredLanguage(session.languages));
+  await loadWords(preferredLanguage(session.languages, session.published?.language));
   if (session.needs_login && !session.person) {
     await logInForm();
     session = await api.session();
   }
-  const [areas, layers] = await Promise.all([
+  const [areas, registered, elevation] = await Promise.all([
     api.areas(),
     // A map without its layers is better than none.
     api.layers().catch(() => []),
+    api.elevation().catch(() => null),
   ]);
+  // Of a raster of slopes the layer holds a frame only.
+  const layers = registered.filter((layer) => layer.kind !== "slope");
   const root = document.getElementById("app")!;
+  replace(root);
   if (!areas.length) {
     root.append(el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas"))));
     return;
   }
-  const app = { session, areas, layers, detail: null, queue: [], given: new Map() } as unknown as App;
+  const published = api.isPublished ? await import("./panels/published_parts") : null;
+  const app = { session, areas, layers, elevation, published, detail: null, queue: [], given: new Map() } as unknown as App;
   const area = currentArea(app)!;
   if (look().area !== area.name) go({ area: area.name });
-  const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed });
-  root.append(frame.root, liveRegion());
+  const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed, landed });
+  add(root, frame.root, published?.aboutStrip(app), liveRegion());
   const { slider, legend, site, alerts, sites, statistics } = frame;
   openTab();
   await painted();
-  const { SiteMap, Compare } = await engine;
+  const { SiteMap, Compare, Reported } = await engine;
   app.map = new SiteMap(frame.mapPlace, { camera: look().camera, bounds: area.bbox, room: frame.room });
   const pair: Compare = new Compare(app, frame.mapPlace);
 
@@ -63,6 +69,32 @@ async function start(): Promise<void> {
     for (const list of [alerts, sites]) list.render();
   }
 
+  /** Maps of an analysis have landed: show what is new, without taking anybody from where they are. */
+  function landed(job: Job): void {
+    void (async () => {
+      const before = currentArea(app)?.name;
+      app.areas = await api.areas();
+      forgetSites();
+      frame.showAreas();
+      if (job.area === before) {
+        showNow();
+        void site.show(look().site);
+      } else if (job.state === "done" && !look().site) {
+        go({ area: job.area, period: null });
+        frame.showAreas();
+      }
+    })().catch(tellFault);
+  }
+
+  /** What the area holds now. */
+  function showNow(): void {
+    app.map.refresh();
+    slider.show();
+    legend.show();
+    openTab();
+    drawRasters();
+  }
+
   function drawRasters(): void {
     const here = currentArea(app);
     if (!here || look().compare) return;
@@ -73,6 +105,10 @@ async function start(): Promise<void> {
     app.map.showRaster("image", image ? runWith(here.runs, period, "has_image") : null, image);
     const run = probability ? runWith(here.runs, period, "has_probability") : null;
     app.map.showRaster("probability", run, probability);
+  }
+
+  function showReports(): void {
+    frame.reported?.load(currentArea(app)?.name ?? null).catch(tellFault);
   }
 
   function openTab(): void {
@@ -90,6 +126,7 @@ async function start(): Promise<void> {
       slider.show();
       legend.show();
       openTab();
+      showReports();
     }
     if (changed.has("tab")) openTab();
     if (changed.has("period") || changed.has("area")) {
@@ -102,6 +139,7 @@ async function start(): Promise<void> {
     frame.showCompare(view.compare !== null);
     void pair.show(layers, app.detail).then(drawRasters);
     if (changed.has("site")) {
+      frame.leaveSite();
       alerts.choose(view.site);
       sites.choose(view.site);
       frame.showSite(view.site !== null);
@@ -134,7 +172,11 @@ async function start(): Promise<void> {
   app.map.showPeriod(look().period);
   app.map.showLayers(layers, look().opacity);
   drawRasters();
+  frame.reported = new Reported(app.map.gl);
+  showReports();
   frame.listenToMap();
+  // What somebody asked for goes on while the page is closed, and is followed again.
+  frame.jobs?.load().catch(tellFault);
   if (look().site) {
     frame.showSite(true);
     alerts.choose(look().site);

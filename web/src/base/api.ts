@@ -3,9 +3,13 @@
 import type {
   Alert,
   Area,
+  Elevation,
   Found,
+  Job,
+  JobLimits,
   LayerInfo,
   Period,
+  ReportedMine,
   Review,
   Session,
   Site,
@@ -30,6 +34,9 @@ type Query = Record<string, string | number | null | undefined>;
 
 let csrf: string | null = null;
 
+/** A published folder answers in a server's place. */
+export const isPublished = document.getElementById("app")?.dataset["published"] !== undefined;
+
 export function address(path: string, query: Query = {}): string {
   const wanted = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
@@ -40,6 +47,7 @@ export function address(path: string, query: Query = {}): string {
 }
 
 async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+  if (isPublished) return (await import("./published")).answer(path) as Promise<T>;
   const headers: Record<string, string> = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
@@ -95,11 +103,51 @@ export const review = (
   verdict: string,
   reason: string | null,
   note: string,
+  outline: GeoJSON.Geometry | null = null,
 ): Promise<Review> =>
-  ask("POST", `/api/sites/${encodeURIComponent(id)}/reviews`, { verdict, reason, note });
+  ask("POST", `/api/sites/${encodeURIComponent(id)}/reviews`, {
+    verdict,
+    reason,
+    note,
+    ...(outline ? { outline } : {}),
+  });
+
+export interface MineToReport {
+  area: string;
+  outline: GeoJSON.Geometry;
+  start: string;
+  end: string;
+  name: string;
+  note: string;
+}
+
+export const reportedMines = (area: string | null): Promise<{ reports: ReportedMine[] }> =>
+  ask("GET", address("/api/reported-mines", { area }));
+
+export const reportMine = (report: MineToReport): Promise<ReportedMine> =>
+  ask("POST", "/api/reported-mines", report);
+
+export const takeBackReport = (id: string): Promise<null> =>
+  ask("DELETE", `/api/reported-mines/${encodeURIComponent(id)}`);
+
+export interface JobAsked {
+  area: string | { name: string; geometry: GeoJSON.Geometry };
+  first: string;
+  last: string;
+  every: string;
+}
+
+export const jobs = (): Promise<{ jobs: Job[]; limits: JobLimits }> => ask("GET", address("/api/jobs", { limit: 50 }));
+
+export const askForJob = (asked: JobAsked): Promise<Job> => ask("POST", "/api/jobs", asked);
+
+export const cancelJob = (id: string): Promise<Job> => ask("DELETE", `/api/jobs/${encodeURIComponent(id)}`);
 
 export const search = async (q: string): Promise<Found[]> =>
   (await ask<{ found: Found[] }>("GET", address("/api/search", { q }))).found;
+
+/** Where heights of the ground are known; null where no elevation map is registered. */
+export const elevation = (): Promise<Elevation | null> => ask("GET", "/api/elevation");
 
 export const layers = (): Promise<LayerInfo[]> => ask("GET", "/api/layers");
 

@@ -87,7 +87,10 @@ export const ICONS = {
   copy: ["M7 7h9v10H7z", "M4 13V3h9"],
   home: ["M3 10l7-6 7 6", "M5 9v8h10V9"],
   compare: ["M10 2v16", "M3 5h5v10H3z", "M12 5h5v10h-5z"],
+  terrain: ["M1.5 16l5.500-9 3.500 5.500 2.500-3.500L18.500 16z"],
   draw: ["M4 15l4-11 9 5-3 8z", "M4 15l10 2"],
+  analyse: ["M3 6V3h3M14 3h3v3M17 14v3h-3M6 17H3v-3", "M8 6.500l6 3.500-6 3.500z"],
+  report: ["M5 17V3h10l-2.500 3.500L15 10H5"],
   up: ["M4 13l6-6 6 6"],
   external: ["M8 4H4v12h12v-4", "M11 4h5v5M16 4l-7 7"],
 } as const;

@@ -43,6 +43,8 @@ export interface Session {
   needs_login: boolean;
   version: string;
   languages: string[];
+  /** Of a published folder: the language to begin with, and what everybody has to know. */
+  published?: { language: string | null; about: Record<string, string[]> };
 }
 
 /** From the first to the last day, both included. */
@@ -143,6 +145,9 @@ export interface Look extends Period {
   farmland_ha: number | null;
   water_ha: number | null;
   bare_ha: number | null;
+  forest_lost_ha: number | null;
+  farmland_lost_ha: number | null;
+  water_lost_ha: number | null;
 }
 
 export interface Review {
@@ -158,6 +163,17 @@ export interface Review {
 export interface Outline extends Period {
   run_id: string;
   sensor: string;
+  geometry: GeoJSON.Geometry;
+}
+
+/** What somebody drew along with a review, whose id it bears. */
+export interface Drawn {
+  label_id: string;
+  class_name: string;
+  start: string | null;
+  end: string | null;
+  who: string;
+  when: string;
   geometry: GeoJSON.Geometry;
 }
 
@@ -178,10 +194,74 @@ export interface SiteDetail {
   alerts: Alert[];
   reviews: Review[];
   outlines: Outline[];
+  drawn: Drawn[];
   scenes: Scene[];
   /** Null where the place is shown only roughly. */
   coordinates: { decimal: string; dms: string; mgrs: string } | null;
   runs: Run[];
+  /** Of a published folder. */
+  pictures?: { before?: Picture; after?: Picture } | null;
+}
+
+/** A picture of a site from the images of a period. */
+export interface Picture extends Period {
+  file: string;
+  width: number;
+  height: number;
+  detected: boolean;
+  hidden_share: number;
+  same_tones: boolean;
+}
+
+/** A mine that somebody saw and no scan found; of withheld places a cell, and nobody's name. */
+export interface ReportedMine {
+  label_id: string;
+  area?: string;
+  start?: string | null;
+  end?: string | null;
+  who?: string;
+  when: string;
+  name?: string | null;
+  note?: string | null;
+  /** Whoever asks may take it back. */
+  own?: boolean;
+  redacted?: boolean;
+  geometry: GeoJSON.Geometry;
+}
+
+export interface Job {
+  job_id: string;
+  area: string;
+  first: string;
+  last: string;
+  every: string;
+  by: string;
+  state: "queued" | "running" | "done" | "failed" | "cancelled";
+  stage: string;
+  created: string;
+  started: string | null;
+  finished: string | null;
+  done: number;
+  total: number;
+  part: number;
+  parts: number;
+  message: string;
+  cancel_asked: boolean;
+  run_ids: string[];
+  version: number;
+  /** 1 is the next; only of those that wait. */
+  queue_place?: number | null;
+}
+
+/** What may be asked for. */
+export interface JobLimits {
+  km2: number;
+  days: number;
+  periods: number;
+  vertices: number;
+  open_per_person: number;
+  new_areas: boolean;
+  model: string;
 }
 
 export interface Found {
@@ -191,6 +271,14 @@ export interface Found {
   lon: number;
   lat: number;
   bbox?: BBox | null;
+}
+
+/** TileJSON of heights. */
+export interface Elevation {
+  tiles: string[];
+  bounds: BBox;
+  maxzoom: number;
+  attribution: string;
 }
 
 export interface LayerInfo {

@@ -14,8 +14,8 @@ export let language = "en";
 let locale = "en-GB";
 
 /** The language chosen before, else the first of the browser's that there is, else English. */
-export function preferredLanguage(known: readonly string[]): string {
-  const wanted = [read(KEPT), ...navigator.languages.map((code) => code.slice(0, 2).toLowerCase())];
+export function preferredLanguage(known: readonly string[], first: string | null = null): string {
+  const wanted = [read(KEPT), first, ...navigator.languages.map((code) => code.slice(0, 2).toLowerCase())];
   return wanted.find((code) => code !== null && known.includes(code)) ?? "en";
 }
 
@@ -83,6 +83,13 @@ export function percent(share: number): string {
 
 export const hectares = (value: number): string =>
   `${number(value, value < 99.95 ? 1 : 0)}\u00a0ha`;
+
+/** An area with its unit; "at most" where nothing could be outlined; nothing where it is not known. */
+export function areaOf(one: { area_ha: number | null; area_high_ha: number | null }): string {
+  if (one.area_ha === null) return "";
+  if (one.area_ha > 0 || !one.area_high_ha) return hectares(one.area_ha);
+  return text("common.at_most", { area: hectares(one.area_high_ha) });
+}
 
 export function metres(value: number): string {
   if (value < 995) return `${number(value >= 20 ? 10 * Math.round(value / 10) : value)}\u00a0m`;

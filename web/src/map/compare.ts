@@ -92,8 +92,10 @@ export class Compare {
       choice(1),
       button(t("compare_end"), () => go({ compare: null }), { class: "button" }),
     );
-    this.root.querySelector(".compare-bar")?.remove();
-    this.root.append(bar);
+    const when = (side: 0 | 1, name: string): HTMLElement =>
+      el("span", { class: `half-when ${name}`, "aria-hidden": "true" }, periodWords(pair[side].start, pair[side].end));
+    for (const old of this.root.querySelectorAll(".compare-bar, .half-when")) old.remove();
+    this.root.append(when(0, "before"), when(1, "after"), bar);
   }
 
   private close(): void {

@@ -1,4 +1,5 @@
 // What needs MapLibre, loaded beside the rest of the page.
 
 export { Compare } from "./compare";
+export { Reported } from "./reported";
 export { SiteMap } from "./site_map";

@@ -15,15 +15,19 @@ import {
 import "maplibre-gl/dist/maplibre-gl.css";
 import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 
-import { address, periodName } from "../base/api";
+import { address, isPublished, periodName } from "../base/api";
 import { samePeriod } from "../base/state";
 import type { Area, BBox, LayerInfo, Period, Run, SiteDetail } from "../base/types";
 import { t } from "../base/words";
 import { layerLook, layersOf } from "./layer_styles";
-import { LATEST, SITE_LAYERS, baseStyle, emptyCollection, featureOf } from "./style";
+import { PublishedSites } from "./published_sites";
+import { LATEST, SITE_LAYERS, baseStyle, duration, emptyCollection, featureOf } from "./style";
 import { addImages } from "./symbols";
 
 setWorkerUrl(workerUrl);
+
+/** Pixels across below which the sources are folded. */
+const SMALL = 600;
 
 export interface Camera {
   lon: number;
@@ -59,6 +63,7 @@ export class SiteMap {
   private area: Area | null = null;
   private period: Period | null = null;
   private layers: LayerInfo[] = [];
+  private readonly published: PublishedSites | null;
 
   constructor(container: HTMLElement, options: Options) {
     const { camera, bounds, room } = options;
@@ -88,12 +93,14 @@ export class SiteMap {
       // What a review changed is asked for again; what is the same is answered from the cache.
       transformRequest: (url) => ({ url, cache: "no-cache" }),
     });
+    this.published = isPublished ? new PublishedSites(this.gl) : null;
     this.gl.touchZoomRotate.disableRotation();
     this.gl.keyboard.disableRotation();
     if (room) {
       this.gl.addControl(new NavigationControl({ showCompass: false }), "top-right");
       this.gl.addControl(new ScaleControl({ maxWidth: 120, unit: "metric" }), "bottom-left");
       this.gl.addControl(new AttributionControl({ compact: true }), "bottom-right");
+      this.makeRoomForSources(container);
     }
     // A tile that is missing is not worth a word: the place stays empty.
     this.gl.on("error", () => undefined);
@@ -103,6 +110,25 @@ export class SiteMap {
         done();
       });
     });
+  }
+
+  /** What stands at the foot of the map stays above the sources; a small map folds them. */
+  private makeRoomForSources(container: HTMLElement): void {
+    const sources = container.querySelector<HTMLElement>(".maplibregl-ctrl-attrib");
+    if (!sources) return;
+    let folded = container.clientWidth >= SMALL;
+    const fit = (): void => {
+      const empty = sources.classList.contains("maplibregl-attrib-empty");
+      // They unfold by themselves with the first source.
+      if (!folded && !empty) {
+        sources.classList.remove("maplibregl-compact-show");
+        sources.removeAttribute("open");
+        folded = true;
+      }
+      const height = empty ? 0 : sources.offsetHeight;
+      container.parentElement?.style.setProperty("--sources", `${height}px`);
+    };
+    new ResizeObserver(fit).observe(sources);
   }
 
   get camera(): Camera {
@@ -124,6 +150,7 @@ export class SiteMap {
   showArea(area: Area): void {
     this.area = area;
     (this.gl.getSource("area") as GeoJSONSource).setData(featureOf(area.geometry));
+    if (this.published) return this.published.show(area, this.period);
     if (this.gl.getSource("sites")) {
       for (const layer of SITE_LAYERS) this.gl.removeLayer(layer.id);
       this.gl.removeSource("sites");
@@ -147,6 +174,7 @@ export class SiteMap {
 
   /** Ask for the sites' tiles again. */
   refresh(): void {
+    if (this.published) return void this.published.showPeriod(this.period);
     (this.gl.getSource("sites") as VectorTileSource | undefined)?.setTiles([this.siteTiles()]);
   }
 
@@ -167,7 +195,8 @@ export class SiteMap {
       return;
     }
     if (source) {
-      if (source.tiles[0] !== tiles[0]) source.setTiles(tiles);
+      // A source that was just added has none yet.
+      if (source.tiles?.[0] !== tiles[0]) source.setTiles(tiles);
     } else {
       this.gl.addSource(slot, {
         type: "raster",
@@ -224,11 +253,16 @@ export class SiteMap {
     });
     const ends = detail.outlines.map((outline) => outline.end).sort();
     const wanted = period ?? { end: ends.at(-1) ?? LATEST };
+    const shown = <One extends { end: string | null; geometry: GeoJSON.Geometry }>(all: readonly One[]): One[] =>
+      all.filter((outline) => outline.end === wanted.end);
+    // Of what people drew the last one holds.
+    const drawn = shown(detail.drawn).slice(-1);
     outlines.setData({
       type: "FeatureCollection",
-      features: detail.outlines
-        .filter((outline) => outline.end === wanted.end)
-        .map((outline) => featureOf(outline.geometry)),
+      features: [
+        ...shown(detail.outlines).map((outline) => featureOf(outline.geometry)),
+        ...drawn.map((outline) => ({ ...featureOf(outline.geometry), properties: { drawn: true } })),
+      ],
     });
   }
 
@@ -242,6 +276,7 @@ export class SiteMap {
       layers: SITE_LAYERS.map((layer) => layer.id).filter((id) => this.gl.getLayer(id)),
     });
     const mine = sites[0]?.properties;
+    const id = (mine?.["id"] as string | undefined) ?? null;
     const kinds = new Map(this.layers.map((layer) => [`layer-${layer.name}`, layer.kind]));
     const seen = new Set<string>();
     const layers: Hit["layers"] = [];
@@ -253,8 +288,8 @@ export class SiteMap {
       layers.push({ kind, name });
     }
     return {
-      site: (mine?.["id"] as string | undefined) ?? null,
-      status: (mine?.["status"] as string | undefined) ?? null,
+      site: id,
+      status: (mine?.["status"] as string | undefined) ?? this.published?.statusOf(id) ?? null,
       layers,
     };
   }
@@ -263,6 +298,3 @@ export class SiteMap {
     this.gl.remove();
   }
 }
-
-const duration = (): number =>
-  matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 600;

@@ -24,9 +24,12 @@ const slot = (name: string): LayerSpecification => ({
 });
 
 const POLYGON: FilterSpecification = ["==", ["geometry-type"], "Polygon"];
-const COLOUR: ExpressionSpecification = [
+/** From which zoom on sites have outlines. */
+export const CLOSE_ZOOM = 11;
+
+export const colourOf = (status: ExpressionSpecification): ExpressionSpecification => [
   "match",
-  ["get", "status"],
+  status,
   "new",
   "#cf3f12",
   "growing",
@@ -39,6 +42,8 @@ const COLOUR: ExpressionSpecification = [
   "#0b7a55",
   "#6a747d",
 ];
+
+const COLOUR = colourOf(["get", "status"]);
 
 /** The marks of sites, above all names. */
 function marks(id: string, layer: string, filter: FilterSpecification): LayerSpecification {
@@ -136,7 +141,11 @@ export function baseStyle(): StyleSpecification {
         id: "outline-line",
         type: "line",
         source: "outlines",
-        paint: { "line-color": "#f0a202", "line-width": 2.6 },
+        paint: {
+          // What somebody drew stands out from what was detected.
+          "line-color": ["case", ["==", ["get", "drawn"], true], "#00857c", "#f0a202"],
+          "line-width": 2.6,
+        },
       },
       slot("labels"),
       {
@@ -162,3 +171,6 @@ export function baseStyle(): StyleSpecification {
     ],
   };
 }
+
+/** Milliseconds of a flight; none for those who want no motion. */
+export const duration = (): number => (matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 600);

@@ -8,7 +8,7 @@ import { REASONS } from "../base/types";
 import { REASON_KEYS } from "./review";
 
 /** A dialog of the browser's own: it keeps the focus, and Escape closes it. */
-function dialog(title: string, ...content: (Node | null | "")[]): HTMLDialogElement {
+export function dialog(title: string, ...content: (Node | null | false | "")[]): HTMLDialogElement {
   const made = el("dialog", { "aria-label": title });
   const close = iconButton(icon("close"), t("close"), () => made.close());
   add(made, el("header", {}, el("h2", {}, title), close), ...content);
@@ -19,14 +19,18 @@ function dialog(title: string, ...content: (Node | null | "")[]): HTMLDialogElem
 }
 
 export function showHelp(): void {
-  const keys: [string, string][] = [
+  const reviewing: [string, string][] = [
     ["C", t("confirm")],
     ["R", t("key_reject")],
     ["U", t("unsure")],
     ["N", t("key_note")],
+    ["O", t("redraw")],
+    ["B", t("before_after")],
+  ];
+  const keys: [string, string][] = [
+    ...(api.isPublished ? [] : reviewing),
     ["J / K", t("key_walk")],
     ["← / →", t("key_period")],
-    ["B", t("before_after")],
     ["/", t("search")],
     ["L", t("key_link")],
     ["?", t("key_help")],
@@ -41,8 +45,13 @@ export function showHelp(): void {
   dialog(
     t("help_title"),
     el("p", {}, text("common.lead")),
-    el("p", {}, t("help_intro")),
-    el("div", { class: "columns" }, el("div", {}, el("h3", {}, t("help_keys")), rows(keys)), el("div", {}, el("h3", {}, t("help_reasons")), rows(reasons))),
+    el("p", {}, api.isPublished ? t("published_help") : t("help_intro")),
+    el(
+      "div",
+      { class: "columns" },
+      el("div", {}, el("h3", {}, t("help_keys")), rows(keys)),
+      !api.isPublished && el("div", {}, el("h3", {}, t("help_reasons")), rows(reasons)),
+    ),
   );
 }
 

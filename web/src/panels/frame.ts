@@ -1,13 +1,17 @@
 // The page: bar, lists, map, site; on a phone the lists and the site are a sheet over the map.
 
-import { type App, tellFault } from "../app";
+import { type App, mayAnalyse, mayReview, tellFault } from "../app";
+import { isPublished } from "../base/api";
 import { announce, button, drawing, el, icon, iconButton, replace } from "../base/dom";
 import { go, look, type Tab } from "../base/state";
-import type { Status } from "../base/types";
+import type { Job, Status } from "../base/types";
 import { capital, language, t, word } from "../base/words";
 import { layerWord } from "../map/layer_styles";
 import type { Room } from "../map/site_map";
+import { showTerrain } from "../map/terrain";
+import type { Reported } from "../map/reported";
 import { person, showExports, showHelp } from "./dialogs";
+import { Jobs } from "./jobs";
 import { Legend } from "./legend";
 import { SiteList, select } from "./lists";
 import { Search } from "./search";
@@ -29,7 +33,11 @@ interface Deeds {
   compare: () => void;
   language: (code: string) => void;
   reviewed: (id: string) => void;
+  landed: (job: Job) => void;
 }
+
+/** What is drawn, each with its tool. */
+type Work = "measure" | "analyse" | "report" | "redraw";
 
 export class Frame {
   readonly root = el("div", { class: "frame" });
@@ -45,20 +53,31 @@ export class Frame {
   private readonly side = el("nav", { class: "side", "aria-label": t("lists") });
   private readonly stage = el("main", { class: "stage", "aria-label": t("map_label") });
   private readonly tip = el("div", { class: "tip", hidden: true });
-  private stopDrawing: (() => void) | null = null;
+  private readonly terrain: HTMLButtonElement | null;
+  private readonly areaPlace = el("span", { class: "area-place" });
+  /** Null for those who may not ask for analyses. */
+  readonly jobs: Jobs | null;
+  /** Once the map is there. */
+  reported: Reported | null = null;
+  private drawing: { work: Work; stop: () => void } | null = null;
+  private readonly workTools = new Map<Work, HTMLButtonElement>();
   private legendFolded = false;
 
   constructor(
     private readonly app: App,
     private readonly deeds: Deeds,
   ) {
+    this.terrain = app.elevation && iconButton(icon("terrain"), t("terrain"), () => this.showTerrain(), { "aria-pressed": "false", class: "icon tool-terrain" });
     this.search = new Search(app);
     this.slider = new TimeSlider(app);
     this.legend = new Legend(app);
     this.alerts = new SiteList(app, "alerts");
     this.sites = new SiteList(app, "sites");
     this.statistics = new Statistics(app);
-    this.site = new SitePanel(app, deeds.compare, deeds.reviewed);
+    this.site = new SitePanel(app, deeds.compare, deeds.reviewed, () => void this.work("redraw"));
+    this.jobs = mayAnalyse(app)
+      ? new Jobs(app, deeds.landed, (open) => this.tellOpenJobs(open), (area) => this.goToArea(area))
+      : null;
     this.stage.append(this.mapPlace, this.tools(), this.legend.root, this.slider.root, this.tip);
     this.side.append(this.handle(), this.tabBar(), this.alerts.root, this.sites.root, this.statistics.root);
     replace(
@@ -79,22 +98,49 @@ export class Frame {
 
   private bar(): HTMLElement {
     const { app } = this;
-    const areas = app.areas.map((area): [string, string] => [area.name, area.name]);
+    this.showAreas();
     const languages = app.session.languages.map((code): [string, string] => [code, LANGUAGE_NAMES[code] ?? code]);
     return el(
       "header",
       { class: "top" },
       el("span", { class: "brand" }, logo(), "Sluice"),
-      areas.length > 1
-        ? select(t("choose_area"), areas, (name) => go({ area: name, site: null, period: null }), look().area ?? "")
-        : el("span", { class: "area-name" }, areas[0]?.[0]),
+      this.areaPlace,
       this.search.root,
       el("span", { class: "grow" }),
-      button(t("export"), () => showExports(app), { class: "plain" }),
+      !isPublished && button(t("export"), () => showExports(app), { class: "plain" }),
       select(t("language"), languages, this.deeds.language, language),
       button(t("help"), showHelp, { class: "plain", "aria-keyshortcuts": "?" }),
       person(app),
     );
+  }
+
+  /** Offer the areas that there are now. */
+  showAreas(): void {
+    const areas = this.app.areas.map((area): [string, string] => [area.name, area.name]);
+    replace(
+      this.areaPlace,
+      areas.length > 1
+        ? select(t("choose_area"), areas, (name) => this.goToArea(name), look().area ?? "")
+        : el("span", { class: "area-name" }, areas[0]?.[0]),
+    );
+  }
+
+  private goToArea(name: string): void {
+    go({ area: name, site: null, period: null });
+    // Where it is the one that was shown the view may still be elsewhere.
+    const area = this.app.areas.find((one) => one.name === name);
+    if (area) this.app.map.fit(area.bbox);
+    this.showAreas();
+  }
+
+  private tellOpenJobs(open: number): void {
+    const tool = this.workTools.get("analyse");
+    if (!tool) return;
+    if (open) tool.dataset["open"] = String(open);
+    else delete tool.dataset["open"];
+    const label = open ? `${t("analyse")} (${t("jobs_open", { n: open })})` : t("analyse");
+    tool.setAttribute("aria-label", label);
+    tool.title = label;
   }
 
   private tools(): HTMLElement {
@@ -106,23 +152,56 @@ export class Frame {
       "div",
       { class: "tools", role: "toolbar", "aria-label": t("tools") },
       iconButton(icon("home"), t("whole_area"), home),
-      iconButton(icon("compare"), t("compare"), this.deeds.compare),
-      iconButton(icon("draw"), t("draw"), () => void this.draw()),
+      this.terrain,
+      !isPublished && iconButton(icon("compare"), t("compare"), this.deeds.compare),
+      !isPublished && this.workTool("measure", "draw", t("draw")),
+      mayReview(this.app) && this.workTool("report", "report", t("report_mine")),
+      mayAnalyse(this.app) && this.workTool("analyse", "analyse", t("analyse")),
     );
   }
 
-  private async draw(): Promise<void> {
-    if (this.stopDrawing) return this.stopDrawing();
+  private workTool(work: Work, name: "draw" | "report" | "analyse", label: string): HTMLButtonElement {
+    const made = iconButton(icon(name), label, () => void this.work(work), { "aria-pressed": "false", class: `icon tool-${work}` });
+    this.workTools.set(work, made);
+    return made;
+  }
+
+  /** Begin to draw; what was drawn before ends, and the same tool again ends it too. */
+  private async work(work: Work): Promise<void> {
+    const before = this.drawing?.work;
+    this.drawing?.stop();
+    if (before === work) return;
     try {
-      const { startDrawing } = await import("../map/draw");
-      this.root.classList.add("draws");
-      this.stopDrawing = startDrawing(this.app, this.stage, () => {
-        this.stopDrawing = null;
+      const draw = await import("../map/draw");
+      if (look().compare) go({ compare: null });
+      const { app, stage, jobs, reported } = this;
+      const ended = (): void => {
+        this.drawing = null;
         this.root.classList.remove("draws");
-      });
+        for (const tool of this.workTools.values()) tool.setAttribute("aria-pressed", "false");
+        app.map.gl.resize();
+        this.workTools.get(work)?.focus({ preventScroll: true });
+      };
+      this.root.classList.add("draws");
+      app.map.gl.resize();
+      const stop =
+        work === "analyse" && jobs
+          ? draw.startAnalysing(app, jobs, stage, ended)
+          : work === "report" && reported
+            ? draw.startReporting(app, reported, stage, ended)
+            : work === "redraw" && app.detail
+              ? draw.startRedrawing(app, app.detail, this.site.review, stage, ended)
+              : draw.startDrawing(app, stage, ended);
+      this.drawing = { work, stop };
+      this.workTools.get(work)?.setAttribute("aria-pressed", "true");
     } catch (error) {
       tellFault(error);
     }
+  }
+
+  /** A site that is left takes the drawing of its outline along. */
+  leaveSite(): void {
+    if (this.drawing?.work === "redraw") this.drawing.stop();
   }
 
   private tabBar(): HTMLElement {
@@ -194,10 +273,25 @@ export class Frame {
     const legend = this.legend.root.open && !narrow ? this.legend.root.offsetWidth + 10 : 0;
     const slider = this.slider.root.offsetHeight + 14;
     const rest = narrow ? 20 : 34;
-    return { top: rest, bottom: rest + slider, left: rest + legend, right: rest + 40 };
+    const panel = this.stage.querySelector<HTMLElement>(".drawing-panel");
+    const below = panel !== null && panel.offsetWidth > 0.8 * this.stage.clientWidth;
+    return {
+      top: rest,
+      bottom: rest + (below ? panel.offsetHeight : slider),
+      left: rest + legend,
+      right: rest + 40 + (panel && !below ? panel.offsetWidth : 0),
+    };
   };
 
+  /** Turn the third dimension on or off, or the other way round. */
+  private showTerrain(on = this.terrain?.getAttribute("aria-pressed") !== "true"): void {
+    this.terrain?.setAttribute("aria-pressed", String(on));
+    showTerrain(this.app.map.gl, on ? this.app.elevation : null);
+  }
+
   showCompare(on: boolean): void {
+    // Two maps over one another lie on one plane.
+    if (on && this.terrain?.getAttribute("aria-pressed") === "true") this.showTerrain(false);
     this.root.classList.toggle("compares", on);
   }
 
@@ -219,10 +313,14 @@ export class Frame {
       go({ camera: map.camera });
     });
     map.gl.on("click", (event) => {
-      if (this.stopDrawing) return;
+      if (this.drawing) return;
       const hit = map.hit(event);
       this.tip.hidden = true;
-      if (hit.site) go({ site: hit.site });
+      const told = this.reported?.told(event.point);
+      if (told) {
+        this.showTip(event.point, told);
+        announce(told.join(", "));
+      } else if (hit.site) go({ site: hit.site });
       else if (hit.layers.length) {
         const words = hit.layers.map((one) => `${capital(layerWord(one.kind))}: ${one.name}`);
         this.showTip(event.point, words);
@@ -230,10 +328,12 @@ export class Frame {
       }
     });
     map.gl.on("mousemove", (event) => {
-      if (this.stopDrawing) return;
+      if (this.drawing) return;
       const { site, status } = map.hit(event);
-      map.gl.getCanvas().style.cursor = site ? "pointer" : "";
-      if (site) this.showTip(event.point, [`${capital(word("status", (status ?? "new") as Status))} · ${site}`]);
+      const told = this.reported?.told(event.point);
+      map.gl.getCanvas().style.cursor = site || told ? "pointer" : "";
+      if (told) this.showTip(event.point, told);
+      else if (site) this.showTip(event.point, [`${capital(word("status", (status ?? "new") as Status))} · ${site}`]);
       else this.tip.hidden = true;
     });
     map.gl.on("movestart", () => (this.tip.hidden = true));

@@ -3,8 +3,8 @@
 
 import { el, svg } from "../base/dom";
 import { samePeriod } from "../base/state";
-import type { Period, SitePeriod } from "../base/types";
-import { capital, hectares, number, percent, period as periodWords, t, text, word } from "../base/words";
+import type { Period, SitePeriod, Status } from "../base/types";
+import { areaOf, capital, number, percent, period as periodWords, t, text, word } from "../base/words";
 import { MARKS } from "../map/symbols";
 
 const WIDTH = 340;
@@ -21,10 +21,11 @@ function roundUp(value: number): number {
 }
 
 export function historyChart(
-  periods: readonly SitePeriod[],
+  told: readonly SitePeriod[],
   chosen: Period | null,
   choose: (period: SitePeriod) => void,
 ): HTMLElement {
+  const periods = told.map(whole);
   if (!periods.length) return el("p", {}, text("history.empty"));
   const highest = Math.max(...periods.map((one) => one.area_high_ha ?? one.area_ha ?? 0), 1);
   const top = roundUp(highest);
@@ -75,11 +76,19 @@ export function historyChart(
   );
 }
 
+const WORKED: readonly Status[] = ["new", "growing", "steady"];
+
+/** Of a place that is withheld it is not told when it was hidden; its status says what was found. */
+function whole(one: SitePeriod): SitePeriod {
+  if (one.observed !== undefined) return one;
+  return { ...one, observed: true, detected: WORKED.includes(one.status), area_low_ha: null, area_high_ha: null };
+}
+
 /** What happened in one period, in words. */
 export function periodTold(one: SitePeriod): string {
   const when = periodWords(one.start, one.end);
-  const size = one.area_ha === null ? "" : hectares(one.area_ha);
-  return [when, capital(word("status", one.status)), size, percent(one.posterior)]
+  const size = areaOf(one);
+  return [when, capital(word("status", one.status)), size, one.posterior === undefined ? "" : percent(one.posterior)]
     .filter(Boolean)
     .join(" · ");
 }

@@ -1,15 +1,19 @@
 // The legend, which is also where layers are shown, hidden and made fainter.
 
 import { type App, currentArea, runWith } from "../app";
+import { isPublished } from "../base/api";
 import { add, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
-import { STATUSES } from "../base/types";
+import { STATUSES, type Verdict } from "../base/types";
 import { capital, percent, t, word } from "../base/words";
 import { layerLook, layerName, swatch } from "../map/layer_styles";
 import { mark } from "../map/symbols";
 
 export const IMAGE_OPACITY = 1;
 export const PROBABILITY_OPACITY = 0;
+
+/** Rejected sites are not published. */
+const VERDICTS: readonly Verdict[] = isPublished ? ["confirmed", "unsure"] : ["confirmed", "rejected", "unsure"];
 
 export function opacityOf(name: string, otherwise: number): number {
   return look().opacity[name] ?? otherwise;
@@ -30,7 +34,7 @@ export class Legend {
     const verdicts = el(
       "ul",
       { class: "statuses" },
-      ...(["confirmed", "rejected", "unsure"] as const).map((verdict) =>
+      ...VERDICTS.map((verdict) =>
         el("li", {}, mark("steady", verdict, 18), capital(word("verdict", verdict))),
       ),
     );
@@ -46,8 +50,8 @@ export class Legend {
         el("p", { class: "hint" }, t("legend_size")),
         el("h3", {}, t("legend_verdicts")),
         verdicts,
-        el("h3", {}, t("legend_layers")),
-        this.layers,
+        !isPublished && el("h3", {}, t("legend_layers")),
+        !isPublished && this.layers,
       ),
     );
     this.show();

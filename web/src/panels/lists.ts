@@ -5,8 +5,9 @@ import * as api from "../base/api";
 import { add, button, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
 import { LEVELS, STATUSES, type Alert, type Level, type Site, type Status, type Verdict } from "../base/types";
-import { capital, date, hectares, number, percent, t, word } from "../base/words";
+import { areaOf, capital, date, hectares, number, percent, t, word } from "../base/words";
 import { mark } from "../map/symbols";
+import { isTold } from "./site_facts";
 
 const PAGE = 100;
 
@@ -17,7 +18,8 @@ interface Item {
   title: string;
   figures: string[];
   level: Level | null;
-  priority: number;
+  /** Null where it is withheld. */
+  priority: number | null;
 }
 
 interface Answer {
@@ -38,10 +40,11 @@ const fromAlert = (alert: Alert): Item => ({
   title: capital(word("alert_kind", alert.kind)),
   figures: [
     date(alert.raised),
-    alert.growth_ha ? `+${hectares(alert.growth_ha)}` : percent(alert.posterior),
+    ...(alert.growth_ha ? [`+${hectares(alert.growth_ha)}`] : []),
+    ...(alert.growth_ha || !isTold(alert.posterior) ? [] : [percent(alert.posterior)]),
   ],
   level: alert.level,
-  priority: alert.priority,
+  priority: alert.priority ?? null,
 });
 
 const fromSite = (site: Site): Item => ({
@@ -50,11 +53,11 @@ const fromSite = (site: Site): Item => ({
   verdict: site.verdict,
   title: capital(word("status", site.status)),
   figures: [
-    site.area_ha === null ? t("no_area") : hectares(site.area_ha),
+    areaOf(site) || t("no_area"),
     t("since", { date: date(site.first_seen) }),
   ],
   level: site.level,
-  priority: site.priority,
+  priority: site.priority ?? null,
 });
 
 export class SiteList {
@@ -103,7 +106,7 @@ export class SiteList {
       { class: "filters" },
       level,
       this.kind === "sites" && status,
-      el("label", { class: "check" }, unreviewed, t("only_unreviewed")),
+      !api.isPublished && el("label", { class: "check" }, unreviewed, t("only_unreviewed")),
     );
   }
 
@@ -164,11 +167,6 @@ export class SiteList {
 
   private row(item: Item): HTMLElement {
     const chosen = look().site === item.site_id;
-    const priority = el("span", { class: "priority", title: t("priority_title") }, number(item.priority));
-    const bar = el("span", { class: "bar", "aria-hidden": "true" });
-    bar.style.setProperty("--share", `${Math.min(100, item.priority)}%`);
-    const spoken = el("span", { class: "unseen" }, `${t("priority")} ${number(item.priority)}`);
-    priority.setAttribute("aria-hidden", "true");
     const row = el(
       "button",
       {
@@ -192,7 +190,7 @@ export class SiteList {
         el("span", { class: "figures" }, item.figures.join(" · ")),
         el("span", { class: "id" }, item.site_id),
       ),
-      el("span", { class: "rank" }, priority, bar, spoken),
+      item.priority !== null && rank(item.priority),
     );
     return el("li", {}, row);
   }
@@ -206,6 +204,19 @@ export class SiteList {
       if (mine) row.scrollIntoView({ block: "nearest" });
     }
   }
+}
+
+/** The priority as a number and a bar. */
+function rank(points: number): HTMLElement {
+  const bar = el("span", { class: "bar", "aria-hidden": "true" });
+  bar.style.setProperty("--share", `${Math.min(100, points)}%`);
+  return el(
+    "span",
+    { class: "rank" },
+    el("span", { class: "priority", title: t("priority_title"), "aria-hidden": "true" }, number(points)),
+    bar,
+    el("span", { class: "unseen" }, `${t("priority")} ${number(points)}`),
+  );
 }
 
 /** A labelled choice. */

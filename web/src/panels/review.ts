@@ -2,14 +2,22 @@
 
 import { type App, forgetSite, mayReview, neighbour, siteDetail, tell, tellFault } from "../app";
 import * as api from "../base/api";
-import { el, replace } from "../base/dom";
+import { button, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
 import { REASONS, type Reason, type SiteDetail, type Verdict } from "../base/types";
-import { capital, moment, number, t, text, word } from "../base/words";
+import { capital, hectares, moment, number, t, text, word } from "../base/words";
+import { outerRings, ringHectares } from "../map/rings";
 
 /** Keys of the reasons, in their order. */
 export const REASON_KEYS = "123456789abcd";
 const NEVER_SENT_MS = 12_000;
+
+/** An outline that is being drawn: a verdict takes it along. */
+export interface OutlineInWork {
+  /** Null where it cannot be sent as it is; that was told then. */
+  shape: () => GeoJSON.Geometry | null;
+  saved: () => void;
+}
 
 export class ReviewBox {
   readonly root = el("section", { class: "review", "aria-label": t("review") });
@@ -19,10 +27,12 @@ export class ReviewBox {
   private readonly verdicts = new Map<Verdict, HTMLButtonElement>();
   private id: string | null = null;
   private began = 0;
+  outline: OutlineInWork | null = null;
 
   constructor(
     private readonly app: App,
     private readonly reviewed: (id: string) => void,
+    readonly redraw: () => void,
   ) {
     this.note = el("textarea", { rows: 1, placeholder: t("note_hint"), "aria-label": t("note"), maxlength: 2000 });
     this.reasons = el("div", { class: "reasons", hidden: true, role: "group", "aria-label": t("reject_why") });
@@ -50,6 +60,7 @@ export class ReviewBox {
       choices,
       this.reasons,
       this.note,
+      button(t("redraw"), redraw, { class: "button redraw-begin", "aria-keyshortcuts": "O" }),
     );
   }
 
@@ -123,6 +134,7 @@ export class ReviewBox {
   give(verdict: Verdict, reason: Reason | null): void {
     const id = this.id;
     if (!id || this.root.hidden) return;
+    if (this.outline) return void this.giveOutlined(id, verdict, reason, this.outline);
     this.began ||= Date.now();
     const before = this.app.given.get(id);
     this.app.given.set(id, verdict);
@@ -134,6 +146,25 @@ export class ReviewBox {
     tell(t(next ? "reviewed" : "reviewed_last", { site: id, verdict: told }));
     if (next) go({ site: next });
     else this.tally();
+  }
+
+  /** With an outline: one stays at the site, and loses nothing where the server refuses it. */
+  private async giveOutlined(id: string, verdict: Verdict, reason: Reason | null, drawn: OutlineInWork): Promise<void> {
+    if (verdict === "unsure") return tell(t("outline_unsure"), "fault");
+    const shape = drawn.shape();
+    if (!shape) return;
+    this.reasons.hidden = true;
+    try {
+      await api.review(id, verdict, reason, this.note.value.trim(), shape);
+    } catch (error) {
+      return tellFault(error);
+    }
+    this.note.value = "";
+    this.app.given.set(id, verdict);
+    drawn.saved();
+    forgetSite(id);
+    this.reviewed(id);
+    tell(t("outline_saved", { site: id, verdict: reason ? word("reason", reason) : word("verdict", verdict) }));
   }
 
   private async send(
@@ -184,8 +215,15 @@ export function reviewsTold(detail: SiteDetail): HTMLElement {
           one.reason && ` ${word("reason", one.reason)}`,
           el("span", { class: "who" }, ` ${one.who} · ${moment(one.when)}`),
           one.note && el("q", {}, one.note),
+          drawnTold(detail, one.review_id),
         ),
       ),
   );
 }
 
+function drawnTold(detail: SiteDetail, review: string): HTMLElement | null {
+  const drawn = detail.drawn.find((one) => one.label_id === review);
+  if (!drawn) return null;
+  const size = outerRings(drawn.geometry).reduce((sum, ring) => sum + ringHectares(ring), 0);
+  return el("p", { class: "drawn-told" }, t("outline_drawn", { area: hectares(size) }));
+}

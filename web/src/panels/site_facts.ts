@@ -3,6 +3,7 @@
 import { el, svg, type Attributes } from "../base/dom";
 import type { Look, Scene, Site, SiteDetail } from "../base/types";
 import {
+  areaOf,
   capital,
   date,
   hectares,
@@ -20,9 +21,13 @@ const INSIDE = ["concession", "protected", "indigenous", "settlement", "road", "
 const FLAG: Record<string, string> = { settlement: "in_settlement", road: "on_road" };
 const NEAR = ["river", "road", "settlement", "airstrip", "concession", "protected", "indigenous"];
 const COVER = ["forest", "farmland", "water", "bare"] as const;
+const LOST = ["forest", "farmland", "water"] as const;
 const MOST_SCENES = 60;
 
 type Row = [string, string | Node];
+
+/** What is withheld of a place is absent. */
+export const isTold = <T>(value: T | null | undefined): value is T => value !== null && value !== undefined;
 
 export function facts(rows: Row[]): HTMLElement {
   const list = el("dl", { class: "facts" });
@@ -37,7 +42,7 @@ export function section(title: string, open: boolean, ...content: (Node | null |
 
 export function areaWithInterval(site: Site): string {
   if (site.area_ha === null) return t("no_area");
-  if (site.area_low_ha === null || site.area_high_ha === null) return hectares(site.area_ha);
+  if (!isTold(site.area_low_ha) || !isTold(site.area_high_ha) || site.area_ha === 0) return areaOf(site);
   return text("common.interval", {
     area: hectares(site.area_ha),
     low: number(site.area_low_ha, 1),
@@ -47,14 +52,15 @@ export function areaWithInterval(site: Site): string {
 
 export function mainFigures(site: Site): HTMLElement {
   const began = t(site.known_before ? "began" : "may_be_older", { date: date(site.first_seen) });
-  return facts([
+  const rows: (Row | false)[] = [
     [t("area"), areaWithInterval(site)],
-    [t("probability"), percent(site.posterior)],
+    isTold(site.posterior) && [t("probability"), percent(site.posterior)],
     [t("since_when"), began],
     [t("last_seen"), date(site.last_seen)],
-    [t("last_observed"), date(site.last_observed)],
-    [t("ever_detected"), hectares(site.cumulative_ha)],
-  ]);
+    isTold(site.last_observed) && [t("last_observed"), date(site.last_observed)],
+    isTold(site.cumulative_ha) && [t("ever_detected"), hectares(site.cumulative_ha)],
+  ];
+  return facts(rows.filter((row) => row !== false));
 }
 
 /** The points that make up the priority, as a stacked bar with words. */
@@ -165,15 +171,21 @@ export function surroundings(context: Record<string, unknown>): Row[] {
   return rows;
 }
 
-/** Ground cover in the last look that tells it. */
+/** Ground cover in the last look that tells it, and what was lost since before the site began. */
 export function groundCover(looks: readonly Look[]): Row[] {
   const told = looks.filter((look) => COVER.some((cover) => look[`${cover}_ha`] !== null));
   const last = told.at(-1);
   if (!last) return [];
-  return COVER.map((cover): Row => {
+  const rows = COVER.map((cover): Row => {
     const value = last[`${cover}_ha`] ?? null;
     return [capital(text(`context.${cover}`)), value === null ? "–" : hectares(value)];
   });
+  for (const cover of LOST) {
+    const value = last[`${cover}_lost_ha`] ?? null;
+    if (value === null) continue;
+    rows.push([`${capital(text(`context.${cover}`))} · ${text("context.loss")}`, hectares(value)]);
+  }
+  return rows;
 }
 
 export function legality(site: Site): HTMLElement {

@@ -1,7 +1,7 @@
 // Everything about one site, and the way to the next.
 
 import { type App, currentArea, neighbour, siteDetail, tell, tellFault } from "../app";
-import { address } from "../base/api";
+import { address, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
 import type { Alert, BBox, SiteDetail } from "../base/types";
@@ -13,6 +13,7 @@ import {
   evidence,
   facts,
   groundCover,
+  isTold,
   legality,
   mainFigures,
   priorityParts,
@@ -33,9 +34,10 @@ export class SitePanel {
     private readonly app: App,
     private readonly compare: () => void,
     reviewed: (id: string) => void,
+    redraw: () => void,
   ) {
-    this.review = new ReviewBox(app, reviewed);
-    this.root.append(this.body, this.review.root);
+    this.review = new ReviewBox(app, reviewed, redraw);
+    this.root.append(this.body, ...(isPublished ? [] : [this.review.root]));
   }
 
   async show(id: string | null): Promise<void> {
@@ -63,7 +65,7 @@ export class SitePanel {
 
   private bringIntoSight(detail: SiteDetail): void {
     const { lon, lat, area } = detail.site;
-    if (currentArea(this.app)?.name !== area) go({ area });
+    if (area !== undefined && currentArea(this.app)?.name !== area) go({ area });
     const { gl, camera } = this.app.map;
     const box = detail.geometry ? boxOf(detail.geometry) : null;
     const near = camera.zoom >= 13 && gl.getBounds().contains([lon, lat]);
@@ -80,6 +82,7 @@ export class SitePanel {
     if (!detail) return;
     const { site } = detail;
     const chosen = look().period;
+    const exact = detail.coordinates !== null;
     this.app.map.showSite(detail, chosen);
     replace(
       this.body,
@@ -92,17 +95,19 @@ export class SitePanel {
         go({ period: { start: period.start, end: period.end } }),
       ),
       this.chosenPeriod(detail),
-      priorityParts(site),
-      section(text("evidence.heading"), false, evidence(detail), alertsTold(detail.alerts)),
-      section(
-        text("context.heading"),
-        true,
-        legality(site),
-        facts([...surroundings(site.context), ...groundCover(detail.looks)]),
-      ),
-      section(text("reviews.heading"), detail.reviews.length > 0, reviewsTold(detail)),
-      section(t("coordinates"), false, this.coordinates(detail)),
-      section(t("scenes", { n: detail.scenes.length }), false, scenes(detail)),
+      this.app.published?.pictures(detail),
+      ...(exact ? [priorityParts(site)] : []),
+      section(text("evidence.heading"), !exact, exact && evidence(detail), alertsTold(detail.alerts)),
+      exact &&
+        section(
+          text("context.heading"),
+          true,
+          legality(site),
+          facts([...surroundings(site.context), ...groundCover(detail.looks)]),
+        ),
+      !isPublished && section(text("reviews.heading"), detail.reviews.length > 0, reviewsTold(detail)),
+      section(t("coordinates"), !exact, this.coordinates(detail)),
+      exact && section(t("scenes", { n: detail.scenes.length }), false, scenes(detail)),
       this.links(detail),
     );
     this.review.show(detail);
@@ -125,7 +130,7 @@ export class SitePanel {
         el("span", {}, place),
         iconButton(icon("next"), t("next_site"), () => go({ site: on }), { disabled: !on }),
         el("span", { class: "grow" }),
-        iconButton(icon("compare"), t("before_after"), this.compare),
+        !isPublished && iconButton(icon("compare"), t("before_after"), this.compare),
         iconButton(icon("close"), t("close"), () => go({ site: null })),
       ),
       el(
@@ -191,8 +196,8 @@ export class SitePanel {
     return el(
       "div",
       { class: "links" },
-      detail.coordinates && out(t("report_pdf"), address(`${report}.pdf`, { language })),
-      detail.coordinates && out(t("report_html"), address(`${report}.html`, { language })),
+      !isPublished && detail.coordinates && out(t("report_pdf"), address(`${report}.pdf`, { language })),
+      !isPublished && detail.coordinates && out(t("report_html"), address(`${report}.html`, { language })),
       button(t("copy_link"), () => void copy(link()), { class: "button" }),
     );
   }
@@ -231,13 +236,22 @@ function alertsTold(alerts: readonly Alert[]): HTMLElement {
         "li",
         {},
         el("strong", {}, capital(word("alert_kind", alert.kind))),
-        ` · ${periodWords(alert.start, alert.end)} · ${word("level", alert.level)} · ${percent(alert.posterior)}`,
-        ` · ${word("alert_state", alert.state)}`,
+        ` · ${alertFacts(alert).join(" · ")}`,
         el("span", { class: "hint" }, ` (${date(alert.raised)})`),
-        el("ul", {}, ...alert.reasons.map((reason) => el("li", {}, sentences([reason])))),
+        el("ul", {}, ...(alert.reasons ?? []).map((reason) => el("li", {}, sentences([reason])))),
       ),
     ),
   );
+}
+
+/** What is withheld of a place is absent. */
+function alertFacts(alert: Alert): string[] {
+  return [
+    periodWords(alert.start, alert.end),
+    alert.level && word("level", alert.level),
+    isTold(alert.posterior) && t("probability_now", { share: percent(alert.posterior) }),
+    alert.state && word("alert_state", alert.state),
+  ].filter((one) => typeof one === "string" && one !== "") as string[];
 }
 
 async function copy(words: string): Promise<void> {

@@ -19,7 +19,7 @@ export class Statistics {
   private asked = 0;
 
   constructor(private readonly app: App) {
-    this.csv = el("a", { class: "button", download: "" }, t("download_csv"));
+    this.csv = el("a", { class: "button", download: "", hidden: api.isPublished }, t("download_csv"));
     this.tabs = {
       district: button(t("by_district"), () => this.choose("district")),
       protected: button(t("by_protected"), () => this.choose("protected")),

@@ -1,0 +1,107 @@
+// A published folder behind a plain web server, which knows no range requests.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { graveFaults, text } from "./scenarios.mjs";
+
+const data = (tools, name) => JSON.parse(readFileSync(join(tools.options.folder, "data", name), "utf-8"));
+const rows = ({ columns, rows: all }) => all.map((row) => Object.fromEntries(columns.map((name, at) => [name, row[at]])));
+const told = (site) => `${site.site_id} ${site.status}`;
+
+async function publishedMap(tools) {
+  const { page, open, settled, marks, options } = tools;
+  await open();
+  await settled();
+  const sites = rows(data(tools, "areas/0/sites.json"));
+  const drawn = () => marks().then((all) => all.map((one) => `${one.id} ${one.status}`).sort());
+  assert.deepEqual(await drawn(), sites.map(told).sort(), "each site is marked once");
+  const listed = await page.locator("#list-alerts .row").evaluateAll((all) => all.map((one) => one.dataset.site));
+  assert.deepEqual(listed, rows(data(tools, "areas/0/alerts.json")).map((one) => one.site_id));
+  const strip = await text(page, ".about-strip");
+  for (const words of options.strip) assert.ok(strip.includes(words), `${words} in: ${strip}`);
+  for (const absent of [".verdict", ".review:visible", "a[href*=reports]", "a[href*=exports]", ".log-in", ".person"]) {
+    assert.equal(await page.locator(absent).count(), 0, absent);
+  }
+  assert.equal(await page.locator(".tools button").count(), 1, "neither drawing nor comparing");
+  assert.equal(await page.locator(".top button").count(), 1, "help alone, no export");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`${options.title}-first`);
+  // Back through time.
+  const [area] = data(tools, "published.json").areas;
+  const range = page.locator("#period");
+  for (const { start, end } of [...area.periods].reverse()) {
+    await range.focus();
+    await page.keyboard.press("ArrowLeft");
+    await page.waitForFunction((wanted) => decodeURIComponent(location.hash).includes(wanted), `period=${start}/${end}`);
+    await settled();
+    const states = rows(data(tools, `areas/0/${start}_${end}.json`));
+    const wanted = states.map((one) => `${sites[one.site].site_id} ${one.status}`).sort();
+    assert.deepEqual(await drawn(), wanted, `sites in ${start}`);
+  }
+  return { sites: sites.length, requests: tools.requests.map((one) => new URL(one.url()).pathname) };
+}
+
+async function publishedSite(tools) {
+  const { page, open, settled, options, ready } = tools;
+  await open("#tab=sites");
+  const id = await page.locator("#list-sites .row").first().getAttribute("data-site");
+  await page.locator("#list-sites .row").first().click();
+  await page.waitForSelector(`.site h2:has-text("${id}")`);
+  const known = data(tools, `sites/${id}.json`);
+  assert.equal(await page.locator(".chart .period").count(), known.periods.length);
+  assert.equal(await page.locator(".verdict:visible").count(), 0);
+  // Keys that review do nothing.
+  for (const key of ["c", "r", "u", "b"]) await page.keyboard.press(key);
+  assert.ok((await text(page, ".site h2")).includes(id));
+  await settled();
+  const outlines = await page.evaluate(() => {
+    const found = window.sluiceMap.queryRenderedFeatures({ layers: ["sites-fill"] });
+    return found.map((one) => [one.properties.id, one.state.status, one.source]);
+  });
+  assert.ok(outlines.some(([site, status]) => site === id && status === known.site.status), JSON.stringify(outlines));
+  const pictures = await page.locator(".pictures img").evaluateAll((all) =>
+    Promise.all(all.map((one) => one.decode().then(() => [one.naturalWidth, one.alt]))),
+  );
+  assert.equal(pictures.length, options.pictured);
+  const words = await text(page, ".site");
+  assert.doesNotMatch(words, /NaN|undefined|Invalid/);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`${options.title}-site`);
+  // The address reopens it.
+  const link = page.url();
+  await page.goto("about:blank");
+  await page.goto(link);
+  await ready();
+  assert.ok((await text(page, ".site h2")).includes(id));
+  await page.keyboard.press("Escape");
+  await page.locator("#tab-statistics").click();
+  await page.waitForSelector(".sums tbody tr");
+  assert.equal(await page.locator(".statistics a:visible").count(), 0);
+  await page.locator(".search input").fill(id);
+  await page.waitForSelector(`#found-0:has-text("${id}")`);
+  await page.keyboard.press("?");
+  return { pictures, tiled: tools.requests.some((one) => one.url().endsWith(".pmtiles")) };
+}
+
+async function publishedPhone(tools) {
+  const { page, open, settled } = tools;
+  await open();
+  await settled();
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wider <= 0, `the page is ${wider} px too wide`);
+  assert.equal(await page.locator("html").getAttribute("lang"), "fr");
+  assert.match(await text(page, ".about-strip"), /indice à vérifier/);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("published-phone");
+  await page.locator(".about-strip button").tap();
+  assert.match(await text(page, "dialog"), /Copernicus/);
+  await page.keyboard.press("Escape");
+  await page.locator("#list-alerts .row").first().tap();
+  await page.waitForSelector(".site h2");
+  await tools.picture("published-phone-site");
+  return {};
+}
+
+export const published = { publishedMap, publishedSite, publishedPhone };

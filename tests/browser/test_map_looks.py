@@ -1,0 +1,101 @@
+"""The map with images, in the languages and sizes of its users; and the form to log in."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from arrivals import GRID
+from sluice.app.accounts import add_user
+from sluice.app.following.layer_files import read_layer
+from sluice.app.following.stores import open_store, people_of
+from sluice.base.people import Role
+
+pytestmark = pytest.mark.slow
+PHONE = {"width": 390, "height": 844, "mobile": True}
+WORDS = "a river runs through it"
+RISE_M = 300.0
+
+
+@pytest.fixture(scope="module")
+def store(pictured_store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """With images, and ground that rises by 300 m from west to east."""
+    folder = tmp_path_factory.mktemp("relief")
+    path = folder / "ours.sqlite"
+    shutil.copy(pictured_store, path)
+    elevation = folder / "elevation.tif"
+    write_elevation(elevation)
+    layer = read_layer(elevation, name="slope")
+    with contextlib.closing(open_store(str(path))) as opened:
+        opened.put_layer(layer.layer, layer.features)
+    return str(path)
+
+
+def write_elevation(path: Path) -> None:
+    """A plain at 100 m, a slope of two kilometres in the middle, a plain at 400 m."""
+    height, width = GRID.shape.yx
+    east = np.arange(width) * 80.0
+    metres = np.interp(east, [3000, 5000], [100, 100 + RISE_M])
+    with rasterio.open(
+        path, "w", driver="GTiff", width=width, height=height, count=2, dtype="float32",
+        crs="EPSG:32721", transform=GRID.affine, nodata=np.nan,
+    ) as out:  # fmt: skip
+        out.write(np.broadcast_to(metres, (height, width)).astype(np.float32), 1)
+        out.write(np.zeros((height, width), np.float32), 2)
+        out.descriptions = ("elevation", "slope")
+
+
+@pytest.mark.parametrize(
+    ("title", "options"),
+    [
+        ("english", {}),
+        ("french", {"locale": "fr-FR"}),
+        ("phone", {"locale": "fr-FR", **PHONE}),
+    ],
+)
+def test_the_map_shows_images_and_their_sources(browse, title, options) -> None:
+    browse("pictured", title=title, **options)
+
+
+@pytest.mark.parametrize(("title", "options"), [("wide", {}), ("phone", PHONE)])
+def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
+    found = browse("swipe", title=title, **options)
+    assert "2023" in "".join(found["years"])
+
+
+def test_the_ground_is_raised_to_its_heights(browse) -> None:
+    found = browse("terrain", low=[-56.085, -6.475], high=[-56.03, -6.475])
+    assert found["rise_m"] == pytest.approx(1.5 * RISE_M, rel=0.03)
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    node, serve, first_store: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A service of which somebody has an account."""
+    path = tmp_path_factory.mktemp("guarded") / "ours.sqlite"
+    shutil.copy(first_store, path)
+    with contextlib.closing(open_store(str(path))) as opened:
+        add_user(people_of(opened), "Kofi", WORDS, role=Role.REVIEWER, by="test")
+    with serve(str(path)) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    ("title", "refused", "options"),
+    [
+        ("wide", "Name or password is wrong", {}),
+        ("phone", "incorrect", {"locale": "fr-FR", **PHONE}),
+    ],
+)
+def test_one_logs_in_and_out(play, guarded, title, refused, options) -> None:
+    play("logIn", address=guarded, title=title, refused=refused, password=WORDS, **options)
+
+
+def test_without_heights_there_is_no_button_for_them(play, serve, pictured_store) -> None:
+    with serve(pictured_store) as address:
+        play("noTerrain", address=address)

@@ -1,0 +1,95 @@
+"""What people do on the map by drawing, in a real browser over a real service and its worker."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import shapely
+from typer.testing import CliRunner
+
+from analysis_cases import Place
+from sluice.app.cli.main import app
+
+pytestmark = pytest.mark.slow
+PHONE = {"width": 390, "height": 844, "mobile": True}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def serve_options(place: Place, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    out = tmp_path_factory.mktemp("jobs")
+    return [
+        *("--source", place.source, "--model", place.model, "--jobs-out", str(out)),
+        *("--largest-area", "80"),
+    ]
+
+
+@pytest.fixture
+def browse(browse):
+    """In the area that was there first, whatever was analysed before."""
+    return partial(browse, hash="#area=ours")
+
+
+def exported(store: str, folder: Path) -> gpd.GeoDataFrame:
+    """What `sluice labels export-reviews` writes."""
+    out = folder / "labels.gpkg"
+    words = ["labels", "export-reviews", "--store", store, "--out", str(out)]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return gpd.read_file(out, layer="labels")
+
+
+def test_what_is_drawn_is_analysed_and_its_sites_appear(browse, place) -> None:
+    assert browse("analyse", box=list(place.shape.bounds))["sites"] > 0
+
+
+def test_limits_are_told_before_and_failures_in_plain_words(browse, place) -> None:
+    why = browse("analyseLimits", box=list(place.shape.bounds))["why"]
+    assert why
+
+
+def test_an_analysis_is_cancelled(browse, place) -> None:
+    browse("analyseCancel", box=list(place.shape.bounds))
+
+
+def test_a_redrawn_outline_is_the_label(browse, store, tmp_path) -> None:
+    found = browse("redraw")
+    labels = exported(store, tmp_path)
+    own = labels[(labels["site_id"] == found["site"]) & (labels["class"] == "mine")]
+    (label,) = shapely.get_parts(own.geometry.to_numpy())
+    kept = shapely.from_geojson(json.dumps(found["drawn"]))
+    assert label.equals_exact(kept, 2e-6, normalize=True)
+    # To the decimals that the map sends.
+    assert label.equals_exact(shapely.Polygon(found["ring"]), 2e-6, normalize=True)
+
+
+def test_a_mine_is_reported_by_keyboard_and_exported(browse, store, tmp_path) -> None:
+    report = browse("reportByKeyboard")["report"]
+    labels = exported(store, tmp_path)
+    (label,) = labels[labels["source"] == "report"].itertuples()
+    assert (label[labels.columns.get_loc("class") + 1], label.negative) == ("mine", False)
+    drawn = shapely.from_geojson(json.dumps(report["geometry"]))
+    (ring,) = shapely.get_parts(label.geometry)
+    assert ring.equals_exact(drawn, 2e-6, normalize=True)
+    browse("takeBack")
+    assert not (exported(store, tmp_path)["source"] == "report").any()
+
+
+def test_each_role_is_offered_what_it_may_do(browse) -> None:
+    offered = browse("roles")
+    told = {role: list(there.values()) for role, there in offered.items()}
+    assert told == {
+        "viewer": [False, False, False],
+        "reviewer": [True, False, True],
+        "analyst": [True, True, True],
+    }
+
+
+def test_work_fits_a_phone(browse, place) -> None:
+    browse("workOnPhone", box=list(place.shape.bounds), **PHONE)
