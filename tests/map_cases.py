@@ -1,10 +1,13 @@
 """A store with known mines, for tests of what is shown of them."""
 
 import datetime as dt
+import json
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import rasterio
 import shapely
 
 from arrivals import GRID, arrival_of
@@ -20,8 +23,13 @@ LATE = [(30, 80, 4), (85, 30, 3), (55, 50, 3)]
 QUARTERS = [OLD, OLD, GROWN, [*GROWN, *LATE]]
 
 
-def write_store(path: Path) -> str:
-    """Seven mines over four quarters: one grows in the third, three begin in the fourth."""
+def write_store(path: Path, *, images: bool = False) -> str:
+    """Seven mines over four quarters: one grows in the third, three begin in the fourth.
+
+    Args:
+        path: Of the store.
+        images: Whether runs leave images, in folders beside it.
+    """
     extent = shapely.box(*GRID.boundingbox.bbox)
     area = gpd.GeoSeries([extent], crs="EPSG:32721").to_crs("EPSG:4326").envelope.iloc[0]
     west, south, east, north = area.bounds
@@ -57,6 +65,36 @@ def write_store(path: Path) -> str:
         }
         store.put_layer(about, gpd.GeoDataFrame(table, geometry=shapes, crs="EPSG:4326"))
     for quarter, mines in enumerate(QUARTERS):
-        land(store, arrival_of(quarter, mines))
+        arrival = arrival_of(quarter, mines)
+        if images:
+            folder = path.parent / f"run-{quarter}"
+            write_image(folder, arrival.run.run_id, mines)
+            run = arrival.run.model_copy(update={"folder": str(folder)})
+            arrival = type(arrival)(run, arrival.detections, arrival.evidence_map)
+        land(store, arrival)
     store.close()
     return str(path)
+
+
+def write_image(folder: Path, run_id: str, mines: list[tuple[int, int, int]]) -> None:
+    """An image of 20 m: green forest, and bare ground where mines are."""
+    folder.mkdir()
+    fine = 4
+    height, width = (side * fine for side in GRID.shape.yx)
+    noise = np.random.default_rng(5).normal(0, 60, (height, width))
+    rgb = np.stack([level + noise for level in (450, 720, 400)])
+    for row, col, side in mines:
+        at = slice(row * fine, (row + side) * fine), slice(col * fine, (col + side) * fine)
+        for band, level in enumerate((2600, 2000, 1500)):
+            rgb[band][at] = level + 6 * noise[at]
+    (folder / "run.json").write_text(json.dumps({"run_id": run_id}), "utf-8")
+    left, _, _, top = GRID.boundingbox.bbox
+    with rasterio.open(
+        folder / "composite.tif", "w", driver="GTiff", width=width, height=height, count=3,
+        dtype="int16", nodata=-32768, crs="EPSG:32721",
+        transform=rasterio.Affine(80 / fine, 0, left, 0, -80 / fine, top),
+    ) as out:  # fmt: skip
+        out.write(rgb.astype(np.int16))
+        out.scales = (1e-4,) * 3
+        for number, name in enumerate(("red", "green", "blue"), start=1):
+            out.set_band_description(number, name)

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from sluice.app.following.stores import open_store
+from sluice.app.web.connections import protocol_of
 from sluice.app.web.running import listen
 from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
@@ -212,6 +213,7 @@ def on_loopback(app: FastAPI, **options: Any) -> Iterator[str]:
     """A service on a port of its own; gives its address."""
     settings: Settings = app.state.settings
     with listen(settings.model_copy(update={"port": 0})) as listening:
+        options.setdefault("http", protocol_of(app.state.service.connections))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", **options))
         thread = threading.Thread(
             target=lambda: asyncio.run(server.serve(sockets=[listening])), daemon=True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import os
 import signal
@@ -17,10 +16,9 @@ import pytest
 import shapely
 from starlette.testclient import TestClient
 
-from scenes import write_toy_model
+from analysis_cases import PERIOD, Place
 from sluice.app.analysis import Stop, WorkerSettings, run_next, work
 from sluice.app.following.stores import open_store
-from sluice.app.products.coverage import outline_lonlat
 from sluice.app.products.layout import WORK_FOLDER
 from sluice.app.web import access
 from sluice.app.web.access import Person, Role
@@ -28,40 +26,7 @@ from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 from sluice.base.jobs import JobState
 from sluice.base.store import SiteQuery
-from sluice.phantom.catalogue import write_catalogue
-from sluice.phantom.series import build_series
 from sluice.store.jobs import SqlJobs
-
-PERIOD = {"first": "2022-03", "last": "2022-05"}
-
-
-class Place:
-    """A catalogue, a model, an area, and a store made for each test."""
-
-    def __init__(self, folder: Path) -> None:
-        dates = [dt.date(2022, 3, 5), dt.date(2022, 5, 4)]
-        mines = {"mine_count": 3, "largest_ha": 400}
-        series = build_series(2, 300, dates=dates, cloud_shares=(0, 0), **mines)
-        bands = ("blue", "green", "red", "nir")
-        write_catalogue(series, folder / "catalogue", bands=bands)
-        self.source = str(folder / "catalogue" / "catalog.json")
-        self.model = str(keen(write_toy_model(folder / "models").folder))
-        self.slow_model = str(keen(write_toy_model(folder / "models", "slow", ballast=24).folder))
-        whole = outline_lonlat(series.geobox)
-        west, south, east, north = whole.bounds
-        trim = (east - west) * 0.05
-        self.shape = shapely.box(west + trim, south + trim, east - trim, north - trim)
-        self.area = {"name": "tapajos", "geometry": json.loads(shapely.to_geojson(self.shape))}
-
-
-def keen(model: Path) -> Path:
-    """The same model with a low threshold: mines of the phantom are less red than its own."""
-    manifest = model / "manifest.json"
-    text = manifest.read_text()
-    told = text.replace('"t_main": 0.5', '"t_main": 0.1').replace('"t_iso": 0.9', '"t_iso": 0.2')
-    assert told != text
-    manifest.write_text(told)
-    return model
 
 
 @pytest.fixture(scope="module")

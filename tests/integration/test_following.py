@@ -154,6 +154,23 @@ def test_a_mine_seen_clearly_by_two_sensors_raises_the_highest_alert(store: Stor
     assert len(store.alerts(SiteQuery())) == 1, "the same news is told once"
 
 
+def test_levels_of_the_same_images_are_one_witness(store: Store, tmp_path: Path) -> None:
+    """Sentinel-2 before and after its correction, against the same images once."""
+    both = arrival_of(1, [PIT], sensor="s2-l1c"), arrival_of(1, [PIT], sensor="s2-l2a")
+    _land(store, arrival_of(0, []), *both)
+    with contextlib.closing(open_store(str(tmp_path / "other.sqlite"), create=True)) as other:
+        add_named_area(other, "ours", outline_lonlat(GRID))
+        _land(other, arrival_of(0, []), both[1])
+        (one,), (two,) = (each.alerts(SiteQuery()).to_dict("records") for each in (store, other))
+    assert one["level"] != "highest"
+    for name in ("level", "state", "posterior", "reasons"):
+        assert one[name] == two[name]
+    site_id = one["site_id"]
+    assert store.periods([site_id])["sensors"].tolist() == ["s2"]
+    # What a run was made of stays on record.
+    assert set(store.looks([site_id])["sensor"]) == {"s2-l1c", "s2-l2a"}
+
+
 def test_an_alert_of_a_rejected_site_does_not_stand(store: Store) -> None:
     _land(store, arrival_of(0, []), arrival_of(1, [PIT]), arrival_of(1, [PIT], sensor="planet-4b"))
     (site_id,) = _sites(store).index

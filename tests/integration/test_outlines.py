@@ -1,5 +1,6 @@
 """Workings within the sites of a scan: known rectangles, found pixel by pixel."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -13,8 +14,11 @@ import pytest
 from scenes import PIXELS, Patch, forest_with, utm_geobox, write_dated_folder, write_image
 from sluice.app import outlining
 from sluice.app.config import ScanConfig
+from sluice.app.following.landing_runs import land_folder
+from sluice.app.following.stores import open_store
 from sluice.app.workflows import FinishedScan, scan
 from sluice.base.errors import BandNotFound, ConfigError
+from sluice.base.store import SiteQuery
 from sluice.models.manifest import Manifest, ScaledInput, Weights
 from sluice.models.package import ModelPackage, write_package
 
@@ -91,6 +95,27 @@ def test_sites_get_the_area_and_the_outline_of_their_workings(
     assert ground.area.sum() / 1e4 == pytest.approx(sum(expected), rel=2e-3)
     run_record = json.loads(finished.paths.run.read_text())
     assert run_record["outlines"]["name"] == "pixels"
+
+
+def test_a_site_covers_its_workings_beyond_the_squares_that_were_marked(models, image, tmp_path):
+    toy_model, pixels = models
+    finished = run(toy_model, tmp_path / "out", image, outlines=str(pixels))
+    marked, workings = layer(finished, "sites"), layer(finished, "workings")
+    by_id = marked.set_index("detection_id").geometry
+    beyond = workings.geometry.difference(by_id.loc[workings.detection_id], align=False)
+    assert beyond.to_crs(GEOBOX.crs.epsg).area.max() > 1000
+    with contextlib.closing(open_store(str(tmp_path / "a.sqlite"), create=True)) as store:
+        land_folder(store, tmp_path / "out", area_name="ours", first="2024", last="2024")
+        sites = store.sites(SiteQuery())
+        detections = store.detections(SiteQuery())
+    assert len(sites) == len(workings)
+    assert (sites.cumulative_ha >= sites.area_ha - 1e-4).all()
+    for shapes in (sites, detections):
+        ground = shapes.geometry.union_all()
+        assert all(shape.difference(ground).area < 1e-13 for shape in workings.geometry)
+        assert all(shape.difference(ground).area < 1e-13 for shape in marked.geometry)
+    # What was marked stays what was marked.
+    assert sorted(detections.footprint_ha) == pytest.approx(sorted(marked.footprint_ha))
 
 
 def test_a_model_of_two_pixels_outlines_on_its_own_cells(toy_model, image, tmp_path):

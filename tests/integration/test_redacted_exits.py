@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import math
 import re
 import shutil
@@ -23,10 +24,12 @@ from arrivals import GRID, PIT, arrival_of
 from sluice.app.cli.main import app
 from sluice.app.exports.write import EXPORT_FORMATS
 from sluice.app.following.landing import add_named_area, land
+from sluice.app.following.reviewing import add_review
 from sluice.app.following.stores import open_store
 from sluice.app.messages import LANGUAGES
 from sluice.app.products.coverage import outline_lonlat
 from sluice.base.errors import ConfigError
+from sluice.base.places import Verdict
 from sluice.base.store import SiteQuery
 from sluice.sites.fixed_grid import cells_of
 
@@ -59,6 +62,18 @@ def store(filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("SLUICE_STORE", "ours.sqlite")
     monkeypatch.chdir(tmp_path)
     return tmp_path / filled.name
+
+
+@pytest.fixture
+def built_map(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `sluice publish` takes for the built map."""
+    settings = pytest.importorskip("sluice.app.web.settings")
+    folder = tmp_path_factory.mktemp("static")
+    page = '<html lang="en"><title>Sluice</title><body><div id="app"></div></body></html>'
+    (folder / "index.html").write_text(page, "utf-8")
+    field = settings.Settings.model_fields["map_folder"]
+    monkeypatch.setattr(field, "default_factory", lambda: folder)
+    return folder
 
 
 def said(*words: str) -> str:
@@ -153,6 +168,20 @@ def test_no_export_tells_the_place(store: Path, fmt: str, what: str) -> None:
         assert_silent(store.parent / name, secrets)
 
 
+@pytest.mark.parametrize("name", ["ground.gpkg", "ground.geojson", "ground.parquet"])
+def test_no_ground_tells_the_place(store: Path, name: str) -> None:
+    secrets = secrets_of(store)
+    assert "2 cells" in said("sites", "ground", name, "--redact", "5km")
+    assert_silent(store.parent / name, secrets)
+    # The second site was not there yet before the second quarter of 2023.
+    days = (dt.datetime.now(dt.UTC).date() - dt.date(2023, 5, 1)).days
+    late = ("--redact", "5km", "--delay", f"{days}days")
+    assert "1 cells" in said("sites", "ground", name, *late)
+    said("sites", "ground", name)
+    with pytest.raises(AssertionError, match=r"place|geohash|area"):
+        assert_silent(store.parent / name, secrets)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_report_tells_the_place(store: Path, language: str) -> None:
     secrets = secrets_of(store)
@@ -168,6 +197,38 @@ def test_no_report_tells_the_place(store: Path, language: str) -> None:
     said("report", site_id, "--out", "open", "--lang", language)
     for path in (store.parent / "open").iterdir():
         with pytest.raises(AssertionError):
+            assert_silent(path, secrets)
+
+
+@pytest.mark.parametrize(
+    ("more", "largest_geojson"),
+    [((), 0), (("--delay", "1month"), 1_000_000), (("--verified-only",), 0)],
+)
+def test_no_published_map_tells_the_place(
+    store: Path,
+    more: tuple[str, ...],
+    largest_geojson: int,
+    built_map: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publishing = pytest.importorskip("sluice.app.publishing.publish")
+    monkeypatch.setattr(publishing, "LARGEST_GEOJSON_BYTES", largest_geojson)
+    with contextlib.closing(open_store(str(store))) as opened:
+        for site_id in opened.sites(SiteQuery())["site_id"]:
+            add_review(opened, site_id, Verdict.CONFIRMED, None, who="Ama Owusu", note="AA-77-pit")
+    secrets = secrets_of(store) | {"Owusu": "reviewer", "AA-77": "note"}
+    said("publish", "public", "--redact", "5km", *more)
+    files = [path for path in Path("public").rglob("*") if path.is_file()]
+    outlines = "pmtiles" if largest_geojson == 0 else "geojson"
+    assert len([path for path in files if path.suffix == f".{outlines}"]) == 1
+    assert len(list(Path("public/data/sites").iterdir())) == 2
+    assert not [path for path in files if path.suffix in {".jpg", ".png"}]
+    for path in files:
+        assert_silent(path, secrets)
+    # Published as it is, sites and tiles tell what is searched for.
+    said("publish", "open", "--pictures", "0")
+    for path in [*Path("open/data/sites").iterdir(), *Path("open").rglob("outlines.*")]:
+        with pytest.raises(AssertionError, match=r"place|geohash"):
             assert_silent(path, secrets)
 
 

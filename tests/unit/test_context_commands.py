@@ -15,7 +15,7 @@ from context_cases import YEAR, places
 from said_cases import english
 from sluice.app.cli.errors import report_error
 from sluice.app.following.layer_files import LayerColumns, read_layer
-from sluice.app.following.layers import describe_with_store
+from sluice.app.following.layers import LayersAround
 from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.places import Layer
 
@@ -165,7 +165,7 @@ def test_places_are_described_by_all_layers_of_a_store(
     ):
         store.put_layer(read.layer, read.features)
     frame = places(box(-1.97, 6.01, -1.96, 6.02), Point(-1.5, 6.0), Point(20, 6))
-    found = describe_with_store(store, frame, YEAR)
+    found = LayersAround(store, frame).describe(frame, YEAR)
     assert found["legality"].tolist() == ["expired_concession", "outside", "outside"]
     assert "It had ended before the period" in english(found["legality_why"].iloc[0])
     assert found["on_road"].tolist() == [False, True, False]
@@ -173,5 +173,5 @@ def test_places_are_described_by_all_layers_of_a_store(
     asked = dict(store.asked)
     assert asked["concessions"] is None
     assert asked["roads"] == pytest.approx((-2.43, 5.5, 20.46, 6.5), abs=0.1)
-    assert describe_with_store(store, frame.iloc[:0], YEAR).empty
+    assert LayersAround(store, frame.iloc[:0]).describe(frame.iloc[:0], YEAR).empty
     assert isinstance(found, pd.DataFrame)

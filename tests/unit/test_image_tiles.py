@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -22,6 +23,7 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from sluice.app.following.landing import add_named_area, land
+from sluice.app.following.layer_files import read_layer
 from sluice.app.following.stores import open_store
 from sluice.app.products.picture_tones import ColourTones
 from sluice.app.web import access, identity
@@ -29,9 +31,12 @@ from sluice.app.web.image_tiles import (
     TILE_PX,
     TileAddress,
     colour_probabilities,
+    draw_heights,
     draw_image,
     draw_probability,
+    encode_terrarium,
     facts_of,
+    lowest_of,
     read_tones,
 )
 from sluice.app.web.server import create_app
@@ -166,6 +171,92 @@ def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     tile, _, _ = tile_at(WEST + 2000, NORTH - 3900, 15)
     with pytest.raises(AssetReadError, match=r"composite\.tif"):
         draw_image(path, tile, PLAIN)
+
+
+def write_heights(path: Path, *, metres_per_metre: float = 0.05) -> None:
+    """Ground that rises to the east from 100 m; a hole in its south-eastern quarter."""
+    east = (np.arange(SIDE, dtype=np.float32) + 0.5) * STEP
+    metres = np.broadcast_to(100 + metres_per_metre * east, (SIDE, SIDE)).copy()
+    metres[200:, 200:] = np.nan
+    with rasterio.open(
+        path, "w", driver="GTiff", width=SIDE, height=SIDE, count=2, dtype="float32",
+        crs="EPSG:32721", transform=rasterio.Affine(STEP, 0, WEST, 0, -STEP, NORTH), nodata=np.nan,
+    ) as out:  # fmt: skip
+        out.write(metres, 1)
+        out.write(np.zeros((SIDE, SIDE), np.float32), 2)
+        out.descriptions = ("elevation", "slope")
+
+
+def metres_of(png: bytes) -> np.ndarray:
+    """As MapLibre reads them."""
+    red, green, blue = pixels(png).astype(float).transpose(2, 0, 1)[:3]
+    return red * 256 + green + blue / 256 - 32768
+
+
+def test_heights_are_encoded_to_a_256th_of_a_metre() -> None:
+    known = {
+        -32768.0: (0, 0, 0),
+        -0.5: (127, 255, 128),
+        0.0: (128, 0, 0),
+        1.5: (128, 1, 128),
+        8848.25: (162, 144, 64),
+        40_000.0: (255, 255, 255),
+    }
+    given = np.array([list(known)], np.float32)
+    assert [tuple(one) for one in encode_terrarium(given)[0].tolist()] == list(known.values())
+
+
+def test_heights_lie_where_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "elevation.tif"
+    write_heights(path)
+    assert lowest_of(path) == pytest.approx(100.25, abs=0.3)
+    write_image(tmp_path / "composite.tif")
+    assert lowest_of(tmp_path / "composite.tif") is None
+    for east in (300.0, 1000.0, 3700.0):
+        tile, row, col = tile_at(WEST + east, NORTH - 500, 15)
+        metres = metres_of(draw_heights([path], tile, lowest_m=100.0))
+        # A pixel of a tile is 4.8 m wide: 0.24 m of height.
+        assert metres[row, col] == pytest.approx(100 + 0.05 * east, abs=0.3)
+    tile, row, col = tile_at(WEST + 3000, NORTH - 3000, 15)
+    assert metres_of(draw_heights([path], tile, lowest_m=77.5))[row, col] == 77.5
+    beyond, _, _ = tile_at(WEST - 9000, NORTH, 15)
+    assert (metres_of(draw_heights([path], beyond, lowest_m=77.5)) == 77.5).all()
+
+
+def test_of_two_elevation_maps_the_first_counts(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.tif", tmp_path / "second.tif"
+    write_heights(first)
+    write_heights(second, metres_per_metre=1.0)
+    tile, row, col = tile_at(WEST + 1000, NORTH - 500, 15)
+    both = metres_of(draw_heights([first, second], tile, lowest_m=0.0))
+    assert both[row, col] == pytest.approx(150, abs=0.3)
+
+
+def test_heights_are_served_where_an_elevation_map_is_registered(
+    client: TestClient, tmp_path: Path
+) -> None:
+    assert client.get("/api/elevation").json() is None
+    path = tmp_path / "elevation.tif"
+    write_heights(path)
+    layer = read_layer(path, name="slope")
+    with contextlib.closing(open_store(str(tmp_path / "store.sqlite"))) as store:
+        store.put_layer(layer.layer, layer.features)
+    client.app.state.service.written()
+    told = client.get("/api/elevation").json()
+    assert told["encoding"] == "terrarium"
+    assert "Copernicus DEM" in told["attribution"]
+    west, south, east, north = told["bounds"]
+    assert west < -56.09 < east
+    assert south < -6.45 < north
+    tile, row, col = tile_at(WEST + 1000, NORTH - 500, told["maxzoom"])
+    address = told["tiles"][0].format(z=tile.z, x=tile.x, y=tile.y)
+    metres = metres_of(client.get(address).content)
+    assert metres[row, col] == pytest.approx(150, abs=1)
+    assert client.get("/elevation/000000000000/0/0/0.png").status_code == 404
+    path.unlink()
+    answer = client.get(address)
+    assert answer.status_code == 404
+    assert str(tmp_path) not in answer.text
 
 
 @pytest.fixture

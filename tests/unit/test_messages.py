@@ -50,7 +50,9 @@ ENUMS = {
     "verdict": Verdict,
     "reason": Reason,
     "layer": {*_INSIDE, *_NEAR, "district", "slope"},
-    "sensor": [*SENSORS, "import", "unknown"],
+    "sensor": sorted(
+        {*SENSORS, *(one.satellites for one in SENSORS.values()), "import", "unknown"}
+    ),
     "part": ["probability", "growth", "protected", "river", "settlement"],
 }
 # Words that English has and the other three have not.

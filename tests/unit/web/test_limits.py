@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sluice.app.web.connections import Connections
 from sluice.app.web.limits import BackOff, Buckets, network_of
+from sluice.app.web.settings import Settings
 
 
 class Clock:
@@ -95,3 +97,24 @@ def test_memory_is_bounded(monkeypatch):
 )
 def test_what_counts_as_one_place(address: str, network: str):
     assert network_of(address) == network
+
+
+def test_a_proxy_holds_the_connections_of_all_behind_it():
+    connections = Connections(
+        Settings(store="none", connections_per_address=2, proxies=("192.0.2.0/28", "::1"))
+    )
+
+    def entered(address: str) -> list[bool]:
+        clients = [(address, port) for port in range(3)]
+        return [connections.enter(client, object()) for client in clients]
+
+    assert entered("192.0.2.7") == [True, True, True]
+    assert entered("::1") == [True, True, True]
+    assert entered("192.0.2.200") == [True, True, False]
+    # An IPv6 host has a network of its own.
+    assert entered("2001:db8::1") == [True, True, False]
+    assert not connections.enter(("2001:db8::2", 9), object())
+    connections.leave(("192.0.2.200", 0))
+    connections.leave(("192.0.2.200", 0))
+    assert connections.enter(("192.0.2.200", 4), object())
+    assert not connections.enter(("192.0.2.200", 5), object())

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,9 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from access_cases import SHAPES, Case, Place, Serve
+from sluice.app.web.access import Person, Role
 from sluice.app.web.rules import RULES, RuleBook, Withheld, map_rules
+from sluice.app.web.views import view_of
 from sluice.sites.fixed_grid import cells_of
 
 GRID_M = 5000.0
@@ -261,12 +264,36 @@ def test_ids_stay_after_a_restart(case: Case, serve: Serve):
 
 @pytest.mark.parametrize("order", [("viewer", "reviewer"), ("reviewer", "viewer")])
 @pytest.mark.parametrize("path", ["/api/areas", "/api/sites", "/api/alerts", "/api/statistics",
-                                  "/tiles/sites/6/31/31.pbf"])  # fmt: skip
+                                  "/tiles/sites/6/31/31.pbf",
+                                  "/tiles/sites/12/2026/1989.pbf"])  # fmt: skip
 def test_what_was_kept_for_one_is_not_told_to_another(peopled: Case, serve: Serve, order, path):
     clients = serve(peopled, redact="5km")
     got = {name: clients(name).get(path).content for name in order}
     alone = {name: serve(peopled, redact="5km")(name).get(path).content for name in order}
     assert got == alone
+
+
+def test_areas_of_one_are_not_in_tiles_and_pages_that_were_kept_for_another(
+    peopled: Case, serve: Serve
+):
+    clients = serve(peopled)
+    theirs = {place.site_id for place in peopled.places if place.area != "obuasi"}
+    z = 12
+    for place in peopled.places:
+        x = int((place.lon / 360 + 0.5) * 2**z)
+        y = int((0.5 - np.arcsinh(np.tan(np.radians(place.lat))) / (2 * np.pi)) * 2**z)
+        path = f"/tiles/sites/{z}/{x}/{y}.pbf"
+        assert place.site_id.encode() in clients("analyst").get(path).content
+        seen = clients("limited").get(path).content
+        assert (place.site_id.encode() in seen) == (place.site_id not in theirs)
+    path = "/ogc/collections/sites/items?limit=100"
+    for _ in range(2):
+        assert clients("analyst").get(path).json()["numberMatched"] == 12
+        told = clients("limited").get(path).json()
+        assert told["numberMatched"] == 6
+        assert not theirs & {one["id"] for one in told["features"]}
+        # By then both are in memory.
+        time.sleep(0.5)
 
 
 def test_images_are_refused_to_those_from_whom_places_are_withheld(peopled: Case, serve: Serve):
@@ -276,3 +303,10 @@ def test_images_are_refused_to_those_from_whom_places_are_withheld(peopled: Case
     assert clients("viewer").get(path).status_code == 403
     assert clients("reviewer").get(path).status_code != 403
     assert serve(peopled)("viewer").get(path).status_code != 403
+
+
+def test_views_are_told_apart_whatever_areas_are_called() -> None:
+    names = ["all", "a b", "a|b", "None", "'a', 'b'", "a", "b"]
+    seen = [None, frozenset(), frozenset(["a", "b"]), *(frozenset([name]) for name in names)]
+    people = [Person("Ama", Role.VIEWER, areas, redacted=False) for areas in seen]
+    assert len({view_of(person) for person in people}) == len(people)
