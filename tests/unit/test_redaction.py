@@ -345,7 +345,7 @@ def test_the_outline_column_may_have_another_name() -> None:
 
 
 def test_a_small_area_has_no_name_even_before_anything_is_shown_in_it() -> None:
-    none = redact(sites_table().iloc[:0], RULE, TODAY)
+    none = redact(sites_table([-1.5], [6.0]).iloc[:0], RULE, TODAY)
     small, large = shapely.box(-1.5, 6, -1.49, 6.01), shapely.box(-3, 5, -1, 7)
     assert not may_name_area(small, none, RULE)
     assert may_name_area(large, none, RULE)

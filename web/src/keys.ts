@@ -71,7 +71,8 @@ function press({ app, review, search, slider, compare, copyLink }: Keyed, event:
       else return false;
       return true;
     default:
-      return site && !isPublished ? pressReview(review, key.toLowerCase()) : false;
+      // Whose review is not wanted has no box for it.
+      return site && !isPublished && !review.root.hidden ? pressReview(review, key.toLowerCase()) : false;
   }
 }
 
