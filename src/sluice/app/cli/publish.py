@@ -38,21 +38,15 @@ def publish(
     review or ask for an analysis. Rejected sites, registered layers, reviewers and their notes stay
     out. To look at it here: python -m http.server -d DIR
     """
+    from sluice.app.cli.extras import needing_serve
     from sluice.app.cli.progress import stage_progress
     from sluice.app.config import store_address
     from sluice.app.exports.options import read_redaction
     from sluice.app.messages import messages
-    from sluice.base.errors import ConfigError
 
-    try:
+    with needing_serve():
         from sluice.app.publishing.publish import Publishing, published_text
         from sluice.app.publishing.publish import publish as write
-    except ModuleNotFoundError as err:
-        if err.name not in {"fastapi", "uvicorn", "starlette", "orjson", "anyio"}:
-            raise
-        raise ConfigError(
-            f"{err.name} is missing; install it with `pip install 'sluice[serve]'`"
-        ) from err
 
     if language is not None:
         messages(language)

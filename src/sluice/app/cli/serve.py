@@ -54,18 +54,12 @@ def serve(
     Whoever uses this computer may do everything, until somebody has an account (`sluice users
     add`). It lets other computers in only where somebody has one.
     """
+    from sluice.app.cli.extras import needing_serve
     from sluice.app.config import make_config, store_address
-    from sluice.base.errors import ConfigError
 
-    try:
+    with needing_serve():
         from sluice.app.web.running import run_service
         from sluice.app.web.settings import Settings
-    except ModuleNotFoundError as err:
-        if err.name not in {"fastapi", "uvicorn", "starlette", "orjson", "anyio"}:
-            raise
-        raise ConfigError(
-            f"{err.name} is missing; install it with `pip install 'sluice[serve]'`"
-        ) from err
 
     settings = make_config(
         Settings,
