@@ -16,6 +16,7 @@ from service_cases import client_of, some_sites, write_store
 from sluice.app.following.stores import open_store
 from sluice.app.web import vector_tiles
 from sluice.app.web.site_index import COLUMNS, SiteIndex
+from sluice.app.web.site_list import SiteList
 from sluice.app.web.tile_cache import Cache
 from sluice.base.places import Level, Status, Verdict
 from sluice.base.store import Revision, SiteQuery
@@ -53,11 +54,11 @@ def store_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("query", QUERIES)
 def test_pages_in_memory_are_those_of_the_store(store_file: Path, query: SiteQuery) -> None:
     with open_store(str(store_file)) as store:
-        index = SiteIndex(pd.DataFrame(store.site_columns(SiteQuery(), COLUMNS)))
-        found = index.page(query)
+        listed = SiteList(pd.DataFrame(store.site_columns(SiteQuery(), COLUMNS)))
+        found = listed.page(query)
         assert found is not None
         expected = store.sites(query)["site_id"].tolist()
-        assert index.ids[found[0]].tolist() == expected
+        assert found[0] == expected
         assert found[1] == store.count_sites(query)
 
 
@@ -72,8 +73,8 @@ def test_pages_in_memory_are_those_of_the_store(store_file: Path, query: SiteQue
 )
 def test_what_memory_does_not_know_is_left_to_the_store(store_file: Path, query: SiteQuery) -> None:
     with open_store(str(store_file)) as store:
-        index = SiteIndex(pd.DataFrame(store.site_columns(SiteQuery(), COLUMNS)))
-    assert index.page(query) is None
+        listed = SiteList(pd.DataFrame(store.site_columns(SiteQuery(), COLUMNS)))
+    assert listed.page(query) is None
 
 
 def test_pages_are_the_same_before_and_after_all_is_in_memory(store_file: Path) -> None:

@@ -22,6 +22,8 @@ from sluice.app.web.collections import (
     SITES,
     Collection,
 )
+from sluice.app.web.crs import CRS84
+from sluice.app.web.feature_texts import site_texts, texts_of
 from sluice.app.web.filters import conditions, evaluate, named_properties
 from sluice.app.web.site_indexes import index_if_made
 from sluice.app.web.views import Places, view_of
@@ -58,6 +60,8 @@ class Asked:
     tree: Any = None
     """A filter, see `filters.parse`; its shapes in degrees."""
     ids: tuple[str, ...] | None = None
+    crs: str = CRS84
+    """Of the features; a box and the shapes of a filter are in degrees."""
 
     @property
     def conditions(self) -> list[Any]:
@@ -69,10 +73,8 @@ class Asked:
 class Page:
     """Some features."""
 
-    columns: dict[str, list[Any]]
-    """Properties, in their order."""
-    shapes: Any
-    """(N,) in degrees, longitude first."""
+    features: list[bytes]
+    """Each as the text of GeoJSON."""
     matched: int | None
     """How many there are in all; None where to count them would take too long."""
     more: dict[str, int] | None
@@ -101,25 +103,17 @@ def _sites(places: Places, asked: Asked) -> Page:
         table = places.shown_that_fit(query)
         return _in_memory(table, SITES, replace(asked, bbox=None), rest)
     query = visible(query, places.person)
-    store = places.service.store
     part = replace(query, limit=asked.limit, offset=asked.offset)
     if rest:
         found = _filtered_ids(places, query, rest)
         chosen, matched = found[asked.offset : asked.offset + asked.limit], len(found)
-        columns = _columns_of(store, chosen)
     elif (listed := _listed(places, part)) is not None:
         chosen, matched = listed
-        columns = _columns_of(store, chosen)
     else:
-        columns = store.site_columns(part, _columns_to_read(SITES))
+        chosen = places.service.store.site_columns(part, ["site_id"])["site_id"]
         matched = _count(places, query)
-    shapes = shapely.from_wkb(np.array(columns.pop("geometry"), dtype=object))
-    return Page(_spread(columns, SITES), shapes, matched, _more(asked, matched))
-
-
-def _columns_of(store: Store, ids: Sequence[str]) -> dict[str, list[Any]]:
-    wanted = SiteQuery(site_ids=tuple(ids), limit=max(len(ids), 1))
-    return store.site_columns(wanted, _columns_to_read(SITES))
+    texts = site_texts(places.service, chosen, asked.crs)
+    return Page(texts, matched, _more(asked, matched))
 
 
 def _listed(places: Places, query: SiteQuery) -> tuple[list[str], int] | None:
@@ -127,8 +121,7 @@ def _listed(places: Places, query: SiteQuery) -> tuple[list[str], int] | None:
     if query.verdict is not None or query.site_ids is not None:
         return None
     index = index_if_made(places.service, places.person)
-    found = None if index is None else index.page(query)
-    return None if index is None or found is None else (index.ids[found[0]].tolist(), found[1])
+    return None if index is None or index.listed is None else index.listed.page(query)
 
 
 def _count(places: Places, query: SiteQuery) -> int:
@@ -260,28 +253,6 @@ def _shape_of(tree: Any) -> Any:
         return None
 
 
-def _columns_to_read(collection: Collection) -> list[str]:
-    own = [name for name in collection.properties if not name.startswith(CONTEXT)]
-    return [*own, "context", "geometry"]
-
-
-def _spread(columns: Mapping[str, Any], collection: Collection) -> dict[str, list[Any]]:
-    """Properties in their order, with those of the surroundings."""
-    count = len(columns[collection.key])
-    absent = [None] * count
-    contexts = [context or {} for context in columns.get("context") or absent]
-    # Mostly few are known, of many that there may be.
-    known = set().union(*contexts)
-    found = {}
-    for name in collection.properties:
-        key = name.removeprefix(CONTEXT)
-        if not name.startswith(CONTEXT):
-            found[name] = columns.get(name, absent)
-        else:
-            found[name] = [one.get(key) for one in contexts] if key in known else absent
-    return found
-
-
 def _in_memory(
     table: gpd.GeoDataFrame, collection: Collection, asked: Asked, rest: list[Any]
 ) -> Page:
@@ -314,9 +285,8 @@ def _in_memory(
     lists = {name: part[name].tolist() for name in part.columns if name != "geometry"}
     if not len(part):
         lists[collection.key] = []
-    return Page(
-        _spread(lists, collection), part.geometry.to_numpy(), matched, _more(asked, matched)
-    )
+    texts = texts_of(lists, part.geometry.to_numpy(), collection, asked.crs)
+    return Page(texts, matched, _more(asked, matched))
 
 
 def _alerts(places: Places, asked: Asked) -> Page:
@@ -358,7 +328,7 @@ def _detections(places: Places, asked: Asked) -> Page:
     ).set_index("run_id")
     query = visible(SiteQuery(bbox_lonlat=asked.bbox), places.person)
     if asked.ids is not None:
-        return _one_detection(store, query, runs, asked.ids[0])
+        return _one_detection(store, query, runs, asked)
     filtered = bool(asked.conditions) or asked.start is not None or asked.end is not None
     found = [_with_runs(store.detections_after(query, 0, 0), runs)]
     after: int | None = asked.after
@@ -376,19 +346,20 @@ def _detections(places: Places, asked: Asked) -> Page:
         found.append(table)
         count += len(table)
     whole = pd.concat(found, ignore_index=True) if count else found[0]
-    return _detection_page(whole, None if after is None else {"after": after})
+    return _detection_page(whole, asked.crs, None if after is None else {"after": after})
 
 
-def _one_detection(store: Store, query: SiteQuery, runs: pd.DataFrame, text: str) -> Page:
+def _one_detection(store: Store, query: SiteQuery, runs: pd.DataFrame, asked: Asked) -> Page:
     """The one of a number, or none."""
+    text = (asked.ids or ("",))[0]
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else 0
     table = _with_runs(store.detections_after(query, max(number - 1, 0), 1), runs)
-    return _detection_page(table[table["number"] == number], None)
+    return _detection_page(table[table["number"] == number], asked.crs, None)
 
 
-def _detection_page(table: gpd.GeoDataFrame, more: dict[str, int] | None) -> Page:
+def _detection_page(table: gpd.GeoDataFrame, crs: str, more: dict[str, int] | None) -> Page:
     lists = {name: table[name].tolist() for name in DETECTIONS.properties}
-    return Page(lists, table.geometry.to_numpy(), None, more)
+    return Page(texts_of(lists, table.geometry.to_numpy(), DETECTIONS, crs), None, more)
 
 
 def _with_runs(table: gpd.GeoDataFrame, runs: pd.DataFrame) -> gpd.GeoDataFrame:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
+import orjson
 import shapely
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import ConfigDict, Field
@@ -21,15 +23,17 @@ from sluice.app.web.answers import (
     FEATURE,
     FEATURES,
     GEOJSON,
+    compressed_response,
     described,
-    geojson_of,
     json_response,
     moment_text,
+    to_json,
 )
 from sluice.app.web.collections import COLLECTIONS, DETECTIONS, Collection
-from sluice.app.web.crs import CRS84, KNOWN, check_crs, lonlat_of, read_box, reproject
+from sluice.app.web.crs import CRS84, KNOWN, check_crs, lonlat_of, read_box
 from sluice.app.web.errors import DOCUMENTED, NotHere
 from sluice.app.web.feature_pages import Asked, Page, read_page
+from sluice.app.web.feature_texts import with_links
 from sluice.app.web.filters import LONGEST, Kind, parse
 from sluice.app.web.parameters import MOST, Nothing, Strict
 from sluice.app.web.places import Asks
@@ -181,19 +185,18 @@ def items(
     """Features of a collection, page by page."""
     found = _require(collection, who)
     crs = check_crs(asked.crs)
-    page = read_page(Places(service, who), found, _read(asked, found))
+    page = read_page(Places(service, who), found, replace(_read(asked, found), crs=crs))
     root = f"{_root(request)}/ogc/collections/{found.name}"
-    features = _features(page, found, crs)
     told: dict[str, Any] = {
         "type": "FeatureCollection",
         "links": _page_links(request, root, asked, page),
         "timeStamp": moment_text(dt.datetime.now(dt.UTC)),
-        "numberReturned": len(features),
-        "features": features,
+        "numberReturned": len(page.features),
+        "features": [orjson.Fragment(text) for text in page.features],
     }
     if page.matched is not None:
         told["numberMatched"] = page.matched
-    return json_response(told, media_type=GEOJSON, headers={"Content-Crs": f"<{crs}>"})
+    return compressed_response(request, to_json(told), GEOJSON, {"Content-Crs": f"<{crs}>"})
 
 
 @router.get("/collections/{collection}/items/{feature}", response_class=Response, responses=FEATURE)
@@ -207,18 +210,16 @@ def item(
     """One feature."""
     found = _require(collection, places.person)
     crs = check_crs(asked.crs)
-    one = Asked(limit=1, ids=(feature,))
-    features = _features(read_page(places, found, one), found, crs)
-    if not features:
+    page = read_page(places, found, Asked(limit=1, ids=(feature,), crs=crs))
+    if not page.features:
         raise NotHere(f"there is no feature {feature!r} in {found.name}")
     root = f"{_root(request)}/ogc/collections/{found.name}"
     links = [
         _link(f"{root}/items/{feature}", "self", "This feature", GEOJSON),
         _link(root, "collection", found.title),
     ]
-    return json_response(
-        {**features[0], "links": links}, media_type=GEOJSON, headers={"Content-Crs": f"<{crs}>"}
-    )
+    text = with_links(page.features[0], links)
+    return Response(text, media_type=GEOJSON, headers={"Content-Crs": f"<{crs}>"})
 
 
 def _may_see(collection: Collection, who: Person) -> bool:
@@ -349,22 +350,6 @@ def _in_degrees(tree: Any, crs: str) -> Any:
             return shapely.geometry.mapping(lonlat_of(shape, crs))
         return {name: _in_degrees(part, crs) for name, part in tree.items()}
     return tree
-
-
-def _features(page: Page, collection: Collection, crs: str) -> list[dict[str, Any]]:
-    shapes = geojson_of(reproject(page.shapes, crs))
-    names = list(page.columns)
-    ids = page.columns[collection.key]
-    rows = zip(*page.columns.values(), strict=True)
-    return [
-        {
-            "type": "Feature",
-            "id": one,
-            "properties": dict(zip(names, row, strict=True)),
-            "geometry": shape,
-        }
-        for one, row, shape in zip(ids, rows, shapes, strict=True)
-    ]
 
 
 def _page_links(request: Request, root: str, asked: Items, page: Page) -> list[dict[str, str]]:

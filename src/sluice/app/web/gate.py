@@ -20,7 +20,7 @@ from sluice.app.web.errors import (
 from sluice.app.web.identity import Identity, Person, same_secret
 from sluice.app.web.limits import Buckets, network_of
 from sluice.app.web.origins import SAFE_METHODS, Origins
-from sluice.app.web.rules import Cost, Rule, RuleBook, Withheld
+from sluice.app.web.rules import Cost, Part, Rule, RuleBook, Withheld
 from sluice.base.errors import SluiceError
 
 _LOG = logging.getLogger("sluice.web")
@@ -38,6 +38,8 @@ class Asked:
     """Of who asks."""
     secure: bool
     """Whether the browser came by HTTPS."""
+    follows: tuple[Part, ...] = ()
+    """See `Rule`."""
 
 
 class Gate:
@@ -103,7 +105,7 @@ class Gate:
             raise _NoMethod(f"{method} is not possible here; {there} is", allow=there)
         if person is not None:
             _check_right(person, rule, method, headers)
-        return Asked(person, address, secure), rule
+        return Asked(person, address, secure, rule.follows), rule
 
     def _check_origin(self, scope: Scope, headers: Headers, *, page: bool) -> None:
         server = scope.get("server")

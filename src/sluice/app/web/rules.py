@@ -11,10 +11,14 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from starlette.routing import compile_path
 
 from sluice.base.people import Role
+
+Part: TypeAlias = Literal["sites", "reviews", "layers"]
+"""Of a `Revision` of the store."""
 
 
 class Withheld(StrEnum):
@@ -50,6 +54,8 @@ class Rule:
     """Whether links of other pages may lead there."""
     csrf: bool = True
     """Whether what a browser writes needs the secret of its session."""
+    follows: tuple[Part, ...] = ()
+    """Parts of the store that answers follow from, where they may be kept while these stay."""
 
 
 Methods = dict[str, Rule]
@@ -61,6 +67,10 @@ def _public(*, page: bool = False) -> Rule:
 
 def _read(withheld: Withheld = Withheld.SHOWN) -> Rule:
     return Rule(Role.VIEWER, withheld)
+
+
+def _kept(*follows: Part, withheld: Withheld = Withheld.SHOWN) -> Rule:
+    return Rule(Role.VIEWER, withheld, follows=follows)
 
 
 def _export(*, page: bool = False) -> Rule:
@@ -105,8 +115,8 @@ RULES: dict[str, Methods] = {
     "/api/layers/{name}/items.geojson": {"GET": _read(Withheld.NO_PLACE)},
     "/api/statistics": {"GET": _read()},
     "/api/statistics.csv": {"GET": _export()},
-    "/tiles/sites/{z}/{x}/{y}.pbf": {"GET": _read()},
-    "/tiles/layers/{name}/{z}/{x}/{y}.pbf": {"GET": _read(Withheld.NO_PLACE)},
+    "/tiles/sites/{z}/{x}/{y}.pbf": {"GET": _kept("sites", "reviews")},
+    "/tiles/layers/{name}/{z}/{x}/{y}.pbf": {"GET": _kept("layers", withheld=Withheld.NO_PLACE)},
     "/api/imagery/{run_id}": {"GET": _read(Withheld.REFUSED)},
     "/imagery/{run_id}/{shown}/{z}/{x}/{y}.png": {"GET": _read(Withheld.REFUSED)},
     "/api/elevation": {"GET": _read(Withheld.NO_PLACE)},
@@ -121,7 +131,7 @@ RULES: dict[str, Methods] = {
     "/ogc/collections": {"GET": _read()},
     "/ogc/collections/{collection}": {"GET": _read()},
     "/ogc/collections/{collection}/queryables": {"GET": _read(Withheld.NO_PLACE)},
-    "/ogc/collections/{collection}/items": {"GET": _read()},
+    "/ogc/collections/{collection}/items": {"GET": _kept("sites", "reviews")},
     "/ogc/collections/{collection}/items/{feature}": {"GET": _read()},
     # Runs, whose images and files show the places themselves.
     "/stac": {"GET": _read(Withheld.REFUSED)},

@@ -28,22 +28,24 @@ from sluice.app.web import (
 from sluice.app.web.errors import install_error_handlers
 from sluice.app.web.guards import AnswerHead, BodyLimit, LastResort, Patience
 from sluice.app.web.job_watch import JobWatch
+from sluice.app.web.kept_answers import KeptAnswers
 from sluice.app.web.service import Service
 from sluice.app.web.settings import Settings
 from sluice.app.web.static_files import mount_map
 from sluice.base.records import DISCLAIMER
 
+# Looked through in this order: those first that a map asks for by the dozen.
 ROUTERS = (
-    access.router,
+    vector_tiles.router,
+    imagery.router,
+    features.router,
     places.router,
+    access.router,
     reported_mines.router,
     layers.router,
-    imagery.router,
     search.router,
     statistics.router,
-    vector_tiles.router,
     uploads.router,
-    features.router,
     catalogue.router,
     exports.router,
     jobs.router,
@@ -89,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     mount_map(app, settings)
     # The last one added is the first that a request meets.
     app.add_middleware(GZipMiddleware, minimum_size=1500, compresslevel=3)
+    app.add_middleware(KeptAnswers, service=service)
     access.protect(app, settings)
     app.add_middleware(AnswerHead)
     app.add_middleware(BodyLimit)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -17,6 +17,7 @@ from fastapi import Depends, Request
 from sluice.app.following.stores import is_postgres, open_store, store_path
 from sluice.app.web.connections import Connections
 from sluice.app.web.errors import Busy
+from sluice.app.web.rules import Part
 from sluice.app.web.settings import Settings
 from sluice.app.web.tile_cache import Cache
 from sluice.base.errors import ConfigError, SluiceError, StoreBusy, StoreError
@@ -29,8 +30,6 @@ _LOOK_AGAIN_S = 1.0
 _MOST_KEPT = 128
 _MOST_WAITING = 20
 _WAIT_FOR_WRITERS_S = 20.0
-Part: TypeAlias = Literal["sites", "reviews", "layers"]
-"""Of a `Revision`."""
 _Value = TypeVar("_Value")
 
 
@@ -54,9 +53,13 @@ class Service:
         self._soon: set[str] = set()
         self.connections = Connections(settings)
         self.tiles = Cache[bytes](settings.tile_cache_mb * 1_000_000)
-        """Tiles as they are sent, of sites, layers and images."""
+        """Tiles of images, as they are sent."""
+        self.answers = Cache[Any](settings.tile_cache_mb * 500_000)
+        """Answers as they are sent, see `kept_answers`."""
         self.blocks = Cache[Any](settings.tile_cache_mb * 500_000)
         """What tiles are made of, see `site_blocks`."""
+        self.texts = Cache[bytes](settings.tile_cache_mb * 500_000)
+        """What pages are made of, see `feature_texts`."""
         self._heavy = anyio.Semaphore(settings.heavy_at_once)
         self._heavy_threads = anyio.CapacityLimiter(settings.heavy_at_once)
         self._waiting = 0

@@ -1,5 +1,4 @@
-"""All sites in memory, in the order of tiles: what the tiles of low zooms are made of, and what
-tells which sites are on a page of features.
+"""All sites in memory, in the order of tiles: what the tiles of low zooms are made of.
 
 Sites are sorted along a Morton curve, so that those of a tile, and within it those of a cell of
 some pixels, stand beside each other. 200 bytes for a site: a million take 200 MB.
@@ -7,17 +6,14 @@ some pixels, stand beside each other. 200 bytes for a site: a million take 200 M
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sluice.app.web.boxes import boxes_meet
+from sluice.app.web.site_columns import Positions, numbers_of, words_of
+from sluice.app.web.site_list import SiteList
 from sluice.app.web.tile_encoding import EXTENT, mercator
-from sluice.app.web.tile_layers import Coded
-from sluice.base.store import Revision, SiteQuery
+from sluice.base.store import Revision
 from sluice.store.columns import BOX
 
 LEVEL = 20
@@ -33,28 +29,6 @@ COLUMNS = (
 """What is read of a store."""
 _WORDS = ("area", "status", "level", "legality", "first_seen", "verdict")
 _NUMBERS = ("area_ha", "priority", "posterior")
-
-Positions = npt.NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Words:
-    """A column of few different texts."""
-
-    known: list[str]
-    codes: npt.NDArray[np.int32]
-    """-1 where it is absent."""
-
-    def coded(self, at: Positions) -> Coded:
-        """The column of some rows."""
-        return Coded(self.codes[at].astype(np.int64), self.known)
-
-    def is_one_of(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """(N,) whether a row has one of some texts."""
-        # The last one is for those that are absent, whose code is -1.
-        chosen = np.array([*(word in words for word in self.known), False])
-        found: npt.NDArray[np.bool_] = chosen[self.codes]
-        return found
 
 
 class SiteIndex:
@@ -72,64 +46,17 @@ class SiteIndex:
         self.curve = curve[order]
         self.places = places[order]
         self.ids = table["site_id"].to_numpy(dtype=object)[order]
-        self.numbers = {name: _numbers(table, name)[order] for name in _NUMBERS}
-        self.words = {name: _words(table, name, order) for name in _WORDS}
+        self.numbers = {name: numbers_of(table, name)[order] for name in _NUMBERS}
+        self.words = {name: words_of(table, name, order) for name in _WORDS}
         self.made_of: Revision | None = None
         """Of the store that it was read of."""
-        self.boxes: npt.NDArray[np.float64] | None = None
-        """(N, 4) of outlines: west, south, east, north; None where the table has none."""
-        self.last_seen: npt.NDArray[np.datetime64] | None = None
-        self.by_priority = np.lexsort((self.ids, -np.nan_to_num(self.numbers["priority"])))
-        """Rows in the order of lists."""
-        self.rank = np.empty(len(order), dtype=np.int32)
-        self.rank[self.by_priority] = np.arange(len(order))
+        self.listed: SiteList | None = None
+        """For pages; None where the table has no boxes of outlines."""
         if set(BOX) <= set(table.columns):
-            # Column by column, as it is read.
-            self.boxes = np.asfortranarray(table[[*BOX]].to_numpy(dtype=float)[order])
-            self.last_seen = table["last_seen"].to_numpy(dtype="datetime64[D]")[order]
+            self.listed = SiteList(table)
 
     def __len__(self) -> int:
         return len(self.curve)
-
-    def page(self, query: SiteQuery) -> tuple[Positions, int] | None:
-        """Rows that a query asks for, in the order of lists, and how many there are whatever its
-        limit; None where the index cannot tell."""
-        if self.boxes is None or self.last_seen is None or not _can_tell(query):
-            return None
-        fits = self._fitting(query, self.boxes, self.last_seen)
-        count = len(self) if fits is None else int(np.count_nonzero(fits))
-        end = count if query.limit is None else min(count, query.offset + query.limit)
-        if fits is None:
-            return self.by_priority[query.offset : end], count
-        ranks = self.rank[fits]
-        first = ranks if end == count else np.partition(ranks, end)[:end]
-        return self.by_priority[np.sort(first)[query.offset :]], count
-
-    def _fitting(
-        self,
-        query: SiteQuery,
-        boxes: npt.NDArray[np.float64],
-        last_seen: npt.NDArray[np.datetime64],
-    ) -> npt.NDArray[np.bool_] | None:
-        """(N,), or None where all do."""
-        conditions = []
-        if query.bbox_lonlat is not None:
-            conditions.append(boxes_meet(boxes, query.bbox_lonlat))
-        for name, chosen in (
-            ("area", query.areas),
-            ("area", None if query.area is None else (query.area,)),
-            ("status", query.status),
-            ("level", query.level),
-            ("legality", query.legality),
-        ):
-            if chosen is not None:
-                conditions.append(self.words[name].is_one_of([str(word) for word in chosen]))
-        for name, least in (("area_ha", query.min_area_ha), ("priority", query.min_priority)):
-            if least is not None:
-                conditions.append(self.numbers[name] >= least)
-        if query.seen_since is not None:
-            conditions.append(last_seen >= np.datetime64(query.seen_since))
-        return np.logical_and.reduce(conditions) if conditions else None
 
     def within(self, z: int, x: int, y: int) -> slice:
         """Rows of the sites of a tile; of one that is smaller than a cell, the cell's."""
@@ -174,11 +101,6 @@ class SiteIndex:
         return units
 
 
-def _can_tell(query: SiteQuery) -> bool:
-    asked = (query.verdict, query.site_ids, query.state)
-    return all(one is None for one in asked) and not (query.with_past or query.standing)
-
-
 def morton(x: npt.NDArray[np.uint64], y: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Bits of two numbers by turns: (N,) to (N,)."""
     return _spread(x) | (_spread(y) << np.uint64(1))
@@ -195,16 +117,3 @@ def _spread(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     ):
         value = (value | (value << np.uint64(shift))) & np.uint64(mask)
     return value
-
-
-def _numbers(table: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-    if name not in table:
-        return np.full(len(table), np.nan)
-    return table[name].to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _words(table: pd.DataFrame, name: str, order: Positions) -> Words:
-    if name not in table:
-        return Words([], np.full(len(table), -1, dtype=np.int32))
-    codes, known = pd.factorize(table[name].astype(object), use_na_sentinel=True)
-    return Words([str(word) for word in known], codes[order].astype(np.int32))

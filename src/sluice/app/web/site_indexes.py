@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from sluice.app.web.access import Person
-from sluice.app.web.service import Part, Service
+from sluice.app.web.rules import Part
+from sluice.app.web.service import Service
 from sluice.app.web.site_index import COLUMNS, SiteIndex
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 _Value = TypeVar("_Value")
@@ -33,6 +33,14 @@ class Cache(Generic[_Value]):
                 return None
             self._values.move_to_end(key)
             return found[0]
+
+    def get_many(self, keys: Sequence[tuple[Any, ...]]) -> list[_Value | None]:
+        """What was made before under each of some keys."""
+        with self._lock:
+            for key in keys:
+                if key in self._values:
+                    self._values.move_to_end(key)
+            return [self._values.get(key, (None, 0))[0] for key in keys]
 
     def put(self, key: tuple[Any, ...], value: _Value, size: int) -> None:
         """Keep a value of so many bytes."""

@@ -1,28 +1,26 @@
-"""Vector tiles of sites and of registered layers, made once for each revision of the store."""
+"""Vector tiles of sites and of registered layers."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import shapely
 from fastapi import APIRouter, Depends, Path, Query, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from sluice.app.web.access import Person
-from sluice.app.web.answers import described
+from sluice.app.web.answers import compressed_response, described
 from sluice.app.web.errors import DOCUMENTED, NotHere
 from sluice.app.web.layers import LayerName, require_layer
 from sluice.app.web.parameters import Name, Nothing, PeriodText, Strict, read_period
 from sluice.app.web.places import Asks
 from sluice.app.web.service import Served, Service
 from sluice.app.web.site_blocks import MOST_POLYGONS, block_of
-from sluice.app.web.site_index import Positions, SiteIndex
+from sluice.app.web.site_columns import Positions
+from sluice.app.web.site_index import SiteIndex
 from sluice.app.web.site_indexes import site_index
 from sluice.app.web.states import states_in
 from sluice.app.web.tile_encoding import (
@@ -45,7 +43,7 @@ from sluice.app.web.tile_layers import (
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
 from sluice.base.places import Verdict
-from sluice.base.store import Revision, SiteQuery, Store
+from sluice.base.store import SiteQuery, Store
 
 router = APIRouter(prefix="/tiles", tags=["tiles"], responses=DOCUMENTED)
 
@@ -54,8 +52,6 @@ POLYGONS_FROM = 11
 """Zoom from which on sites are drawn as outlines."""
 HIGHEST = 22
 _LAYER_IN_MEMORY = 50_000
-_EFFORT = 4
-"""Of compression: 5 takes twice as long, and saves a fiftieth."""
 
 _DESCRIBED = {
     **described(MEDIA_TYPE),
@@ -98,7 +94,7 @@ class Drawn(Strict):
 
 
 @router.get("/sites/{z}/{x}/{y}.pbf", response_class=Response, responses=_DESCRIBED)
-async def sites(
+def sites(
     request: Request,
     service: Served,
     who: Asks,
@@ -106,15 +102,15 @@ async def sites(
     asked: Annotated[Drawn, Query()],
 ) -> Response:
     """Sites: points below zoom 11, of those that crowd the most urgent; outlines from there on."""
-    revision = await _revision(service)
-    key = ("sites", revision.sites, revision.reviews, view_of(who), asked.area, asked.period)
-    return await _tile(
-        request, service, (*key, *at), lambda: _site_tile(service, who, asked, at, revision)
-    )
+    try:
+        return _answer(request, _site_tile(service, who, asked, at))
+    except _Older as err:
+        # Neither kept here nor there.
+        return _answer(request, err.tile, {"Cache-Control": "no-store"})
 
 
 @router.get("/layers/{name}/{z}/{x}/{y}.pbf", response_class=Response, responses=_DESCRIBED)
-async def layers(
+def layers(
     request: Request,
     service: Served,
     _who: Asks,
@@ -123,50 +119,13 @@ async def layers(
     _: Annotated[Nothing, Query()],
 ) -> Response:
     """Features of a registered layer; tiny ones are left out at low zooms."""
-    revision = await _revision(service)
-    key = ("layer", revision.layers, name, *at)
-    return await _tile(request, service, key, lambda: _layer_tile(service, name, at))
+    return _answer(request, _layer_tile(service, name, at))
 
 
-async def _revision(service: Service) -> Revision:
-    known = service.known_revision()
-    return known if known is not None else await run_in_threadpool(service.revision)
-
-
-async def _tile(
-    request: Request, service: Service, key: tuple[Any, ...], make: Callable[[], bytes]
-) -> Response:
-    etag = f'"{hashlib.blake2b(repr(key).encode(), digest_size=9).hexdigest()}"'
-    # Always asked for again, and answered by "as before" mostly: a review shows at once.
-    headers = {"ETag": etag, "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    tile = service.tiles.get(key)
-    if tile is None:
-        try:
-            tile = await run_in_threadpool(_make, service, key, make)
-        except _Older as err:
-            # Neither kept here nor there.
-            tile = err.tile
-            headers = {"Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+def _answer(request: Request, tile: bytes, headers: Mapping[str, str] | None = None) -> Response:
     if not tile:
         return Response(status_code=204, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        return Response(
-            tile, headers={**headers, "Content-Encoding": "gzip"}, media_type=MEDIA_TYPE
-        )
-    return Response(gzip.decompress(tile), headers=headers, media_type=MEDIA_TYPE)
-
-
-def _make(service: Service, key: tuple[Any, ...], make: Callable[[], bytes]) -> bytes:
-    def compressed() -> bytes:
-        try:
-            content = make()
-        except _Older as err:
-            raise _Older(gzip.compress(err.tile, _EFFORT) if err.tile else b"") from err
-        return gzip.compress(content, _EFFORT, mtime=0) if content else b""
-
-    return service.tiles.get_or_make(key, compressed, len)
+    return compressed_response(request, tile, MEDIA_TYPE, headers)
 
 
 class _Older(Exception):
@@ -177,10 +136,11 @@ class _Older(Exception):
         self.tile = tile
 
 
-def _site_tile(service: Service, who: Person, asked: Drawn, at: Tile, revision: Revision) -> bytes:
+def _site_tile(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
     Places(service, who).require_area(asked.area)
     if at.z >= POLYGONS_FROM:
         return _outlines(service, who, asked, at)
+    revision = service.revision()
     index = site_index(service, who, asked.area)
     tile = _points(service, who, asked, at, index)
     if index.made_of is None or index.made_of.sites != revision.sites:

@@ -1,0 +1,124 @@
+"""Answers that stay the same while the store does: kept as they go over the line, given again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from anyio.to_thread import run_sync
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sluice.app.web.gate import Asked
+from sluice.app.web.service import Service
+from sluice.app.web.views import view_of
+from sluice.base.errors import SluiceError
+
+LARGEST_BYTES = 400_000
+"""Of an answer that is kept."""
+_OVERHEAD_BYTES = 1000
+_CODES = frozenset({200, 204})
+
+Key: TypeAlias = tuple[Any, ...]
+
+
+class KeptAnswers:
+    """An ASGI middleware behind the gate: for rules that name the parts of the store that their
+    answers follow from.
+
+    A browser always asks again, and is answered by "as before" mostly: a review shows at once. Of
+    several that ask for the same at the same time one is answered by the routes.
+    """
+
+    def __init__(self, app: ASGIApp, *, service: Service) -> None:
+        self.app = app
+        self._service = service
+        self._making: dict[Key, asyncio.Event] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        asked: Asked | None = scope.get("state", {}).get("asked")
+        if asked is None or not asked.follows or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        try:
+            key = await self._key(scope, asked)
+        except SluiceError:
+            # The store cannot be asked now: the route says so.
+            await self.app(scope, receive, send)
+            return
+        headers = _headers_of(key)
+        if headers["ETag"] in Headers(scope=scope).get("if-none-match", ""):
+            await Response(status_code=304, headers=headers)(scope, receive, send)
+            return
+        found = self._service.answers.get(key)
+        if found is None and (making := self._making.get(key)) is not None:
+            await making.wait()
+            found = self._service.answers.get(key)
+        if found is None:
+            await self._make(key, headers, scope, receive, send)
+            return
+        start, body = found
+        await send({**start, "headers": [*start["headers"]]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _key(self, scope: Scope, asked: Asked) -> Key:
+        """All that an answer follows from."""
+        service, headers = self._service, Headers(scope=scope)
+        known = service.known_revision()
+        revision = known if known is not None else await run_sync(service.revision)
+        return (
+            *(getattr(revision, part) for part in asked.follows),
+            "" if asked.person is None else view_of(asked.person),
+            # Links are of the address by which somebody came.
+            scope["scheme"], headers.get("host"), scope.get("root_path"),
+            scope["path"], scope["query_string"],
+            "gzip" in headers.get("accept-encoding", ""),
+        )  # fmt: skip
+
+    async def _make(
+        self, key: Key, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send on what the routes answer, and keep it if it may be kept."""
+        began: Message = {}
+        pieces: list[bytes] = []
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start" and _may_keep(message):
+                MutableHeaders(raw=message["headers"]).update(headers)
+                began.update({**message, "headers": [*message["headers"]]})
+            elif began and message["type"] == "http.response.body":
+                pieces.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self._keep(key, began, pieces)
+            await send(message)
+
+        mine = self._making.setdefault(key, asyncio.Event())
+        try:
+            await self.app(scope, receive, send_on)
+        finally:
+            if self._making.get(key) is mine:
+                del self._making[key]
+            mine.set()
+
+    def _keep(self, key: Key, start: Message, pieces: Sequence[bytes]) -> None:
+        body = b"".join(pieces)
+        if len(body) <= LARGEST_BYTES:
+            self._service.answers.put(key, (start, body), len(body) + _OVERHEAD_BYTES)
+
+
+def _headers_of(key: Key) -> dict[str, str]:
+    tag = hashlib.blake2b(repr(key).encode(), digest_size=9).hexdigest()
+    return {
+        "ETag": f'"{tag}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept-Encoding",
+    }
+
+
+def _may_keep(start: Message) -> bool:
+    given = Headers(raw=start.setdefault("headers", []))
+    return start["status"] in _CODES and "no-store" not in given.get("cache-control", "")
