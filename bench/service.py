@@ -47,8 +47,9 @@ class _Server:
 
     @property
     def processor_s(self) -> float:
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        found = [self.process, *self.process.children(recursive=True)]
+        times = [one.cpu_times() for one in found]
+        return float(sum(one.user + one.system for one in times))
 
 
 def measure_service(
@@ -108,9 +109,9 @@ def _image(work: Path, pattern_bhw: np.ndarray) -> Path:
 
 
 @contextlib.contextmanager
-def _serving(store: Path) -> Iterator[_Server]:
+def _serving(store: Path, *options: str) -> Iterator[_Server]:
     command = [sys.executable, "-c", "from sluice.app.cli.main import main; main()", "serve"]
-    given = ["--store", str(store), "--port", "0", "--no-open", "--no-worker"]
+    given = ["--store", str(store), "--port", "0", "--no-open", "--no-worker", *options]
     with subprocess.Popen(  # noqa: S603 - a command of ours
         [*command, *given],
         stdout=subprocess.PIPE,

@@ -20,6 +20,8 @@ from sluice.base.errors import SluiceError
 LARGEST_BYTES = 400_000
 """Of an answer that is kept."""
 _OVERHEAD_BYTES = 1000
+_AT_ONCE = 3
+"""Answers that are made at a time: more threads would only take the interpreter from each other."""
 _CODES = frozenset({200, 204})
 
 Key: TypeAlias = tuple[Any, ...]
@@ -37,6 +39,7 @@ class KeptAnswers:
         self.app = app
         self._service = service
         self._making: dict[Key, asyncio.Event] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -98,7 +101,8 @@ class KeptAnswers:
 
         mine = self._making.setdefault(key, asyncio.Event())
         try:
-            await self.app(scope, receive, send_on)
+            async with self._turns:
+                await self.app(scope, receive, send_on)
         finally:
             if self._making.get(key) is mine:
                 del self._making[key]

@@ -16,6 +16,8 @@ import shapely
 from sluice.app.web.access import Person
 from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.service import Service
+from sluice.app.web.site_index import SiteIndex
+from sluice.app.web.site_indexes import index_if_made, verdicts_of
 from sluice.app.web.tile_encoding import BUFFER, mercator, tile_box
 from sluice.app.web.tile_layers import Coded, coded_numbers, coded_texts
 from sluice.app.web.views import Places, view_of
@@ -42,25 +44,32 @@ Rows = npt.NDArray[np.intp]
 
 
 class Block:
-    """Sites as columns, (N,) each, the most urgent first."""
+    """Sites as columns, (N,) each, the most urgent first.
 
-    def __init__(self, columns: dict[str, Any], shapes: Any) -> None:
-        """Put them in order.
+    Args:
+        ids: Of them.
+        areas: Theirs.
+        verdicts: What people said last.
+        places: (N, 2) in shares of the width of the world.
+        shapes: (N,) outlines in degrees.
+        coded: What they are drawn with besides, by name.
+    """
 
-        Args:
-            columns: Those of a store, lists of N.
-            shapes: (N,) in degrees.
-        """
-        self.ids: list[str] = columns["site_id"]
-        self.areas = np.array(columns["area"], dtype=object)
-        self.verdicts: list[str | None] = columns["verdict"]
-        self.lonlat = np.column_stack([np.array(columns[n], dtype=float) for n in ("lon", "lat")])
+    def __init__(
+        self,
+        *,
+        ids: list[str],
+        areas: npt.NDArray[Any],
+        verdicts: list[str | None],
+        places: npt.NDArray[np.float64],
+        shapes: Any,
+        coded: dict[str, Coded],
+    ) -> None:
+        self.ids, self.areas, self.verdicts, self.places = ids, areas, verdicts, places
         self.boxes = shapely.bounds(shapes)
         self.shapes = shapely.transform(shapes, mercator)
         """In shares of the width of the world."""
-        self._coded = {name: coded_texts(columns[name]) for name in _TEXTS} | {
-            name: coded_numbers(columns[name], digits) for name, digits in _NUMBERS.items()
-        }
+        self._coded = coded
 
     @property
     def bytes(self) -> int:
@@ -117,11 +126,49 @@ def _query(at: Square, area: str | None = None) -> SiteQuery:
 
 
 def _read(service: Service, who: Person, query: SiteQuery) -> Block:
-    found = service.store.site_columns(visible(query, who), [*_DRAWN, "geometry"])
-    return Block(found, shapely.from_wkb(np.array(found.pop("geometry"), dtype=object)))
+    query = visible(query, who)
+    index = index_if_made(service, who)
+    found = None if index is None or index.listed is None else index.listed.find(query)
+    if index is not None and found is not None:
+        return _of_index(service, who, index, index.rows_listed[found[0]])
+    columns = service.store.site_columns(query, [*_DRAWN, "geometry"])
+    return _of_columns(columns, shapely.from_wkb(np.array(columns.pop("geometry"), dtype=object)))
+
+
+def _of_index(service: Service, who: Person, index: SiteIndex, rows: Rows) -> Block:
+    """All but the outlines is in memory."""
+    query = SiteQuery(site_ids=tuple(index.ids[rows].tolist()))
+    read = service.store.site_columns(query, ["site_id", "geometry"])
+    outlines = dict(zip(read["site_id"], read["geometry"], strict=True))
+    # What landed this moment may have taken one away.
+    rows = np.array([row for row in rows.tolist() if index.ids[row] in outlines], dtype=np.intp)
+    ids = index.ids[rows].tolist()
+    verdicts = verdicts_of(service, who)
+    return Block(
+        ids=ids,
+        areas=index.words["area"].texts(rows),
+        verdicts=[verdicts.get(one) for one in ids],
+        places=index.places[rows],
+        shapes=shapely.from_wkb(np.array([outlines[one] for one in ids], dtype=object)),
+        coded={name: index.words[name].coded(rows) for name in _TEXTS}
+        | {name: coded_numbers(index.numbers[name][rows], n) for name, n in _NUMBERS.items()},
+    )
 
 
 def _of_table(table: pd.DataFrame) -> Block:
     absent = [None] * len(table)
     columns = {name: table[name].tolist() if name in table else absent for name in _DRAWN}
-    return Block(columns, table.geometry.to_numpy(dtype=object))
+    return _of_columns(columns, table.geometry.to_numpy(dtype=object))
+
+
+def _of_columns(columns: dict[str, Any], shapes: Any) -> Block:
+    lonlat = np.column_stack([np.array(columns[name], dtype=float) for name in ("lon", "lat")])
+    return Block(
+        ids=columns["site_id"],
+        areas=np.array(columns["area"], dtype=object),
+        verdicts=columns["verdict"],
+        places=mercator(lonlat),
+        shapes=shapes,
+        coded={name: coded_texts(columns[name]) for name in _TEXTS}
+        | {name: coded_numbers(columns[name], digits) for name, digits in _NUMBERS.items()},
+    )

@@ -26,11 +26,16 @@ class Words:
         """The column of some rows."""
         return Coded(self.codes[at].astype(np.int64), self.known)
 
+    def texts(self, at: Positions) -> npt.NDArray[np.object_]:
+        """The texts of some rows; None where one is absent."""
+        found: npt.NDArray[np.object_] = np.array([*self.known, None], dtype=object)[self.codes[at]]
+        return found
+
     def is_one_of(self, words: Sequence[str]) -> npt.NDArray[np.bool_]:
         """(N,) whether a row has one of some texts."""
-        # The last one is for those that are absent, whose code is -1.
-        chosen = np.array([*(word in words for word in self.known), False])
-        found: npt.NDArray[np.bool_] = chosen[self.codes]
+        found = np.zeros(len(self.codes), dtype=bool)
+        for word in set(words) & set(self.known):
+            found |= self.codes == self.known.index(word)
         return found
 
 

@@ -54,6 +54,10 @@ class SiteIndex:
         """For pages; None where the table has no boxes of outlines."""
         if set(BOX) <= set(table.columns):
             self.listed = SiteList(table)
+            rows = np.empty(len(order), dtype=np.intp)
+            rows[order] = np.arange(len(order))
+            self.rows_listed = rows[self.listed.order]
+            """Rows in the order of that list."""
 
     def __len__(self) -> int:
         return len(self.curve)

@@ -10,6 +10,7 @@ from sluice.app.web.service import Service
 from sluice.app.web.site_index import COLUMNS, SiteIndex
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
+from sluice.base.places import Verdict
 from sluice.base.store import SiteQuery, Store
 
 
@@ -42,6 +43,19 @@ def index_if_made(service: Service, who: Person) -> SiteIndex | None:
         name, lambda store: _read(store, who), of=("sites",)
     )
     return found
+
+
+def verdicts_of(service: Service, who: Person) -> dict[str, str]:
+    """What people said last of the sites that a person may see, by id: apart from the index, which
+    outlives a review."""
+
+    def read(store: Store) -> dict[str, str]:
+        query = visible(SiteQuery(verdict=tuple(Verdict)), who)
+        found = store.site_columns(query, ["site_id", "verdict"])
+        return dict(zip(found["site_id"], found["verdict"], strict=True))
+
+    verdicts: dict[str, str] = service.kept(f"verdicts {view_of(who)}", read)
+    return verdicts
 
 
 def _read(store: Store, who: Person) -> SiteIndex:

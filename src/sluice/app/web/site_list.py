@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sluice.app.web.boxes import boxes_meet
-from sluice.app.web.site_columns import numbers_of, words_of
-from sluice.base.store import SiteQuery
+from sluice.app.web.site_columns import Positions, numbers_of, words_of
+from sluice.base.store import BBox, SiteQuery
 from sluice.store.columns import BOX
+from sluice.store.database import sides_of
 
 _WORDS = ("area", "status", "level", "legality")
 
@@ -26,6 +26,8 @@ class SiteList:
         ids = table["site_id"].to_numpy(dtype=object)
         priority = np.nan_to_num(numbers_of(table, "priority"))
         order = np.lexsort((ids, -priority))
+        self.order = order
+        """Rows of the table."""
         self.ids = ids[order]
         self._priority = priority[order]
         self._area_ha = numbers_of(table, "area_ha")[order]
@@ -37,22 +39,14 @@ class SiteList:
     def page(self, query: SiteQuery) -> tuple[list[str], int] | None:
         """Ids of the sites that a query asks for, and how many there are whatever its limit; None
         where it asks for what is not known here."""
+        found = self.find(query)
+        return None if found is None else (self.ids[found[0]].tolist(), found[1])
+
+    def find(self, query: SiteQuery) -> tuple[Positions, int] | None:
+        """Likewise, where they stand in the list."""
         if not _can_tell(query):
             return None
-        fits = self._fitting(query)
-        count = len(self.ids) if fits is None else int(np.count_nonzero(fits))
-        end = count if query.limit is None else min(count, query.offset + query.limit)
-        if fits is None:
-            found = self.ids[query.offset : end]
-        else:
-            found = self.ids[np.flatnonzero(fits)[query.offset : end]]
-        return found.tolist(), count
-
-    def _fitting(self, query: SiteQuery) -> npt.NDArray[np.bool_] | None:
-        """(N,), or None where all do."""
-        conditions = []
-        if query.bbox_lonlat is not None:
-            conditions.append(boxes_meet(self._boxes, query.bbox_lonlat))
+        fits = self._within(query.bbox_lonlat)
         for name, chosen in (
             ("area", query.areas),
             ("area", None if query.area is None else (query.area,)),
@@ -61,16 +55,41 @@ class SiteList:
             ("legality", query.legality),
         ):
             if chosen is not None:
-                conditions.append(self._words[name].is_one_of([str(word) for word in chosen]))
+                fits &= self._words[name].is_one_of([str(word) for word in chosen])
         for values, least in (
             (self._area_ha, query.min_area_ha),
             (self._priority, query.min_priority),
         ):
             if least is not None:
-                conditions.append(values >= least)
+                fits &= values >= least
         if query.seen_since is not None:
-            conditions.append(self._last_seen >= np.datetime64(query.seen_since))
-        return np.logical_and.reduce(conditions) if conditions else None
+            fits &= self._last_seen >= np.datetime64(query.seen_since)
+        end = len(self.ids) if query.limit is None else query.offset + query.limit
+        return _first(fits, end)[query.offset :], int(np.count_nonzero(fits))
+
+    def _within(self, bbox: BBox | None) -> npt.NDArray[np.bool_]:
+        """(N,) whose outline's box meets one."""
+        if bbox is None:
+            return np.ones(len(self.ids), dtype=bool)
+        lon_min, lat_min, lon_max, lat_max = self._boxes.T
+        fits = np.zeros(len(self.ids), dtype=bool)
+        for west, south, east, north in sides_of(bbox):
+            side = lon_min <= east
+            side &= lon_max >= west
+            side &= lat_min <= north
+            side &= lat_max >= south
+            fits |= side
+        return fits
+
+
+def _first(fits: npt.NDArray[np.bool_], count: int) -> Positions:
+    """Where the first ones stand that fit: mostly they are soon found."""
+    end = 16 * count
+    found = np.flatnonzero(fits[:end])
+    while len(found) < count and end < len(fits):
+        end *= 8
+        found = np.flatnonzero(fits[:end])
+    return found[:count]
 
 
 def _can_tell(query: SiteQuery) -> bool:

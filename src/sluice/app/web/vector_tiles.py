@@ -21,13 +21,12 @@ from sluice.app.web.service import Served, Service
 from sluice.app.web.site_blocks import MOST_POLYGONS, block_of
 from sluice.app.web.site_columns import Positions
 from sluice.app.web.site_index import SiteIndex
-from sluice.app.web.site_indexes import site_index
+from sluice.app.web.site_indexes import site_index, verdicts_of
 from sluice.app.web.states import states_in
 from sluice.app.web.tile_encoding import (
     BUFFER,
     EXTENT,
     Floats,
-    mercator,
     point_shapes,
     shapes_of,
     shapes_within,
@@ -40,10 +39,7 @@ from sluice.app.web.tile_layers import (
     coded_texts,
     encode_layer,
 )
-from sluice.app.web.views import Places, view_of
-from sluice.app.web.withheld import visible
-from sluice.base.places import Verdict
-from sluice.base.store import SiteQuery, Store
+from sluice.app.web.views import Places
 
 router = APIRouter(prefix="/tiles", tags=["tiles"], responses=DOCUMENTED)
 
@@ -210,17 +206,9 @@ def _then(places: Places, index: SiteIndex, asked: Drawn) -> _Then:
 
 
 def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) -> Coded:
-    """What people said last: apart from the index, which outlives a review."""
-
     if who.redacted:
         return index.words["verdict"].coded(rows)
-
-    def read(store: Store) -> dict[str, str]:
-        query = visible(SiteQuery(verdict=tuple(Verdict)), who)
-        found = store.site_columns(query, ["site_id", "verdict"])
-        return dict(zip(found["site_id"], found["verdict"], strict=True))
-
-    verdicts: dict[str, str] = service.kept(f"verdicts {view_of(who)}", read)
+    verdicts = verdicts_of(service, who)
     if not verdicts:
         return Coded(np.full(len(rows), -1), [])
     return coded_texts([verdicts.get(site_id) for site_id in index.ids[rows].tolist()])
@@ -239,15 +227,15 @@ def _outlines(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
         return b""
     columns = block.columns(rows) | then
     outlines = shapes_within(block.shapes[rows], *at)
-    return encode_layer("sites", outlines, columns) + _places(block.lonlat[rows], columns, at)
+    return encode_layer("sites", outlines, columns) + _places(block.places[rows], columns, at)
 
 
-def _places(lonlat: Floats, columns: Mapping[str, Coded], at: Tile) -> bytes:
+def _places(places: Floats, columns: Mapping[str, Coded], at: Tile) -> bytes:
     """Where the marks of outlined sites stand.
 
     A shape that crosses an edge is in both tiles, its mark in the one that holds its place.
     """
-    shares = mercator(lonlat) * 2.0**at.z - np.array([at.x, at.y])
+    shares = places * 2.0**at.z - np.array([at.x, at.y])
     rows = np.flatnonzero(((shares >= 0) & (shares < 1)).all(axis=1))
     if not len(rows):
         return b""
