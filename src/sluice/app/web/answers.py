@@ -21,8 +21,6 @@ from sluice.base.said import SAID_COLUMNS, read_said
 
 GEO_DECIMALS = 6
 """Of degrees: 0.1 m."""
-_EFFORT = 4
-"""Of compression: 5 takes twice as long, and saves a fiftieth of a tile."""
 _LEAST_BYTES = 500
 """That are worth it."""
 
@@ -98,14 +96,27 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def compressed_response(
-    request: Request, body: bytes, media_type: str, headers: Mapping[str, str] | None = None
+    request: Request,
+    body: bytes,
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    effort: int = 4,
 ) -> Response:
     """An answer, compressed where who asks can read that: in the thread of its route, and not in
-    that of all requests, as the middleware does it."""
+    that of all requests, as the middleware does it.
+
+    Args:
+        request: That is answered.
+        body: As it is.
+        media_type: Of it.
+        headers: Others.
+        effort: Of compression. 5 takes twice as long as 4, and saves a fiftieth of a tile.
+    """
     given = {"Vary": "Accept-Encoding", **(headers or {})}
     if len(body) < _LEAST_BYTES or "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(body, headers=given, media_type=media_type)
-    packed = gzip.compress(body, _EFFORT, mtime=0)
+    packed = gzip.compress(body, effort, mtime=0)
     return Response(packed, headers={**given, "Content-Encoding": "gzip"}, media_type=media_type)
 
 

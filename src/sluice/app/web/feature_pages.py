@@ -23,7 +23,7 @@ from sluice.app.web.collections import (
     Collection,
 )
 from sluice.app.web.crs import CRS84
-from sluice.app.web.feature_texts import site_texts, texts_of
+from sluice.app.web.feature_texts import make_urgent_texts_soon, site_texts, texts_of
 from sluice.app.web.filters import conditions, evaluate, named_properties
 from sluice.app.web.site_indexes import index_if_made
 from sluice.app.web.views import Places, view_of
@@ -112,7 +112,7 @@ def _sites(places: Places, asked: Asked) -> Page:
     else:
         chosen = places.service.store.site_columns(part, ["site_id"])["site_id"]
         matched = _count(places, query)
-    texts = site_texts(places.service, chosen, asked.crs)
+    texts = site_texts(places, chosen, asked.crs)
     return Page(texts, matched, _more(asked, matched))
 
 
@@ -121,7 +121,10 @@ def _listed(places: Places, query: SiteQuery) -> tuple[list[str], int] | None:
     if query.verdict is not None or query.site_ids is not None:
         return None
     index = index_if_made(places.service, places.person)
-    return None if index is None or index.listed is None else index.listed.page(query)
+    if index is None or index.listed is None:
+        return None
+    make_urgent_texts_soon(places, index.listed.ids)
+    return index.listed.page(query)
 
 
 def _count(places: Places, query: SiteQuery) -> int:

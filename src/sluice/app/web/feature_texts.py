@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import shapely
 
 from sluice.app.web.answers import geojson_of, to_json
 from sluice.app.web.collections import CONTEXT, SITES, Collection
-from sluice.app.web.crs import reproject
-from sluice.app.web.service import Service
-from sluice.base.store import SiteQuery
+from sluice.app.web.crs import CRS84, reproject
+from sluice.app.web.site_indexes import said_of
+from sluice.app.web.views import Places, view_of
+from sluice.base.store import SiteQuery, Store
 
 _OVERHEAD_BYTES = 300
 """Of a text that is kept, besides its own."""
+_FEATURE_BYTES = 2000
+_SHARE = 0.8
+"""Of what is kept, for the most urgent."""
+_AT_ONCE, _PAUSE_S = 200, 0.02
 
 
 def texts_of(
@@ -41,23 +48,43 @@ def texts_of(
     ]  # fmt: skip
 
 
-def site_texts(service: Service, ids: Sequence[str], crs: str) -> list[bytes]:
+def site_texts(places: Places, ids: Sequence[str], crs: str) -> list[bytes]:
     """Features of sites, as they are; of those that are there, in the order of their ids."""
-    revision = service.revision()
-    state = ("site text", revision.sites, revision.reviews, crs)
-    found = service.texts.get_many([(*state, one) for one in ids])
-    known = dict(zip(ids, found, strict=True))
+    service = places.service
+    landed, said = service.revision().sites, said_of(service, places.person)
+    # What a review changes is in the key, so that the others outlive it.
+    keys = {one: ("site text", landed, crs, one, said.get(one)) for one in ids}
+    known = dict(zip(ids, service.texts.get_many([*keys.values()]), strict=True))
     missing = [one for one, text in known.items() if text is None]
     if missing:
-        columns = site_columns_to_read()
-        query = SiteQuery(site_ids=tuple(missing))
-        read = service.store.site_columns(query, columns)
-        shapes = shapely.from_wkb(np.array(read.pop("geometry"), dtype=object))
-        made = dict(zip(read["site_id"], texts_of(read, shapes, SITES, crs), strict=True))
-        known |= made
-        for one, text in made.items():
-            service.texts.put((*state, one), text, len(text) + _OVERHEAD_BYTES)
+        columns = service.store.site_columns(
+            SiteQuery(site_ids=tuple(missing)), site_columns_to_read()
+        )
+        shapes = shapely.from_wkb(np.array(columns.pop("geometry"), dtype=object))
+        made = zip(columns["site_id"], texts_of(columns, shapes, SITES, crs), strict=True)
+        for one, text in made:
+            known[one] = text
+            service.texts.put(keys[one], text, len(text) + _OVERHEAD_BYTES)
     return [text for text in known.values() if text is not None]
+
+
+def make_urgent_texts_soon(places: Places, ids: npt.NDArray[np.object_]) -> None:
+    """Begin to make the features of the sites that lists begin with, before somebody asks.
+
+    Args:
+        places: As somebody sees them who sees them as they are.
+        ids: (N,) of all sites, the most urgent first; about as many are made as are kept.
+    """
+
+    def make(_: Store) -> int:
+        urgent = ids[: int(_SHARE * places.service.texts.most_bytes / _FEATURE_BYTES)].tolist()
+        for start in range(0, len(urgent), _AT_ONCE):
+            site_texts(places, urgent[start : start + _AT_ONCE], CRS84)
+            # Requests come first.
+            time.sleep(_PAUSE_S)
+        return len(urgent)
+
+    places.service.kept_soon(f"urgent {view_of(places.person)}", make, of=("sites",))
 
 
 def site_columns_to_read() -> list[str]:

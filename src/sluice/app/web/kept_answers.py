@@ -20,7 +20,7 @@ from sluice.base.errors import SluiceError
 LARGEST_BYTES = 400_000
 """Of an answer that is kept."""
 _OVERHEAD_BYTES = 1000
-_AT_ONCE = 3
+_AT_ONCE = 2
 """Answers that are made at a time: more threads would only take the interpreter from each other."""
 _CODES = frozenset({200, 204})
 

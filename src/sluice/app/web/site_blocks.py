@@ -17,7 +17,7 @@ from sluice.app.web.access import Person
 from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.service import Service
 from sluice.app.web.site_index import SiteIndex
-from sluice.app.web.site_indexes import index_if_made, verdicts_of
+from sluice.app.web.site_indexes import index_if_made, said_of
 from sluice.app.web.tile_encoding import BUFFER, mercator, tile_box
 from sluice.app.web.tile_layers import Coded, coded_numbers, coded_texts
 from sluice.app.web.views import Places, view_of
@@ -143,11 +143,11 @@ def _of_index(service: Service, who: Person, index: SiteIndex, rows: Rows) -> Bl
     # What landed this moment may have taken one away.
     rows = np.array([row for row in rows.tolist() if index.ids[row] in outlines], dtype=np.intp)
     ids = index.ids[rows].tolist()
-    verdicts = verdicts_of(service, who)
+    said = said_of(service, who)
     return Block(
         ids=ids,
         areas=index.words["area"].texts(rows),
-        verdicts=[verdicts.get(one) for one in ids],
+        verdicts=[said[one][0] if one in said else None for one in ids],
         places=index.places[rows],
         shapes=shapely.from_wkb(np.array([outlines[one] for one in ids], dtype=object)),
         coded={name: index.words[name].coded(rows) for name in _TEXTS}

@@ -45,17 +45,18 @@ def index_if_made(service: Service, who: Person) -> SiteIndex | None:
     return found
 
 
-def verdicts_of(service: Service, who: Person) -> dict[str, str]:
-    """What people said last of the sites that a person may see, by id: apart from the index, which
-    outlives a review."""
+def said_of(service: Service, who: Person) -> dict[str, tuple[str, int]]:
+    """What people said last of the sites that a person may see, and how many did, by id: apart
+    from the index, which outlives a review."""
 
-    def read(store: Store) -> dict[str, str]:
+    def read(store: Store) -> dict[str, tuple[str, int]]:
         query = visible(SiteQuery(verdict=tuple(Verdict)), who)
-        found = store.site_columns(query, ["site_id", "verdict"])
-        return dict(zip(found["site_id"], found["verdict"], strict=True))
+        found = store.site_columns(query, ["site_id", "verdict", "reviewers"])
+        told = zip(found["verdict"], found["reviewers"], strict=True)
+        return dict(zip(found["site_id"], told, strict=True))
 
-    verdicts: dict[str, str] = service.kept(f"verdicts {view_of(who)}", read)
-    return verdicts
+    said: dict[str, tuple[str, int]] = service.kept(f"said {view_of(who)}", read)
+    return said
 
 
 def _read(store: Store, who: Person) -> SiteIndex:

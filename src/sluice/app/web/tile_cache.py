@@ -19,7 +19,7 @@ class Cache(Generic[_Value]):
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self._most = most_bytes
+        self.most_bytes = most_bytes
         self._values: OrderedDict[tuple[Any, ...], tuple[_Value, int]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
@@ -48,7 +48,7 @@ class Cache(Generic[_Value]):
             before = self._values.pop(key, None)
             self._bytes += size - (0 if before is None else before[1])
             self._values[key] = (value, size)
-            while self._bytes > self._most:
+            while self._bytes > self.most_bytes:
                 self._bytes -= self._values.popitem(last=False)[1][1]
 
     def get_or_make(

@@ -21,7 +21,7 @@ from sluice.app.web.service import Served, Service
 from sluice.app.web.site_blocks import MOST_POLYGONS, block_of
 from sluice.app.web.site_columns import Positions
 from sluice.app.web.site_index import SiteIndex
-from sluice.app.web.site_indexes import site_index, verdicts_of
+from sluice.app.web.site_indexes import said_of, site_index
 from sluice.app.web.states import states_in
 from sluice.app.web.tile_encoding import (
     BUFFER,
@@ -47,6 +47,7 @@ MEDIA_TYPE = "application/vnd.mapbox-vector-tile"
 POLYGONS_FROM = 11
 """Zoom from which on sites are drawn as outlines."""
 HIGHEST = 22
+_UNSAID = (None, 0)
 _LAYER_IN_MEMORY = 50_000
 
 _DESCRIBED = {
@@ -208,10 +209,10 @@ def _then(places: Places, index: SiteIndex, asked: Drawn) -> _Then:
 def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) -> Coded:
     if who.redacted:
         return index.words["verdict"].coded(rows)
-    verdicts = verdicts_of(service, who)
-    if not verdicts:
+    said = said_of(service, who)
+    if not said:
         return Coded(np.full(len(rows), -1), [])
-    return coded_texts([verdicts.get(site_id) for site_id in index.ids[rows].tolist()])
+    return coded_texts([said.get(site_id, _UNSAID)[0] for site_id in index.ids[rows].tolist()])
 
 
 def _outlines(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
