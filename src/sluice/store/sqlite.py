@@ -182,7 +182,8 @@ def missing_message(name: str) -> str:
     """What to do where there is no store."""
     return (
         f"{name}: there is no store; land a scan in it (`sluice scan … --store {name} --area-name "
-        "NAME`), add an area or import detections to make one, or check --store"
+        "NAME`), add an area, import detections or give `sluice serve` --create to make one, or "
+        "check --store"
     )
 
 
