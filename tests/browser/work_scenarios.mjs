@@ -353,6 +353,23 @@ async function takeBack(tools) {
   return {};
 }
 
+/** More reports than one answer holds. */
+async function manyReports(tools) {
+  const { page, open, ask } = tools;
+  const [west, south] = (await ask("/api/areas")).find((one) => one.name === "ours").bbox;
+  const box = { type: "Polygon", coordinates: [[[0, 0], [0.001, 0], [0.001, 0.001], [0, 0]].map(([x, y]) => [west + x, south + y])] };
+  const all = Array.from({ length: 1500 }, (_, n) => ({ label_id: `r${n}`, when: "2024-05-01T00:00:00Z", geometry: box }));
+  await page.route("**/api/reported-mines?*", async (route) => {
+    const asked = new URL(route.request().url()).searchParams;
+    const [offset, limit] = [Number(asked.get("offset")), Number(asked.get("limit"))];
+    await route.fulfill({ json: { reports: all.slice(offset, offset + limit), total: all.length } });
+  });
+  await open();
+  const shown = () => page.evaluate(async () => (await window.sluiceMap.getSource("reported").getData()).features.map((one) => one.properties.id));
+  await until(page, async () => new Set(await shown()).size === all.length, "all reports are on the map");
+  return {};
+}
+
 async function workOnPhone(tools) {
   const { page, open, settled, options, ask } = tools;
   await open();
@@ -421,4 +438,4 @@ async function roles(tools) {
   return offered;
 }
 
-export const work = { firstArea, startOfOthers, analyse, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, workOnPhone, roles };
+export const work = { firstArea, startOfOthers, analyse, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };
