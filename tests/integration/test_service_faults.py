@@ -38,7 +38,9 @@ def refused_for_now(answer: Any, words: str) -> None:
     """Refused so that a client knows to come again: nothing of it was saved."""
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) > 0
-    assert words in answer.json()["error"]["message"]
+    message = answer.json()["error"]["message"]
+    assert words in message
+    assert "/" not in message, "a folder of the server"
 
 
 @pytest.fixture
@@ -150,8 +152,12 @@ def test_a_locked_file_refuses_reviews_for_now_and_goes_on_being_read(
         assert [review.site_id for review in store.reviews()] == ["s-1"]
 
 
-def test_a_full_disk_is_told_and_saves_nothing(tmp_path: Path) -> None:
-    path = write_store(tmp_path / "s.sqlite")
+def test_a_full_disk_is_told_and_saves_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "a folder of ours"
+    folder.mkdir()
+    path = write_store(folder / "s.sqlite")
     body = {"verdict": "confirmed", "note": "x" * 2000}
     with client_of(path) as client:
         full = True
@@ -168,7 +174,9 @@ def test_a_full_disk_is_told_and_saves_nothing(tmp_path: Path) -> None:
                 refused = answer
                 break
         assert refused is not None
+        refused_for_now(refused, "s.sqlite: ")
         refused_for_now(refused, "the disk is full")
+        assert f"{path}: " in caplog.text, "the log tells where"
         full = False
         assert client.post("/api/sites/s-0/reviews", json=body).status_code == 201
     with open_store(str(path)) as store:
@@ -190,6 +198,15 @@ def test_an_export_that_finds_the_disk_full_is_told(
         answer = client.get("/exports/sites.csv")
     assert answer.status_code == 507
     assert "disk" in answer.json()["error"]["message"]
+    assert "/" not in answer.json()["error"]["message"]
+
+
+def test_whoever_asks_learns_no_folder_before_the_request_is_let_in(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE users")
+    with client_of(path) as client:
+        refused_for_now(client.get("/api/session"), "s.sqlite: ")
 
 
 @pytest.mark.skipif(postgis_programs() is None, reason="PostGIS is not installed")

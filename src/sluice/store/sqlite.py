@@ -71,7 +71,7 @@ class SqliteDatabase:
             raise ConfigError(f"{path}: is a folder; give the path of a file")
         fresh = not path.exists() or path.stat().st_size == 0
         if fresh and not create:
-            raise ConfigError(missing_message(self.name))
+            raise ConfigError(missing_message(self.name), href=self.name)
         with translating(self.name):
             if fresh:
                 self._make_file(path)
@@ -101,10 +101,11 @@ class SqliteDatabase:
                 return
         if kind or tables:
             raise StoreError(
-                f"{self.name}: a SQLite file, but not a store of Sluice; give another path"
+                f"{self.name}: a SQLite file, but not a store of Sluice; give another path",
+                href=self.name,
             )
         if not create:
-            raise ConfigError(missing_message(self.name))
+            raise ConfigError(missing_message(self.name), href=self.name)
         with self.writing() as connection:
             # Somebody else may have made it meanwhile.
             if _read_kind(connection) == (0, 0):
