@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from sluice.app.following.stores import open_store
 from sluice.app.web import service as service_module
 from sluice.app.web.connections import Connections
 from sluice.app.web.guards import Patience
+from sluice.app.web.running import listen, server_of
 from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 
@@ -128,6 +130,33 @@ def test_one_address_holds_so_many_connections(tmp_path: Path) -> None:
             assert answer.status == 200
         for one in kept:
             one.close()
+
+
+def test_beyond_all_connections_people_are_told_to_come_again(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s.sqlite")
+    app = create_app(Settings(store=str(store), connections=10))
+    server = server_of(app)
+    with listen(Settings(store="none", port=0)) as listening, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(lambda: asyncio.run(server.serve(sockets=[listening])))
+        port = listening.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/api/areas"
+        wait_until(lambda: server.started)
+        kept = [socket.create_connection(("127.0.0.1", port)) for _ in range(9)]
+        wait_until(lambda: len(app.state.service.connections) == 9)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=20)
+        with refused.value as told:
+            assert (told.code, told.headers["Connection"]) == (503, "close")
+            assert int(told.headers["Retry-After"]) > 0
+            assert "too many connections" in json.load(told)["error"]["message"]
+        kept.pop().close()
+        wait_until(lambda: len(app.state.service.connections) == 8)
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.status == 200
+        for one in kept:
+            one.close()
+        server.should_exit = True
+        served.result(20)
 
 
 def test_a_locked_file_refuses_reviews_for_now_and_goes_on_being_read(
