@@ -209,8 +209,9 @@ class _Writer:
         if len(plain) <= LARGEST_GEOJSON_BYTES:
             self._write_bytes(f"{folder}/outlines.geojson", plain)
             return "outlines.geojson"
-        note = messages(self._asked.language or LANGUAGES[0]).text("common.lead")
-        write_pmtiles(placed, self._data / folder / "outlines.pmtiles", SITES, disclaimer=note)
+        say = messages(self._asked.language or LANGUAGES[0])
+        path, note = self._data / folder / "outlines.pmtiles", say.text("common.lead")
+        write_pmtiles(placed, path, SITES, disclaimer=note, say=say)
         return "outlines.pmtiles"
 
     def _write_pictures(self, site_id: str) -> dict[str, Any] | None:
