@@ -1,11 +1,14 @@
 """What an error tells to whoever asks, and what only the log keeps."""
 
+import datetime as dt
 import logging
 
 import pytest
 
 from sluice.app.web.errors import refusal, without_folders
+from sluice.app.web.job_views import job_told
 from sluice.base.errors import ConfigError, StoreBusy
+from sluice.base.jobs import AnalysisJob
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,19 @@ def test_a_path_with_spaces_is_known_by_what_the_error_is_about(caplog) -> None:
     assert refusal(err)[2] == "mines: somebody else writes"
     refusal(ConfigError("/srv/a/b.tif: is rotated"))
     assert "/srv/a/b.tif" in caplog.text
+
+
+def test_why_an_analysis_failed_names_no_folder_either() -> None:
+    job = AnalysisJob(
+        job_id="j",
+        area="ours",
+        outline=None,
+        first=dt.date(2024, 1, 1),
+        last=dt.date(2024, 3, 31),
+        every="none",
+        by="Ama",
+        created=dt.datetime(2024, 7, 1, tzinfo=dt.UTC),
+        message="/srv/jobs/j/scan/composite.tif: cannot be read",
+    )
+    assert job_told(job, {})["message"] == "composite.tif: cannot be read"
+    assert job_told(job.model_copy(update={"message": None}), {})["message"] is None
