@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ def measure_service(
         draw = np.random.default_rng(11)
         boxes = _boxes(draw)
         ask_all(server.port, [next(boxes)], connections=1, seconds=60)
+        # What it begins to make then, it makes once for each landing.
+        time.sleep(seconds)
         tiles = _load(server, _screens(draw), seconds)
         rows.append(_row(f"service, {sites:,} sites: vector tiles", tiles, _PER_SECOND))
         pages = _load(server, boxes, seconds)

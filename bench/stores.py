@@ -16,6 +16,7 @@ from proof.store_rows import BOX, make_rows
 from bench.table import Row
 from sluice.app.following.exporting import export
 from sluice.app.following.stores import open_store
+from sluice.app.garbage import collect_seldom
 from sluice.base.places import Area, Level, Review, Status, Verdict
 from sluice.base.store import SiteQuery
 from sluice.store.sql_store import SqlStore
@@ -29,6 +30,8 @@ _REVIEWS = 200
 
 def measure_stores(work: Path, *, sites: int, quarters: int, queries: int) -> list[Row]:
     """Both kinds of store, one after the other."""
+    # As every command does first.
+    collect_seldom()
     rows = []
     for kind, place in _places(work).items():
         with place() as address:

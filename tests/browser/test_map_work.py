@@ -81,6 +81,10 @@ def test_a_mine_is_reported_by_keyboard_and_exported(browse, store, tmp_path) ->
     assert not (exported(store, tmp_path)["source"] == "report").any()
 
 
+def test_all_reports_are_shown_however_many(browse) -> None:
+    browse("manyReports")
+
+
 def test_each_role_is_offered_what_it_may_do(browse) -> None:
     offered = browse("roles")
     told = {role: list(there.values()) for role, there in offered.items()}

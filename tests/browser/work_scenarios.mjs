@@ -58,8 +58,8 @@ const drawnRings = (page) =>
 const look = (page, [lon, lat], zoom) =>
   page.evaluate(([x, y, z]) => window.sluiceMap.jumpTo({ center: [x, y], zoom: z }), [lon, lat, zoom]);
 
-async function askForAnalysis(page, [west, south, east, north], { first, last, name }) {
-  await page.locator(".tool-analyse").click();
+async function askForAnalysis(page, [west, south, east, north], { first, last, name }, closed = true) {
+  if (closed) await page.locator(".tool-analyse").click();
   await page.waitForSelector(".drawing-panel.analyse");
   await page.getByRole("button", { name: "Rectangle" }).click();
   await press(page, [west, north]);
@@ -109,6 +109,84 @@ async function analyse(tools) {
   assert.equal((await ask("/api/areas")).length, before.length + 1);
   await tools.picture("analyse-done");
   return { sites: sites.length };
+}
+
+/** Of a store without areas: to what the first analysis found. */
+async function firstArea(tools) {
+  const { page, open, settled, marks, ask, options } = tools;
+  const [west, south, east, north] = options.box;
+  assert.deepEqual(await ask("/api/areas"), []);
+  // As a link to another store would have it.
+  await open("#area=gone&site=s-1&period=2024-01-01/2024-03-31");
+  await page.waitForSelector(".start h2");
+  assert.match(await page.locator(".start").innerText(), /draw it, and ask for its first analysis/);
+  for (const name of [".tabs", ".list", ".legend", ".slider", ".tool-report", ".tool-measure", ".tool-home"])
+    for (const one of await page.locator(name).all()) assert.equal(await one.isVisible(), false, name);
+  const told = () => page.evaluate(async () => (await window.sluiceMap.getSource("graticule").getData()).features.map((one) => one.properties.told));
+  assert.ok((await told()).includes("0°"));
+  await settled();
+  await tools.picture("start");
+  await page.locator("[role=combobox]").fill(`${(south + north) / 2}, ${(west + east) / 2}`);
+  await page.locator("#found li").first().click();
+  await page.waitForFunction(() => window.sluiceMap.getZoom() > 13 && !window.sluiceMap.isMoving());
+  await look(page, [(west + east) / 2, (south + north) / 2], 12.2);
+  assert.ok((await told()).some((one) => /^\d+\.\d+°[SW]$/.test(one)), "lines are told close by, too");
+  await page.locator(".start .button.main").click();
+  await askForAnalysis(page, options.box, { first: "2022-03", last: "2022-05", name: "first" }, false);
+  await page.waitForFunction(() => !document.querySelector(".work-form button[type=submit]").disabled);
+  await tools.picture("start-drawn");
+  await send(page).click();
+  await page.waitForSelector(".job");
+  assert.match(await page.locator(".start").innerText(), /on its way/);
+  // Somebody looks elsewhere meanwhile.
+  await page.locator(".drawing-panel header button").click();
+  await look(page, [0, 10], 2);
+  await page.waitForFunction(() => decodeURIComponent(location.hash).includes("area=first"), null, { timeout: ANALYSED_MS });
+  await page.waitForFunction(() => !document.querySelector(".first-area"));
+  await settled();
+  const { sites } = await ask("/api/sites?area=first");
+  assert.ok(sites.length > 0);
+  await until(page, async () => (await marks()).length > 0, "the map shows what was found");
+  const isThere = async () => {
+    const seen = await page.evaluate(() => window.sluiceMap.getBounds().toArray().flat());
+    assert.ok(seen[0] < west && seen[1] < south && seen[2] > east && seen[3] > north, "all of the area");
+    assert.ok(seen[2] - seen[0] < 10 * (east - west), "the map is there");
+  };
+  await isThere();
+  await page.locator("#tab-sites").click();
+  await page.waitForFunction((n) => document.querySelectorAll("#list-sites .row").length === n, sites.length);
+  assert.equal(await page.evaluate(() => window.sluiceMap.getSource("graticule") === undefined), true);
+  await tools.picture("start-landed");
+  // Nor does the address of the empty map keep anybody away from it.
+  await page.goto("about:blank");
+  await open("#at=10,0,2");
+  await isThere();
+  return { sites: sites.length };
+}
+
+/** The same as those see it who may not draw, and on phones in each language. */
+async function startOfOthers(tools) {
+  const { page, open } = tools;
+  const said = {};
+  await open();
+  for (const language of ["fr", "es", "pt"]) {
+    await page.evaluate((code) => localStorage.setItem("sluice.language", code), language);
+    await page.reload();
+    await tools.ready();
+    said[language] = await page.locator(".start").innerText();
+    await tools.picture(`start-phone-${language}`);
+  }
+  await page.route("**/api/session", async (route) => {
+    const answer = await route.fetch();
+    const told = await answer.json();
+    await route.fulfill({ json: { ...told, person: { ...told.person, role: "viewer" } } });
+  });
+  await page.goto(tools.options.address);
+  await page.waitForSelector(".gate p");
+  said.viewer = await page.locator(".gate").innerText();
+  await tools.picture("start-viewer");
+  await page.unrouteAll();
+  return said;
 }
 
 async function analyseLimits(tools) {
@@ -275,6 +353,23 @@ async function takeBack(tools) {
   return {};
 }
 
+/** More reports than one answer holds. */
+async function manyReports(tools) {
+  const { page, open, ask } = tools;
+  const [west, south] = (await ask("/api/areas")).find((one) => one.name === "ours").bbox;
+  const box = { type: "Polygon", coordinates: [[[0, 0], [0.001, 0], [0.001, 0.001], [0, 0]].map(([x, y]) => [west + x, south + y])] };
+  const all = Array.from({ length: 1500 }, (_, n) => ({ label_id: `r${n}`, when: "2024-05-01T00:00:00Z", geometry: box }));
+  await page.route("**/api/reported-mines?*", async (route) => {
+    const asked = new URL(route.request().url()).searchParams;
+    const [offset, limit] = [Number(asked.get("offset")), Number(asked.get("limit"))];
+    await route.fulfill({ json: { reports: all.slice(offset, offset + limit), total: all.length } });
+  });
+  await open();
+  const shown = () => page.evaluate(async () => (await window.sluiceMap.getSource("reported").getData()).features.map((one) => one.properties.id));
+  await until(page, async () => new Set(await shown()).size === all.length, "all reports are on the map");
+  return {};
+}
+
 async function workOnPhone(tools) {
   const { page, open, settled, options, ask } = tools;
   await open();
@@ -343,4 +438,4 @@ async function roles(tools) {
   return offered;
 }
 
-export const work = { analyse, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, workOnPhone, roles };
+export const work = { firstArea, startOfOthers, analyse, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };

@@ -1,12 +1,21 @@
 """`sluice publish`: what the folder holds, what it leaves out, and that it is whole."""
 
 import contextlib
+import datetime as dt
 import json
+import os
 import re
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import Any
 
+import geopandas as gpd
 import pytest
+import shapely
 from typer.testing import CliRunner
 
 pytest.importorskip("fastapi")
@@ -15,17 +24,21 @@ from fastapi.testclient import TestClient
 
 from map_cases import AREA, LATE, OLD, QUARTERS, write_store
 from sluice import __version__
+from sluice.app.cli.errors import INTERRUPTED
 from sluice.app.cli.main import app
+from sluice.app.following.landing import add_named_area
 from sluice.app.following.reviewing import add_review
-from sluice.app.following.stores import open_store
+from sluice.app.following.stores import open_store, restore_store
 from sluice.app.publishing import publish as publishing
 from sluice.app.publishing.content import file_name
 from sluice.app.publishing.publish import Publishing, publish
 from sluice.app.web import settings
 from sluice.app.web.server import create_app
+from sluice.app.worker_names import own_name
 from sluice.base.errors import ConfigError, RunFailed
-from sluice.base.places import Reason, Verdict
+from sluice.base.places import Layer, LayerKind, Reason, Verdict
 from sluice.base.store import SiteQuery
+from stores import StorePlaces
 
 ALL = len(OLD) + len(LATE)
 NOTE = "seen from the road by the chief's brother"
@@ -251,6 +264,169 @@ def test_without_a_built_map_nothing_is_written(store: str, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"no built map .* `make map` .* wheel"):
         publish(store, tmp_path / "public", Publishing(), map_folder=tmp_path / "nowhere")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_without_a_name_is_refused(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    for place in (".", "..", "../inner/..", "/"):
+        with pytest.raises(ConfigError, match=r"is where you are, or above it; give the name"):
+            publish(store, Path(place), Publishing(pictured=0), overwrite=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["inner"]
+
+
+@pytest.fixture
+def reviewed(places: StorePlaces, store: str) -> str:
+    """A store of each kind, for this test alone."""
+    address = places.empty()
+    restore_store(Path(store), address)
+    return address
+
+
+def test_a_map_is_of_one_moment_whoever_reviews_meanwhile(
+    reviewed: str, out: Path, built: Path, tmp_path: Path
+) -> None:
+    given = []
+
+    def review(done: int, total: int) -> None:
+        if not given:
+            with contextlib.closing(open_store(reviewed)) as opened:
+                ids = sorted(opened.sites(SiteQuery())["site_id"])[2:]
+                for one in ids:
+                    add_review(opened, one, Verdict.REJECTED, Reason.CLOUD, who="Ama", note="")
+            given.extend(ids)
+
+    written = publish(
+        reviewed, tmp_path / "now", Publishing(pictured=0), map_folder=built, done=review
+    )
+    assert (len(given), written.sites) == (ALL - 2, ALL - 1)
+    for name in ("sites", "alerts", "statistics"):
+        told = f"areas/0/{name}.json"
+        assert read(tmp_path / "now", told) == read(out, told)
+    for one in rows(read(out, "areas/0/sites.json")):
+        page = read(tmp_path / "now", f"sites/{one['site_id']}.json")
+        assert page["site"]["verdict"] == one["verdict"] != "rejected"
+    later = publish(reviewed, tmp_path / "later", Publishing(pictured=0), map_folder=built)
+    assert later.sites == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+_SLOW = """
+import sys, time
+from pathlib import Path
+from sluice.app.publishing import content
+from sluice.app.web import settings
+
+built = Path(sys.argv.pop(1))
+settings.Settings.model_fields["map_folder"].default_factory = lambda: built
+
+def slow(part):
+    print("begun", flush=True)
+    time.sleep(60)
+
+content.site_list = slow
+from sluice.app.cli.main import main
+main()
+"""
+
+
+@pytest.fixture
+def begin(store: str, built: Path) -> Iterator[Callable[[Path], Popen[str]]]:
+    """Begin to publish, and go on until all is over."""
+    begun = []
+
+    def begin(out_dir: Path) -> Popen[str]:
+        words = ["publish", str(out_dir), "--store", store, "--overwrite"]
+        one = Popen(
+            [sys.executable, "-c", _SLOW, str(built), *words], stdout=PIPE, stderr=PIPE, text=True
+        )
+        begun.append(one)
+        assert one.stdout.readline() == "begun\n", one.stderr.read()
+        return one
+
+    yield begin
+    for one in begun:
+        one.kill()
+        one.wait()
+        one.stdout.close()
+        one.stderr.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_who_is_told_to_end_leaves_nothing(begin: Any, tmp_path: Path) -> None:
+    one = begin(tmp_path / "public")
+    assert [path.name.partition("-")[0] for path in tmp_path.iterdir()] == [".public.publishing"]
+    one.send_signal(signal.SIGTERM)
+    assert one.wait(20) == INTERRUPTED
+    assert one.stderr.read().strip() == "Stopped."
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_what_a_killed_one_left_goes_and_nothing_else(
+    begin: Any, store: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "public"
+    killed, alive = begin(out), begin(out)
+    elsewhere = begin(tmp_path / "public.publishing-x")
+    killed.kill()
+    elsewhere.kill()
+    for one in (killed, elsewhere):
+        one.wait()
+    theirs = tmp_path / ".public.publishing-theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("mine", "utf-8")
+    (tmp_path / ".part-ours").mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    assert len(before) == 5
+    publish(store, out, Publishing(pictured=0))
+    gone = before - {path.name for path in tmp_path.iterdir()}
+    (left,) = gone
+    assert left.startswith(".public.publishing-")
+    assert left != theirs.name
+    assert alive.poll() is None
+    assert (theirs / "thesis.txt").read_text("utf-8") == "mine"
+    # The other one's own target takes its leavings along.
+    publish(store, tmp_path / "public.publishing-x", Publishing(pictured=0))
+    assert len({path.name for path in tmp_path.iterdir()} - before) == 2
+    assert not list(tmp_path.glob(".public.publishing-x.*"))
+
+
+def test_a_map_that_was_put_aside_by_a_killed_one_comes_back(store: str, tmp_path: Path) -> None:
+    out = tmp_path / "public"
+    publish(store, out, Publishing(pictured=0))
+    work = tmp_path / ".public.publishing-0000"
+    work.mkdir()
+    owner = {"worker": own_name(), "of": "public"}
+    owner["worker"] = owner["worker"].replace(f"-{os.getpid()}-", "-4194303-")
+    (work / "owner.json").write_text(json.dumps(owner), "utf-8")
+    out.rename(work / "old")
+    with pytest.raises(ConfigError, match="give --overwrite"):
+        publish(store, out, Publishing(pictured=0))
+    assert (out / "index.html").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["public"]
+
+
+def test_layers_of_other_areas_are_not_named(store: str, tmp_path: Path) -> None:
+    ours = str(shutil.copy(store, tmp_path / "ours.sqlite"))
+    far = shapely.box(20, 20, 21, 21)
+    with contextlib.closing(open_store(ours)) as opened:
+        add_named_area(opened, "far", far)
+        about = Layer(
+            name="dioceses", kind=LayerKind.DISTRICTS, source="made.gpkg", sha256="0" * 64,
+            features=1, registered=dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+        )  # fmt: skip
+        table = {"name": ["North"], "start": [None], "end": [None], "properties": [{}]}
+        opened.put_layer(about, gpd.GeoDataFrame(table, geometry=[far], crs="EPSG:4326"))
+    told = {}
+    for name, areas in (("one", (AREA,)), ("other", ("far",)), ("both", None)):
+        publish(ours, tmp_path / name, Publishing(areas=areas, pictured=0))
+        lines = read(tmp_path / name, "published.json")["about"]["en"]
+        told[name] = [line for line in lines if "districts" in line or "dioceses" in line]
+    assert ["dioceses" in line for lines in told.values() for line in lines] == [False, True, True]
+    assert ["rivers" in line for lines in told.values() for line in lines] == [True, False, True]
 
 
 def test_ids_that_are_no_file_names_get_one() -> None:

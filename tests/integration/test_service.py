@@ -387,6 +387,17 @@ def test_reports_are_served_in_a_language(client: TestClient) -> None:
     assert pdf.content.startswith(b"%PDF")
 
 
+def test_exports_are_served_in_a_language(client: TestClient) -> None:
+    told = {
+        language: client.get("/exports/sites.kml", params={"language": language}).text
+        for language in ("en", "pt")
+    }
+    assert "Area (ha)" in told["en"]
+    assert "Superfície (ha)" in told["pt"]
+    assert "Area (ha)" not in told["pt"]
+    assert client.get("/exports/sites.kml?language=de").status_code == 400
+
+
 def test_exports_that_nobody_makes_room_for_are_sent_away(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

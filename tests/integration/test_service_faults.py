@@ -11,6 +11,7 @@ import socket
 import sqlite3
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from sluice.app.following.stores import open_store
 from sluice.app.web import service as service_module
 from sluice.app.web.connections import Connections
 from sluice.app.web.guards import Patience
+from sluice.app.web.running import listen, server_of
 from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 
@@ -38,7 +40,9 @@ def refused_for_now(answer: Any, words: str) -> None:
     """Refused so that a client knows to come again: nothing of it was saved."""
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) > 0
-    assert words in answer.json()["error"]["message"]
+    message = answer.json()["error"]["message"]
+    assert words in message
+    assert "/" not in message, "a folder of the server"
 
 
 @pytest.fixture
@@ -128,6 +132,33 @@ def test_one_address_holds_so_many_connections(tmp_path: Path) -> None:
             one.close()
 
 
+def test_beyond_all_connections_people_are_told_to_come_again(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s.sqlite")
+    app = create_app(Settings(store=str(store), connections=10))
+    server = server_of(app)
+    with listen(Settings(store="none", port=0)) as listening, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(lambda: asyncio.run(server.serve(sockets=[listening])))
+        port = listening.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/api/areas"
+        wait_until(lambda: server.started)
+        kept = [socket.create_connection(("127.0.0.1", port)) for _ in range(9)]
+        wait_until(lambda: len(app.state.service.connections) == 9)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(url, timeout=20)
+        with refused.value as told:
+            assert (told.code, told.headers["Connection"]) == (503, "close")
+            assert int(told.headers["Retry-After"]) > 0
+            assert "too many connections" in json.load(told)["error"]["message"]
+        kept.pop().close()
+        wait_until(lambda: len(app.state.service.connections) == 8)
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.status == 200
+        for one in kept:
+            one.close()
+        server.should_exit = True
+        served.result(20)
+
+
 def test_a_locked_file_refuses_reviews_for_now_and_goes_on_being_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,8 +181,12 @@ def test_a_locked_file_refuses_reviews_for_now_and_goes_on_being_read(
         assert [review.site_id for review in store.reviews()] == ["s-1"]
 
 
-def test_a_full_disk_is_told_and_saves_nothing(tmp_path: Path) -> None:
-    path = write_store(tmp_path / "s.sqlite")
+def test_a_full_disk_is_told_and_saves_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "a folder of ours"
+    folder.mkdir()
+    path = write_store(folder / "s.sqlite")
     body = {"verdict": "confirmed", "note": "x" * 2000}
     with client_of(path) as client:
         full = True
@@ -168,7 +203,9 @@ def test_a_full_disk_is_told_and_saves_nothing(tmp_path: Path) -> None:
                 refused = answer
                 break
         assert refused is not None
+        refused_for_now(refused, "s.sqlite: ")
         refused_for_now(refused, "the disk is full")
+        assert f"{path}: " in caplog.text, "the log tells where"
         full = False
         assert client.post("/api/sites/s-0/reviews", json=body).status_code == 201
     with open_store(str(path)) as store:
@@ -190,6 +227,15 @@ def test_an_export_that_finds_the_disk_full_is_told(
         answer = client.get("/exports/sites.csv")
     assert answer.status_code == 507
     assert "disk" in answer.json()["error"]["message"]
+    assert "/" not in answer.json()["error"]["message"]
+
+
+def test_whoever_asks_learns_no_folder_before_the_request_is_let_in(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE users")
+    with client_of(path) as client:
+        refused_for_now(client.get("/api/session"), "s.sqlite: ")
 
 
 @pytest.mark.skipif(postgis_programs() is None, reason="PostGIS is not installed")

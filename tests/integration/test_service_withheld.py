@@ -115,7 +115,7 @@ def test_exports_are_redacted_and_take_no_filter(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sluice.app.web.exports.redaction_of", lambda _: RULE)
-    exported = client.get("/exports/sites.geojson", params={"area": "ashanti"})
+    exported = client.get("/exports/sites.geojson", params={"area": "ashanti", "language": "fr"})
     assert exported.status_code == 200
     assert "s-3" not in exported.text
     narrow = client.get("/exports/sites.geojson", params={"bbox": "0,5,1,6"})

@@ -15,6 +15,8 @@ import pytest
 
 import sluice
 from sluice.app.config import language_of
+from sluice.app.exports.appearance import _PATTERNS
+from sluice.app.exports.flat_table import KINDS
 from sluice.app.messages import LANGUAGES, Messages, catalogue_json, messages, read_catalogue
 from sluice.app.reports.context_words import _INSIDE, _NEAR
 from sluice.base.errors import ConfigError
@@ -54,6 +56,15 @@ ENUMS = {
         {*SENSORS, *(one.satellites for one in SENSORS.values()), "import", "unknown"}
     ),
     "part": ["probability", "growth", "protected", "river", "settlement"],
+    "table": KINDS,
+    "column": {
+        *(name for kind in KINDS.values() for name in kind.record.model_fields),
+        *("run_id", "sensor", "verdict", "reviewers", "dms", "mgrs", "redacted", "cell_m"),
+        *("cover_before", "cover_after"),
+    }
+    # Of these each has columns of its own.
+    - {"context", "priority_parts"},
+    "column_of": [text for *_, text in _PATTERNS],
 }
 # Words that English has and the other three have not.
 ENGLISH = re.compile(

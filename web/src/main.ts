@@ -2,18 +2,21 @@
 
 import "./style.css";
 
-import { type App, currentArea, forgetSites, runWith, tell, tellFault } from "./app";
+import { type App, currentArea, forgetSites, mayAnalyse, runWith, tell, tellFault } from "./app";
 import * as api from "./base/api";
 import { add, announce, el, liveRegion, replace } from "./base/dom";
 import { go, link, look, watch } from "./base/state";
-import type { Job } from "./base/types";
+import type { BBox, Job } from "./base/types";
 import { keepLanguage, loadWords, preferredLanguage, t } from "./base/words";
 import { listenToKeys } from "./keys";
 import type { Compare } from "./map/compare";
 import { bestPair } from "./map/periods";
-import { logInForm } from "./panels/dialogs";
+import { logInForm, person } from "./panels/dialogs";
 import { Frame } from "./panels/frame";
 import { IMAGE_OPACITY, PROBABILITY_OPACITY, opacityOf } from "./panels/legend";
+
+/** Where people live, for a map without areas. */
+const WORLD: BBox = [-170, -56, 179, 72];
 
 async function start(): Promise<void> {
   // The lists stand before the map's engine, the largest part, has come and started.
@@ -34,21 +37,25 @@ async function start(): Promise<void> {
   const layers = registered.filter((layer) => layer.kind !== "slope");
   const root = document.getElementById("app")!;
   replace(root);
-  if (!areas.length) {
-    root.append(el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas"))));
-    return;
-  }
   const published = api.isPublished ? await import("./panels/published_parts") : null;
   const app = { session, areas, layers, elevation, published, detail: null, queue: [], given: new Map() } as unknown as App;
-  const area = currentArea(app)!;
-  if (look().area !== area.name) go({ area: area.name });
+  const area = currentArea(app);
+  if (!area && !(await mayDrawAreas(app))) {
+    add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas")), person(app)));
+    return;
+  }
+  // An address without an area is that of a map before the first one: it shows none of it.
+  const camera = area && !look().area ? null : look().camera;
+  // Without areas there is nothing that an old link could show.
+  if (!area) go({ area: null, site: null, period: null, compare: null });
+  else if (look().area !== area.name) go({ area: area.name });
   const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed, landed });
   add(root, frame.root, published?.aboutStrip(app), liveRegion());
   const { slider, legend, site, alerts, sites, statistics } = frame;
   openTab();
   await painted();
-  const { SiteMap, Compare, Reported } = await engine;
-  app.map = new SiteMap(frame.mapPlace, { camera: look().camera, bounds: area.bbox, room: frame.room });
+  const { SiteMap, Compare, Graticule, Reported } = await engine;
+  app.map = new SiteMap(frame.mapPlace, { camera, bounds: area?.bbox ?? WORLD, room: frame.room });
   const pair: Compare = new Compare(app, frame.mapPlace);
 
   function compare(): void {
@@ -79,7 +86,8 @@ async function start(): Promise<void> {
       if (job.area === before) {
         showNow();
         void site.show(look().site);
-      } else if (job.state === "done" && !look().site) {
+      } else if (!before ? app.areas.some(({ name }) => name === job.area) : job.state === "done" && !look().site) {
+        graticule?.remove();
         go({ area: job.area, period: null });
         frame.showAreas();
       }
@@ -168,7 +176,8 @@ async function start(): Promise<void> {
   window.addEventListener("sluice:log-in", () => void logInForm().then(() => location.reload()));
 
   await app.map.ready;
-  app.map.showArea(area);
+  if (area) app.map.showArea(area);
+  const graticule = area ? null : new Graticule(app.map.gl);
   app.map.showPeriod(look().period);
   app.map.showLayers(layers, look().opacity);
   drawRasters();
@@ -185,10 +194,15 @@ async function start(): Promise<void> {
   }
   frame.showCompare(look().compare !== null);
   await pair.show(layers, app.detail);
-  announce(t("ready", { area: area.name }));
+  announce(area ? t("ready", { area: area.name }) : t("start_title"));
   // A handle for the browser's console, and for tests.
   Object.assign(window, { sluiceMap: app.map.gl });
   document.documentElement.dataset["ready"] = "true";
+}
+
+/** The person may draw the first area of a store. */
+async function mayDrawAreas(app: App): Promise<boolean> {
+  return mayAnalyse(app) && (await api.jobs()).limits.new_areas;
 }
 
 /** Once the browser has drawn what is there. */

@@ -154,5 +154,9 @@ class StoreBusy(Conflict):
     """Somebody else writes for too long: nothing was written, and the same can be tried again."""
 
 
+class TooManyLabels(Conflict):
+    """One person has as many labels of one source as one may have: nothing was written."""
+
+
 class RunFailed(SluiceError):
     """A run began and could not be finished: too many tiles failed, or the disk is full."""

@@ -292,8 +292,16 @@ class Store(Protocol):
         """Of these sites and of all that were merged into them, oldest first."""
         ...
 
-    def add_labels(self, labels: gpd.GeoDataFrame) -> None:
-        """Add labels, or replace those with the same id: columns of `Label`, and `geometry`."""
+    def add_labels(self, labels: gpd.GeoDataFrame, *, most: int | None = None) -> None:
+        """Add labels, or replace those with the same id.
+
+        Args:
+            labels: Columns of `Label`, and `geometry`.
+            most: That one person may have of one source; None for any number.
+
+        Raises:
+            TooManyLabels: Somebody would have more; nothing was added.
+        """
         ...
 
     def labels(self, area: str | None = None) -> gpd.GeoDataFrame:

@@ -132,7 +132,9 @@ def translating(store: str) -> Iterator[None]:
     except sa.exc.DBAPIError as err:
         raise translate(err.orig if err.orig is not None else err, store) from err
     except sa.exc.TimeoutError as err:
-        raise StoreError(f"{store}: all connections are taken; close some, and try again") from err
+        raise StoreError(
+            f"{store}: all connections are taken; close some, and try again", href=store
+        ) from err
     except Exception as err:
         if isinstance(err, sqlite3.Error) or _is_psycopg(err):
             raise translate(err, store) from err
@@ -149,9 +151,11 @@ def translate(err: BaseException, store: str) -> StoreError | DataError:
         if state is None:
             state = _state_of_refusal(str(err))
         if state is None:
-            return StoreError(f"{store}: {_UNREACHABLE} ({_first_line(err)})")
+            return StoreError(f"{store}: {_UNREACHABLE} ({_first_line(err)})", href=store)
         return _from_table(_POSTGRES, str(state), err, store)
-    return StoreError(f"{store}: {_first_line(err)}; check it with `sluice store check`")
+    return StoreError(
+        f"{store}: {_first_line(err)}; check it with `sluice store check`", href=store
+    )
 
 
 def _from_table(
@@ -162,8 +166,15 @@ def _from_table(
 ) -> StoreError | DataError:
     for start, kind, what in table:
         if code.startswith(start):
-            return kind(f"{store}: {what} ({_first_line(err)})")
-    return StoreError(f"{store}: {_first_line(err)}; check it with `sluice store check`")
+            return kind(f"{store}: {what} ({_first_line(err)})", href=store)
+    return StoreError(
+        f"{store}: {_first_line(err)}; check it with `sluice store check`", href=store
+    )
+
+
+def _unforeseen(err: BaseException, store: str) -> StoreError:
+    what = f"{_first_line(err)}; check it with `sluice store check`"
+    return StoreError(f"{store}: {what}", href=store)
 
 
 def _state_of_refusal(message: str) -> str | None:

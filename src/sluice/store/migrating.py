@@ -31,12 +31,14 @@ def schema_version(connection: Connection, store: str) -> str:
     except (sa.exc.OperationalError, sa.exc.ProgrammingError) as err:
         raise StoreError(
             f"{store}: the store says no version of its schema; it is damaged: restore a backup "
-            "with `sluice store restore`"
+            "with `sluice store restore`",
+            href=store,
         ) from err
     if len(found) != 1:
         raise StoreError(
             f"{store}: the store has {len(found)} versions of its schema in place of one; it is "
-            "damaged: restore a backup with `sluice store restore`"
+            "damaged: restore a backup with `sluice store restore`",
+            href=store,
         )
     return str(found[0][0])
 
@@ -53,11 +55,13 @@ def require_newest(connection: Connection, store: str) -> None:
     if found < HEAD:
         raise SchemaVersion(
             f"{store}: its schema is version {found}, this Sluice ({__version__}) needs {HEAD}; "
-            "bring it up with `sluice store migrate`"
+            "bring it up with `sluice store migrate`",
+            href=store,
         )
     raise SchemaVersion(
         f"{store}: its schema is version {found}, this Sluice ({__version__}) knows up to {HEAD}; "
-        "install a newer Sluice"
+        "install a newer Sluice",
+        href=store,
     )
 
 

@@ -75,7 +75,8 @@ class PostgisDatabase:
             raise ConfigError(
                 f"{self.name}: the database holds no store; land a scan in it (`sluice scan … "
                 "--store ADDRESS --area-name NAME`), add an area or import detections to make one, "
-                "or check --store"
+                "or check --store",
+                href=self.name,
             )
         with self.writing(_MAKING) as connection:
             # Somebody else may have made it meanwhile.
@@ -94,7 +95,8 @@ class PostgisDatabase:
         except sa.exc.DBAPIError as err:
             raise StoreError(
                 f"{self.name}: the database has no PostGIS, and this user cannot add it; as a "
-                "superuser run `CREATE EXTENSION postgis` in it"
+                "superuser run `CREATE EXTENSION postgis` in it",
+                href=self.name,
             ) from err
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from shapely.geometry.base import BaseGeometry
 from sqlalchemy.engine import Connection
 
-from sluice.base.errors import ConfigError
+from sluice.base.errors import ConfigError, TooManyLabels
 from sluice.base.places import Area, Label, LandedRun, Layer, Review, columns_of
 from sluice.base.store import BBox, Revision, SiteQuery
 from sluice.store import queries, schema, verdicts
@@ -26,6 +26,7 @@ from sluice.store.removing import count_area, remove_area, rows_text
 from sluice.store.reviewing import families
 
 _FEATURE_COLUMNS = ["name", "start", "end", "properties", "geometry"]
+_LABELS = "sluice: labels"
 _LISTED = "`sluice areas list` shows them"
 
 
@@ -229,12 +230,15 @@ class SqlStore:
             own = self._db.among(schema.reviews.c.site_id, told)
             return verdicts.read_reviews(connection, own)
 
-    def add_labels(self, labels: gpd.GeoDataFrame) -> None:
+    def add_labels(self, labels: gpd.GeoDataFrame, *, most: int | None = None) -> None:
         """See `Store`."""
         names = [*columns_of(Label), "geometry"]
         values = rows_in(schema.labels, labels, names, key=("label_id",))
-        with self._db.writing() as connection:
+        # Only who counts has to wait for others that do.
+        with self._db.writing(None if most is None else _LABELS) as connection:
             self._db.put(connection, schema.labels, values, ("label_id",))
+            if most is not None:
+                _refuse_more(connection, labels, most)
 
     def labels(self, area: str | None = None) -> gpd.GeoDataFrame:
         """See `Store`."""
@@ -304,6 +308,17 @@ class SqlStore:
     def close(self) -> None:
         """See `Store`."""
         self._db.close()
+
+
+def _refuse_more(connection: Connection, labels: gpd.GeoDataFrame, most: int) -> None:
+    """Once they are among the others."""
+    table = schema.labels
+    for source, who in sorted(set(zip(labels["source"], labels["who"], strict=True))):
+        wanted = sa.select(sa.func.count()).where(table.c.source == source, table.c.who == who)
+        if connection.execute(wanted).scalar_one() > most:
+            raise TooManyLabels(
+                f"{who} has {most:,} labels of source {source!r}, and may have no more; remove one"
+            )
 
 
 def _by_column(names: Sequence[str], rows: Sequence[Any]) -> dict[str, list[Any]]:

@@ -71,7 +71,7 @@ class SqliteDatabase:
             raise ConfigError(f"{path}: is a folder; give the path of a file")
         fresh = not path.exists() or path.stat().st_size == 0
         if fresh and not create:
-            raise ConfigError(missing_message(self.name))
+            raise ConfigError(missing_message(self.name), href=self.name)
         with translating(self.name):
             if fresh:
                 self._make_file(path)
@@ -101,10 +101,11 @@ class SqliteDatabase:
                 return
         if kind or tables:
             raise StoreError(
-                f"{self.name}: a SQLite file, but not a store of Sluice; give another path"
+                f"{self.name}: a SQLite file, but not a store of Sluice; give another path",
+                href=self.name,
             )
         if not create:
-            raise ConfigError(missing_message(self.name))
+            raise ConfigError(missing_message(self.name), href=self.name)
         with self.writing() as connection:
             # Somebody else may have made it meanwhile.
             if _read_kind(connection) == (0, 0):
@@ -182,7 +183,8 @@ def missing_message(name: str) -> str:
     """What to do where there is no store."""
     return (
         f"{name}: there is no store; land a scan in it (`sluice scan … --store {name} --area-name "
-        "NAME`), add an area or import detections to make one, or check --store"
+        "NAME`), add an area, import detections or give `sluice serve` --create to make one, or "
+        "check --store"
     )
 
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,43 @@ def test_rights_hold_for_reports(case: Case, serve: Serve):
         assert clients(name).get("/api/reported-mines?area=bibiani").status_code == 404
     path = f"/api/reported-mines/{made['label_id']}"
     assert clients("limited").delete(path).status_code == 404
+
+
+def test_reports_are_told_in_parts(case: Case, serve: Serve):
+    clients = serve(case, redact="5km")
+    for number in range(5):
+        clients("reviewer").post("/api/reported-mines", json=report(name=f"pit {number}"))
+    reviewer = clients("reviewer")
+    parts = [
+        reviewer.get("/api/reported-mines", params={"limit": 2, "offset": offset}).json()
+        for offset in (0, 2, 4, 6)
+    ]
+    assert [part["total"] for part in parts] == [5] * 4
+    names = [[one["name"] for one in part["reports"]] for part in parts]
+    assert names == [["pit 0", "pit 1"], ["pit 2", "pit 3"], ["pit 4"], []]
+    withheld = clients("viewer").get("/api/reported-mines?limit=2&offset=4").json()
+    assert (len(withheld["reports"]), withheld["total"]) == (1, 5)
+    assert reviewer.get("/api/reported-mines?limit=1001").status_code == 400
+
+
+def test_one_person_may_report_so_many_mines(case: Case, serve: Serve):
+    clients = serve(case, reports_per_person=3)
+    reviewer = clients("reviewer")
+    with ThreadPoolExecutor(6) as pool:
+        told = list(
+            pool.map(lambda _: reviewer.post("/api/reported-mines", json=report()), range(6))
+        )
+    # Those that found no turn to write were sent away before.
+    made = [answer.json()["label_id"] for answer in told if answer.status_code == 201]
+    while len(made) < 3:
+        made.append(reviewer.post("/api/reported-mines", json=report()).json()["label_id"])
+    answer = reviewer.post("/api/reported-mines", json=report())
+    assert answer.status_code == 409
+    assert "reviewer-1 has reported 3 mines, and one person may have no more" in answer.text
+    assert reviewer.get("/api/reported-mines").json()["total"] == len(made) == 3
+    assert clients("analyst").post("/api/reported-mines", json=report()).status_code == 201
+    assert reviewer.delete(f"/api/reported-mines/{made[0]}").status_code == 204
+    assert reviewer.post("/api/reported-mines", json=report()).status_code == 201
 
 
 def test_withheld_reports_are_cells_of_a_month(case: Case, serve: Serve, monkeypatch):

@@ -87,6 +87,9 @@ export async function logOut(): Promise<void> {
   await ask("DELETE", "/api/session");
 }
 
+/** As many of a list as one answer has. */
+const MOST_OF_A_LIST = 1000;
+
 export const areas = (): Promise<Area[]> => ask("GET", "/api/areas");
 
 export const sites = (query: Query): Promise<{ sites: Site[]; total: number }> =>
@@ -121,8 +124,17 @@ export interface MineToReport {
   note: string;
 }
 
-export const reportedMines = (area: string | null): Promise<{ reports: ReportedMine[] }> =>
-  ask("GET", address("/api/reported-mines", { area }));
+/** All of them, in as many parts as it takes. */
+export async function reportedMines(area: string | null): Promise<ReportedMine[]> {
+  const found = new Map<string, ReportedMine>();
+  for (let offset = 0; ; offset += MOST_OF_A_LIST) {
+    const query = { area, limit: MOST_OF_A_LIST, offset };
+    const part = await ask<{ reports: ReportedMine[]; total: number }>("GET", address("/api/reported-mines", query));
+    // One that is taken back meanwhile moves the others.
+    for (const report of part.reports) found.set(report.label_id, report);
+    if (!part.reports.length || offset + MOST_OF_A_LIST >= part.total) return [...found.values()];
+  }
+}
 
 export const reportMine = (report: MineToReport): Promise<ReportedMine> =>
   ask("POST", "/api/reported-mines", report);

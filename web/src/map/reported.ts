@@ -37,7 +37,7 @@ export class Reported {
 
   async load(area: string | null): Promise<void> {
     const mine = ++this.asked;
-    const { reports } = await api.reportedMines(area);
+    const reports = await api.reportedMines(area);
     if (mine !== this.asked) return;
     this.list = reports;
     (this.gl.getSource(SOURCE) as GeoJSONSource).setData(collection(reports));

@@ -78,7 +78,7 @@ export function showExports(app: App): void {
         el(
           "li",
           {},
-          el("a", { class: "button", href: api.address(`/exports/sites.${suffix}`, { area }), download: "" }, name),
+          el("a", { class: "button", href: api.address(`/exports/sites.${suffix}`, { area, language }), download: "" }, name),
         ),
       ),
     ),

@@ -55,6 +55,7 @@ export class Frame {
   private readonly tip = el("div", { class: "tip", hidden: true });
   private readonly terrain: HTMLButtonElement | null;
   private readonly areaPlace = el("span", { class: "area-place" });
+  private readonly start = el("section", { class: "start", "aria-labelledby": "start-title" });
   /** Null for those who may not ask for analyses. */
   readonly jobs: Jobs | null;
   /** Once the map is there. */
@@ -79,7 +80,8 @@ export class Frame {
       ? new Jobs(app, deeds.landed, (open) => this.tellOpenJobs(open), (area) => this.goToArea(area))
       : null;
     this.stage.append(this.mapPlace, this.tools(), this.legend.root, this.slider.root, this.tip);
-    this.side.append(this.handle(), this.tabBar(), this.alerts.root, this.sites.root, this.statistics.root);
+    this.tellOpenJobs(0);
+    this.side.append(this.handle(), this.start, this.tabBar(), this.alerts.root, this.sites.root, this.statistics.root);
     replace(
       this.root,
       el("a", { class: "skip", href: "#list", onclick: (event: Event) => this.skip(event) }, t("skip")),
@@ -93,7 +95,8 @@ export class Frame {
 
   private skip(event: Event): void {
     event.preventDefault();
-    this.side.querySelector<HTMLElement>(".list:not([hidden]) .row, .list:not([hidden]) button")?.focus();
+    const first = this.app.areas.length ? ".list:not([hidden]) .row, .list:not([hidden]) button" : ".start button";
+    this.side.querySelector<HTMLElement>(first)?.focus();
   }
 
   private bar(): HTMLElement {
@@ -107,7 +110,7 @@ export class Frame {
       this.areaPlace,
       this.search.root,
       el("span", { class: "grow" }),
-      !isPublished && button(t("export"), () => showExports(app), { class: "plain" }),
+      !isPublished && button(t("export"), () => showExports(app), { class: "plain of-areas" }),
       select(t("language"), languages, this.deeds.language, language),
       button(t("help"), showHelp, { class: "plain", "aria-keyshortcuts": "?" }),
       person(app),
@@ -117,6 +120,7 @@ export class Frame {
   /** Offer the areas that there are now. */
   showAreas(): void {
     const areas = this.app.areas.map((area): [string, string] => [area.name, area.name]);
+    this.root.classList.toggle("first-area", !areas.length);
     replace(
       this.areaPlace,
       areas.length > 1
@@ -141,6 +145,22 @@ export class Frame {
     const label = open ? `${t("analyse")} (${t("jobs_open", { n: open })})` : t("analyse");
     tool.setAttribute("aria-label", label);
     tool.title = label;
+    if (!this.app.areas.length) this.showStart(open);
+  }
+
+  /** In place of the lists while there is no area: what to do, or what is on its way. */
+  private showStart(open: number): void {
+    const waits = String(open > 0);
+    if (this.start.dataset["waits"] === waits) return;
+    this.start.dataset["waits"] = waits;
+    const work = (): void => void this.work("analyse");
+    replace(
+      this.start,
+      el("h2", { id: "start-title" }, t("start_title")),
+      el("p", { role: "status" }, t(open ? "start_waits" : "start_what")),
+      button(t(open ? "jobs_mine" : "start_draw"), work, { class: open ? "button" : "button main" }),
+      !open && el("p", { class: "hint" }, t("start_file")),
+    );
   }
 
   private tools(): HTMLElement {

@@ -40,6 +40,7 @@ def publish(
     """
     from sluice.app.cli.extras import needing_serve
     from sluice.app.cli.progress import stage_progress
+    from sluice.app.cli.signals import terminating
     from sluice.app.config import store_address
     from sluice.app.exports.options import read_redaction
     from sluice.app.messages import messages
@@ -57,7 +58,7 @@ def publish(
         language=language,
         pictured=pictures,
     )
-    with stage_progress(shown=True) as tell:
+    with terminating(), stage_progress(shown=True) as tell:
         written = write(
             store_address(store), out_dir, asked, overwrite=overwrite, done=partial(tell, "Sites")
         )

@@ -12,6 +12,9 @@ from sluice.app.cli.worker import MODEL, SOURCE
 
 def serve(
     store: str | None = options.STORE,
+    create: bool = typer.Option(
+        False, "--create", help="Make the store where there is none, and draw its first area."
+    ),
     host: str = typer.Option("127.0.0.1", "--host", help="Where to listen."),
     port: int = typer.Option(8765, "--port", min=0, max=65535, help="0 takes any free one."),
     open_: bool = typer.Option(
@@ -56,6 +59,7 @@ def serve(
     """
     from sluice.app.cli.extras import needing_serve
     from sluice.app.config import make_config, store_address
+    from sluice.app.following.stores import open_store
 
     with needing_serve():
         from sluice.app.web.running import run_service
@@ -77,4 +81,6 @@ def serve(
         names=tuple(name),
         proxies=tuple(proxy),
     )
+    if create:
+        open_store(settings.store, create=True).close()
     run_service(settings, open_browser=open_, tell=typer.echo)

@@ -41,6 +41,23 @@ def stopping(
             signal.signal(kind, handler)
 
 
+@contextlib.contextmanager
+def terminating() -> Iterator[None]:
+    """Within the block SIGTERM does what Ctrl-C does, once: what was begun is taken away."""
+    told = threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        if not told.is_set():  # A second one is not to disturb the clearing up.
+            told.set()
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _wait_for_end() -> None:
     with contextlib.suppress(OSError, ValueError):
         while sys.stdin.buffer.read(4096):

@@ -89,7 +89,9 @@ def export_sites(
     redact: str | None = options.REDACT,
     delay: str | None = options.DELAY,
     key: str | None = options.REDACT_KEY,
-    language: str = typer.Option("en", "--language", help="Of sentences: en, fr, es or pt."),
+    language: str = typer.Option(
+        "en", "--language", help="Of sentences and titles: en, fr, es or pt."
+    ),
 ) -> None:
     """Write sites to a file that opens where people work; without those that a person rejected."""
     from sluice.app.cli.places import opened, site_query, speech, without_rejected

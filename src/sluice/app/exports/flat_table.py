@@ -40,8 +40,7 @@ class Kind:
     """What a table shows."""
 
     name: str
-    """Of its layer."""
-    title: str
+    """Of its layer; its title is the text `table.NAME`."""
     record: type[Record]
     key: str
     """Column that names a row."""
@@ -49,10 +48,10 @@ class Kind:
     """Column whose values are coloured."""
 
 
-SITES = Kind("sites", "Sites", Site, "site_id", "status")
-ALERTS = Kind("alerts", "Alerts", Alert, "alert_id", "level")
-PERIODS = Kind("periods", "Periods of sites", SitePeriod, "site_id", None)
-DETECTIONS = Kind("detections", "Detections", Detection, "detection_id", None)
+SITES = Kind("sites", Site, "site_id", "status")
+ALERTS = Kind("alerts", Alert, "alert_id", "level")
+PERIODS = Kind("periods", SitePeriod, "site_id", None)
+DETECTIONS = Kind("detections", Detection, "detection_id", None)
 KINDS = {kind.name: kind for kind in (SITES, ALERTS, PERIODS, DETECTIONS)}
 
 _EXTRA = {"verdict": "str", "reviewers": "Int64", REDACTED: "bool", CELL_M: "float64"}

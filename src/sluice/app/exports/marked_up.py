@@ -17,8 +17,9 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
-from sluice.app.exports.appearance import OTHER, Look, column_title, looks_of
+from sluice.app.exports.appearance import OTHER, Look, Wording, looks_of
 from sluice.app.exports.flat_table import Kind
+from sluice.app.messages import Messages
 from sluice.app.products.classes import RGB
 from sluice.base.errors import ConfigError
 
@@ -30,7 +31,6 @@ _PICTURE_WIDTH = 320
 # A balloon begins with what is looked for first, and leaves out what only programs need.
 _FIRST = ("status", "level", "kind", "dms", "mgrs")
 _NOT_IN_BALLOONS = ("site_id", "lon", "lat", "current")
-_ANSWERS = {"true": "yes", "false": "no"}
 # Receivers show little more of a description.
 _GPX_COLUMNS = ("status", "level", "kind", "area_ha", "growth_ha", "last_seen", "raised",
                 "verdict", "cell_m")  # fmt: skip
@@ -49,7 +49,9 @@ Pictures = Mapping[str, Sequence[Picture]]
 """By the id of the site."""
 
 
-def write_kml(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
+def write_kml(
+    frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str, say: Messages
+) -> None:
     """Write folders of outlines and of places, coloured by status or level.
 
     Args:
@@ -57,16 +59,23 @@ def write_kml(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: st
         path: A `.kml` file.
         kind: What it shows.
         disclaimer: The document's description, and the end of every balloon.
+        say: The language of titles.
 
     Raises:
         OSError: It cannot be written.
     """
     with path.open("wb") as stream:
-        _kml(stream, frame, kind, disclaimer, {})
+        _kml(stream, frame, kind, disclaimer, {}, say=say)
 
 
 def write_kmz(
-    frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str, pictures: Pictures
+    frame: gpd.GeoDataFrame,
+    path: Path,
+    kind: Kind,
+    *,
+    disclaimer: str,
+    pictures: Pictures,
+    say: Messages,
 ) -> None:
     """Write KML and its pictures as one zip file; see `write_kml`.
 
@@ -87,7 +96,7 @@ def write_kmz(
         # A member written as a stream has a header that Google's library does not read.
         document = Path(folder) / "doc.kml"
         with document.open("wb") as stream:
-            _kml(stream, frame, kind, disclaimer, files)
+            _kml(stream, frame, kind, disclaimer, files, say=say)
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             # Readers take the first member that ends in .kml.
             archive.write(document, document.name)
@@ -108,15 +117,18 @@ def _kml(
     kind: Kind,
     disclaimer: str,
     files: Mapping[str, Sequence[tuple[str, str]]],
+    *,
+    say: Messages,
 ) -> None:
     """Piece by piece: one tree of all sites would fill the memory."""
     stream.write(f'<?xml version="1.0" encoding="UTF-8"?>\n<kml xmlns="{_KML}">\n'.encode())
     stream.write(b"<Document>\n")
     looks = looks_of(kind)
-    head = [_element("name", kind.title), _element("description", disclaimer)]
+    head = [_element("name", say.of("table", kind.name)), _element("description", disclaimer)]
     head += [_kml_style(value, look) for value, look in [*looks.items(), ("other", OTHER)]]
     columns = [name for name in frame.columns if name != "geometry"]
-    head.append(_kml_schema(frame, columns, kind))
+    wording = Wording(columns, say)
+    head.append(_kml_schema(frame, kind, wording))
     for one in head:
         stream.write(ET.tostring(one, "utf-8") + b"\n")
     rows = _rows(frame, columns)
@@ -134,7 +146,8 @@ def _kml(
                 continue
             value = row.get(kind.sort or "", "")
             style = value if value in looks else "other"
-            mark = _kml_placemark(row, kind, style, disclaimer, files.get(row["site_id"], ()))
+            balloon = _balloon(row, wording, disclaimer, files.get(row["site_id"], ()))
+            mark = _kml_placemark(row.get(kind.key, ""), balloon, style)
             if name == folders[0][0]:
                 mark.append(_kml_data(row, kind))
             mark.append(drawn)
@@ -170,11 +183,11 @@ def _kml_style(name: str, look: Look) -> ET.Element:
     return style
 
 
-def _kml_schema(frame: pd.DataFrame, columns: Sequence[str], kind: Kind) -> ET.Element:
+def _kml_schema(frame: pd.DataFrame, kind: Kind, wording: Wording) -> ET.Element:
     schema = ET.Element("Schema", name=kind.name, id=kind.name)
-    for name in columns:
+    for name, title in wording.titles.items():
         field = ET.SubElement(schema, "SimpleField", type=_kml_type(frame[name]), name=name)
-        field.append(_element("displayName", column_title(name)))
+        field.append(_element("displayName", title))
     return schema
 
 
@@ -205,18 +218,12 @@ def _rows(frame: pd.DataFrame, columns: Sequence[str]) -> list[dict[str, str]]:
     ]
 
 
-def _kml_placemark(
-    row: Mapping[str, str],
-    kind: Kind,
-    style: str,
-    disclaimer: str,
-    files: Sequence[tuple[str, str]],
-) -> ET.Element:
+def _kml_placemark(name: str, balloon: str, style: str) -> ET.Element:
     mark = ET.Element("Placemark")
-    mark.append(_element("name", row.get(kind.key, "")))
+    mark.append(_element("name", name))
     # Else Google Earth shows the table's beginning in its list of places.
     ET.SubElement(mark, "Snippet", maxLines="0")
-    mark.append(_element("description", _balloon(row, disclaimer, files)))
+    mark.append(_element("description", balloon))
     mark.append(_element("styleUrl", f"#{style}"))
     return mark
 
@@ -229,7 +236,12 @@ def _kml_data(row: Mapping[str, str], kind: Kind) -> ET.Element:
     return data
 
 
-def _balloon(row: Mapping[str, str], disclaimer: str, files: Sequence[tuple[str, str]]) -> str:
+def _balloon(
+    row: Mapping[str, str],
+    wording: Wording,
+    disclaimer: str,
+    files: Sequence[tuple[str, str]],
+) -> str:
     """HTML; everything that was not written here is escaped, since Google Earth runs scripts."""
     cells = "".join(
         f'<td><img src="{name}" width="{_PICTURE_WIDTH}"/><br/>{html.escape(caption)}</td>'
@@ -238,8 +250,8 @@ def _balloon(row: Mapping[str, str], disclaimer: str, files: Sequence[tuple[str,
     pictures = f"<table><tr>{cells}</tr></table>" if cells else ""
     names = dict.fromkeys([*(name for name in _FIRST if name in row), *row])
     lines = "".join(
-        f"<tr><td><b>{html.escape(column_title(name))}</b></td>"
-        f"<td>{html.escape(_ANSWERS.get(row[name], row[name]))}</td></tr>"
+        f"<tr><td><b>{html.escape(wording.titles[name])}</b></td>"
+        f"<td>{html.escape(wording.value(name, row[name]))}</td></tr>"
         for name in names
         if name not in _NOT_IN_BALLOONS
     )
@@ -277,7 +289,9 @@ def _kml_polygon(polygon: shapely.Polygon) -> ET.Element:
     return element
 
 
-def write_gpx(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
+def write_gpx(
+    frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str, say: Messages
+) -> None:
     """Write a waypoint per row, with name, description and symbol; rows without a place are not.
 
     Args:
@@ -285,6 +299,7 @@ def write_gpx(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: st
         path: A `.gpx` file.
         kind: What it shows.
         disclaimer: The file's description.
+        say: The language of titles.
 
     Raises:
         OSError: It cannot be written.
@@ -299,15 +314,17 @@ def write_gpx(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: st
             f'<gpx version="1.1" creator="Sluice" xmlns="{_GPX}">\n'.encode()
         )
         about = ET.Element("metadata")
-        about.append(_element("name", kind.title))
+        about.append(_element("name", say.of("table", kind.name)))
         about.append(_element("desc", disclaimer))
         stream.write(ET.tostring(about, "utf-8") + b"\n")
-        for waypoint in _waypoints(_rows(frame, columns), kind):
+        for waypoint in _waypoints(_rows(frame, columns), kind, Wording(columns, say)):
             stream.write(ET.tostring(waypoint, "utf-8") + b"\n")
         stream.write(b"</gpx>\n")
 
 
-def _waypoints(rows: Iterable[Mapping[str, str]], kind: Kind) -> Iterator[ET.Element]:
+def _waypoints(
+    rows: Iterable[Mapping[str, str]], kind: Kind, wording: Wording
+) -> Iterator[ET.Element]:
     looks = looks_of(kind)
     for row in rows:
         if "lon" not in row or "lat" not in row:
@@ -315,7 +332,9 @@ def _waypoints(rows: Iterable[Mapping[str, str]], kind: Kind) -> Iterator[ET.Ele
         lon = "-180.0" if float(row["lon"]) >= 180 else row["lon"]
         waypoint = ET.Element("wpt", lat=row["lat"], lon=lon)
         waypoint.append(_element("name", row.get(kind.key, "")))
-        about = [f"{column_title(c)}: {row[c]}" for c in _GPX_COLUMNS if c in row]
+        about = [
+            f"{wording.titles[c]}: {wording.value(c, row[c])}" for c in _GPX_COLUMNS if c in row
+        ]
         waypoint.append(_element("desc", "; ".join(about)))
         waypoint.append(_element("sym", looks.get(row.get(kind.sort or "", ""), OTHER).symbol))
         waypoint.append(_element("type", kind.name))

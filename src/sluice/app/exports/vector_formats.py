@@ -18,6 +18,7 @@ import shapely
 
 from sluice.app.exports.appearance import column_title
 from sluice.app.exports.flat_table import DATE, Kind
+from sluice.app.messages import Messages
 from sluice.base.errors import NoValidData, RunFailed
 
 SHORT_NAME, LONGEST_TEXT = 10, 254
@@ -34,7 +35,9 @@ _TILE_POINTS = 300
 _MEMBERS = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 
 
-def write_shapefile(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
+def write_shapefile(
+    frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str, say: Messages
+) -> None:
     """Write a zipped Shapefile with a legend of its shortened column names.
 
     Args:
@@ -42,6 +45,7 @@ def write_shapefile(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaim
         path: A `.zip` file.
         kind: What it shows.
         disclaimer: Goes into the zip's `README.txt`.
+        say: The language of titles.
 
     Raises:
         RunFailed: The file that was written does not hold every row.
@@ -72,8 +76,8 @@ def write_shapefile(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaim
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for suffix in _MEMBERS:
                 archive.write(shape.with_suffix(suffix), f"{kind.name}{suffix}")
-            archive.writestr(f"{kind.name}_columns.csv", _legend(names))
-            archive.writestr("README.txt", f"{kind.title}\n\n{disclaimer}\n")
+            archive.writestr(f"{kind.name}_columns.csv", _legend(names, say))
+            archive.writestr("README.txt", f"{say.of('table', kind.name)}\n\n{disclaimer}\n")
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -99,15 +103,17 @@ def _cut(text: str) -> str:
     return text.encode()[:LONGEST_TEXT].decode("utf-8", "ignore")
 
 
-def _legend(names: dict[str, str]) -> str:
+def _legend(names: dict[str, str], say: Messages) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["short", "column", "title"])
-    writer.writerows([short, name, column_title(name)] for name, short in names.items())
+    writer.writerows([short, name, column_title(name, say)] for name, short in names.items())
     return text.getvalue()
 
 
-def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str) -> None:
+def write_pmtiles(
+    frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer: str, say: Messages
+) -> None:
     """Write vector tiles in one file, which a web page reads without a server.
 
     From afar small sites are a pixel each, and of many in a pixel one is drawn. Where shapes are as
@@ -118,6 +124,7 @@ def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer
         path: A `.pmtiles` file.
         kind: What it shows.
         disclaimer: Kept in the file's metadata.
+        say: The language of its title.
 
     Raises:
         NoValidData: There is no row with a place: tiles cannot show that.
@@ -144,7 +151,7 @@ def write_pmtiles(frame: gpd.GeoDataFrame, path: Path, kind: Kind, *, disclaimer
             dataset_options={
                 "MINZOOM": "0",
                 "MAXZOOM": str(furthest_zoom(placed.geometry.to_numpy())),
-                "NAME": kind.title,
+                "NAME": say.of("table", kind.name),
                 "DESCRIPTION": disclaimer,
             },
         )

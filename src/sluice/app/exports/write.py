@@ -141,7 +141,8 @@ def write_export(
         today: From which a delay counts; None for today (UTC).
         coordinates: Written beside decimal degrees.
         pictures: Before and after, by site, for a KMZ; none of redacted sites is written.
-        language: Of sentences: why a status, a legality, an alert, and what a reader has to know.
+        language: Of sentences (why a status, a legality, an alert, what a reader has to know), and
+            of the titles and words that people see: balloons, waypoints, legends.
 
     Raises:
         ConfigError: The format cannot hold this, or the file cannot be written.
@@ -175,7 +176,7 @@ def write_export(
     spoken = {one: _in_words(table, say) for one, table in shown.items()}
     flat = {one: flat_table(table, KINDS[one], coordinates) for one, table in spoken.items()}
     with telling_disk_errors(path.parent), write_whole(path) as part:
-        _write(name, part, flat, note, _open_pictures(shown, pictures))
+        _write(name, part, flat, note, _open_pictures(shown, pictures), say=say)
         for companion in _COMPANIONS:
             # A log of the file that was there would be taken for that of the new one.
             path.with_name(path.name + companion).unlink(missing_ok=True)
@@ -261,10 +262,18 @@ def _open_pictures(shown: dict[str, pd.DataFrame], pictures: Pictures | None) ->
 
 
 def _write(
-    name: str, part: Path, flat: dict[str, pd.DataFrame], note: str, pictures: Pictures
+    name: str,
+    part: Path,
+    flat: dict[str, pd.DataFrame],
+    note: str,
+    pictures: Pictures,
+    *,
+    say: Messages,
 ) -> None:
     if name == "gpkg":
-        write_gpkg_layers([_layer(KINDS[one], flat[one]) for one in flat], part, disclaimer=note)
+        write_gpkg_layers(
+            [_layer(KINDS[one], flat[one], say) for one in flat], part, disclaimer=note
+        )
         return
     (one, frame), *_ = flat.items()
     kind = KINDS[one]
@@ -275,21 +284,22 @@ def _write(
     elif name == "geoparquet":
         write_geoparquet(frame, part, disclaimer=note)
     elif name == "kml":
-        write_kml(frame, part, kind, disclaimer=note)
+        write_kml(frame, part, kind, disclaimer=note, say=say)
     elif name == "kmz":
-        write_kmz(frame, part, kind, disclaimer=note, pictures=pictures)
+        write_kmz(frame, part, kind, disclaimer=note, pictures=pictures, say=say)
     elif name == "gpx":
-        write_gpx(frame, part, kind, disclaimer=note)
+        write_gpx(frame, part, kind, disclaimer=note, say=say)
     elif name == "pmtiles":
-        write_pmtiles(frame, part, kind, disclaimer=note)
+        write_pmtiles(frame, part, kind, disclaimer=note, say=say)
     else:
-        write_shapefile(frame, part, kind, disclaimer=note)
+        write_shapefile(frame, part, kind, disclaimer=note, say=say)
 
 
-def _layer(kind: Kind, frame: pd.DataFrame) -> GpkgLayer:
+def _layer(kind: Kind, frame: pd.DataFrame, say: Messages) -> GpkgLayer:
+    title = say.of("table", kind.name)
     if kind is PERIODS:
-        return GpkgLayer(kind.name, frame, kind.title)
+        return GpkgLayer(kind.name, frame, title)
     if kind is DETECTIONS:
-        return GpkgLayer(kind.name, frame, kind.title, "MultiPolygon")
+        return GpkgLayer(kind.name, frame, title, "MultiPolygon")
     shape = "Point" if kind is ALERTS else "MultiPolygon"
-    return GpkgLayer(kind.name, frame, kind.title, shape, qgis_style(frame, kind))
+    return GpkgLayer(kind.name, frame, title, shape, qgis_style(frame, kind, say))

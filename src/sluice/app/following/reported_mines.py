@@ -10,7 +10,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.following.reviewing import MINE, check_size
-from sluice.base.errors import ConfigError
+from sluice.base.errors import ConfigError, TooManyLabels
 from sluice.base.places import Label
 from sluice.base.store import Store
 
@@ -28,6 +28,7 @@ def report_mine(
     end: dt.date,
     name: str = "",
     note: str = "",
+    most: int | None = None,
 ) -> Label:
     """Keep a mine that somebody saw, as a label `mine` of these days.
 
@@ -40,11 +41,13 @@ def report_mine(
         end: Last one.
         name: Of the place.
         note: Anything else.
+        most: That one person may have reported; None for any number.
 
     Raises:
         ConfigError: No such area, the outline lies outside it, or the days are in the wrong order
             or to come.
         DataError: The outline is too large or too small for a mine.
+        TooManyLabels: The person has reported as many as one may.
     """
     areas = store.areas()
     known = areas.geometry[areas["name"] == area]
@@ -70,7 +73,13 @@ def report_mine(
         note=note.strip() or None,
     )
     row = gpd.GeoDataFrame([label.model_dump()], geometry=[outline], crs="EPSG:4326")
-    store.add_labels(row)
+    try:
+        store.add_labels(row, most=most)
+    except TooManyLabels as err:
+        raise TooManyLabels(
+            f"{who} has reported {most:,} mines, and one person may have no more; take back those "
+            "that are done with, or ask whoever runs the service"
+        ) from err
     return label
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import shapely
 
 from sluice import __version__
 from sluice.app.exports.flat_table import SITES
 from sluice.app.exports.vector_formats import write_pmtiles
 from sluice.app.exports.write import redaction_note
 from sluice.app.following.reporting import gather_site
+from sluice.app.following.stores import backup_store, open_store
 from sluice.app.messages import LANGUAGES, Messages, catalogue_json, messages
 from sluice.app.publishing import content
 from sluice.app.publishing.content import Part, file_name, period_name
@@ -26,7 +28,7 @@ from sluice.app.web.answers import feature_collection, to_json
 from sluice.app.web.identity import Person
 from sluice.app.web.service import Service
 from sluice.app.web.settings import Settings
-from sluice.base.errors import ConfigError, Conflict, NoValidData
+from sluice.base.errors import ConfigError, NoValidData
 from sluice.base.people import Role
 from sluice.base.places import Verdict
 from sluice.base.store import Store
@@ -38,6 +40,7 @@ LARGEST_GEOJSON_BYTES = 1_000_000
 """Larger outlines become tiles, of which a browser asks for those that it shows."""
 MOST_PICTURED = 500
 _PUBLIC = "public"
+_COPY = "store.sqlite"
 _QUALITY = 80
 _WITHOUT_REJECTED = (None, Verdict.CONFIRMED, Verdict.UNSURE)
 _OWNERS = {"published.copernicus": ("s1", "s2"), "published.planet": ("planet", "nicfi")}
@@ -82,6 +85,8 @@ def publish(
 ) -> Published:
     """Write the map of a store as a folder, whole or not at all.
 
+    It is made of a copy of the store: of one moment, however long it takes and whoever reviews.
+
     Args:
         store: Path of a SQLite file, or address of a PostGIS database.
         out_dir: The folder.
@@ -93,36 +98,39 @@ def publish(
     Raises:
         ConfigError: The folder may not be written to; there is no built map, no such area.
         NoValidData: There is nothing to publish.
-        Conflict: The store changed meanwhile.
+        StoreError: The store cannot be reached, or copied.
         RunFailed: The disk is full.
     """
-    settings = Settings(store=store)
-    map_folder = map_folder or settings.map_folder
+    map_folder = map_folder or Settings(store=store).map_folder
     check_map(map_folder)
     check_folder(out_dir, overwrite=overwrite)
     say = messages(asked.language or LANGUAGES[0])
-    with closing(Service(settings)) as service:
-        before = service.store.revision()
-        person = _person(service.store, asked)
-        parts = [part for part in content.parts_of(service, person) if len(part.sites) or
-                 part.name != content.NAMELESS]  # fmt: skip
-        if not parts:
-            raise NoValidData("there is nothing to publish: no site and no area that may be named")
-        with write_folder(out_dir, overwrite=overwrite) as folder:
+    # Before anything is made.
+    open_store(store).close()
+    with write_folder(out_dir, overwrite=overwrite) as (folder, aside):
+        copy = aside / _COPY
+        backup_store(store, copy)
+        with closing(Service(Settings(store=str(copy)))) as service:
+            person = _person(service.store, asked)
+            parts = [part for part in content.parts_of(service, person) if len(part.sites) or
+                     part.name != content.NAMELESS]  # fmt: skip
+            if not parts:
+                raise NoValidData(
+                    "there is nothing to publish: no site and no area that may be named"
+                )
             writer = _Writer(folder, service.store, asked, done, sum(len(p.sites) for p in parts))
             for number, part in enumerate(parts):
                 writer.write_part(number, part)
             today = dt.datetime.now(dt.UTC).date()
-            about = {code: _about(service.store, parts, asked, today, messages(code))
+            layers = [] if asked.redaction is not None else _layers_of(service.store, parts)
+            about = {code: _about(service.store, parts, asked, today, messages(code), layers=layers)
                      for code in LANGUAGES}  # fmt: skip
-            for code in LANGUAGES:
-                writer.write(f"messages/{code}.json", catalogue_json(code))
-            writer.write(MARK.removeprefix(f"{DATA}/"), _told(parts, asked, about, today))
-            write_page(map_folder, folder, about[say.language], say)
-            if service.store.revision() != before:
-                raise Conflict("the store changed while its map was written; publish again")
-            files = [path for path in folder.rglob("*") if path.is_file()]
-            size = sum(path.stat().st_size for path in files)
+        for code in LANGUAGES:
+            writer.write(f"messages/{code}.json", catalogue_json(code))
+        writer.write(MARK.removeprefix(f"{DATA}/"), _told(parts, asked, about, today))
+        write_page(map_folder, folder, about[say.language], say)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
     return Published(
         out_dir,
         areas=len(parts),
@@ -201,8 +209,9 @@ class _Writer:
         if len(plain) <= LARGEST_GEOJSON_BYTES:
             self._write_bytes(f"{folder}/outlines.geojson", plain)
             return "outlines.geojson"
-        note = messages(self._asked.language or LANGUAGES[0]).text("common.lead")
-        write_pmtiles(placed, self._data / folder / "outlines.pmtiles", SITES, disclaimer=note)
+        say = messages(self._asked.language or LANGUAGES[0])
+        path, note = self._data / folder / "outlines.pmtiles", say.text("common.lead")
+        write_pmtiles(placed, path, SITES, disclaimer=note, say=say)
         return "outlines.pmtiles"
 
     def _write_pictures(self, site_id: str) -> dict[str, Any] | None:
@@ -248,8 +257,34 @@ def _told(
     }
 
 
+def _layers_of(store: Store, parts: Sequence[Part]) -> list[str]:
+    """Names and licences of layers that meet the areas of these parts."""
+    names = {name for part in parts for name in part.places.person.areas or ()}
+    areas = store.areas()
+    ground = areas.geometry[areas["name"].isin(names)].to_numpy()
+    shapely.prepare(ground)
+
+    def meets(layer: str) -> bool:
+        return any(
+            shapely.intersects(shape, store.layer_features(layer, shape.bounds).geometry).any()
+            for shape in ground
+        )
+
+    return [
+        f"{one.name} ({one.licence})" if one.licence else one.name
+        for one in store.layers()
+        if meets(one.name)
+    ]
+
+
 def _about(
-    store: Store, parts: Sequence[Part], asked: Publishing, today: dt.date, say: Messages
+    store: Store,
+    parts: Sequence[Part],
+    asked: Publishing,
+    today: dt.date,
+    say: Messages,
+    *,
+    layers: Sequence[str],
 ) -> About:
     notes = []
     if asked.redaction is not None:
@@ -271,11 +306,8 @@ def _about(
         if years:
             span = f"{years[0]}\N{EN DASH}{years[-1]}" if years[1:] else str(years[0])
             sources.append(say.text(key, years=span))
-    if asked.redaction is None:
-        layers = [f"{one.name} ({one.licence})" if one.licence else one.name
-                  for one in store.layers()]  # fmt: skip
-        if layers:
-            sources.append(say.text("published.layers", names=say.listed(layers)))
+    if layers:
+        sources.append(say.text("published.layers", names=say.listed(layers)))
     return About(today, __version__, tuple(sources), tuple(notes))
 
 

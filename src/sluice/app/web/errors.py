@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -30,6 +32,12 @@ from sluice.base.jobs import TooManyJobs
 
 _LOG = logging.getLogger("sluice.web")
 RETRY_AFTER_S = 5
+# Folders of a path: of POSIX, of `file:`, of Windows. Addresses of the service begin with /api/.
+_PART = r"[^\s/\\:;,\"'`()<>|]+"
+_FOLDERS = re.compile(
+    rf"(?:(?<![\w/:.~%\]-])|(?<=file://))/(?!api/)(?:{_PART}/)+(?={_PART})"
+    rf"|(?<!\w)[A-Za-z]:[\\/](?:{_PART}[\\/])*(?={_PART})|\\\\(?:{_PART}\\)+(?={_PART})"
+)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -115,6 +123,35 @@ def error_response(
     return json_response({"error": {"kind": kind, "message": message}}, status, headers=told)
 
 
+def refusal(err: SluiceError) -> tuple[int, str, str]:
+    """Code, kind and message of an error that leaves the service; the log keeps what is left out.
+
+    Every such error goes through here.
+    """
+    status, kind = code_of(err)
+    message = without_folders(str(err), err.href)
+    if status >= 500:
+        _LOG.warning("%s: %s", kind, err)
+    elif message != str(err):
+        _LOG.info("%s: %s", kind, err)
+    return status, kind, message
+
+
+def without_folders(message: str, href: str | None = None) -> str:
+    """A message with names of files in place of the paths of this computer.
+
+    Args:
+        message: For whoever runs the service.
+        href: The file or database that it is about, where that is known: its path may have spaces.
+    """
+    if href is not None and "://" not in href:
+        name = (PureWindowsPath(href) if "\\" in href else PurePosixPath(href)).name
+        message = message.replace(href, name) if name else message
+    elif href is not None and href.startswith("postgresql://"):
+        message = message.replace(href, href.rpartition("/")[2] or "the database")
+    return _FOLDERS.sub("", message)
+
+
 def install_error_handlers(app: FastAPI) -> None:
     """Answer every error as `ErrorAnswer`; no traceback reaches a client."""
     app.add_exception_handler(SluiceError, _on_sluice_error)
@@ -130,10 +167,7 @@ def code_of(err: SluiceError) -> tuple[int, str]:
 def _on_sluice_error(_request: Request, err: Exception) -> Response:
     if not isinstance(err, SluiceError):
         raise err
-    status, kind = code_of(err)
-    if status >= 500:
-        _LOG.warning("%s: %s", kind, err)
-    return error_response(status, kind, str(err))
+    return error_response(*refusal(err))
 
 
 def _on_invalid(_request: Request, err: Exception) -> Response:

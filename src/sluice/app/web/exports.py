@@ -63,8 +63,8 @@ class ReportEnding(StrEnum):
     HTML = "html"
 
 
-class Exported(SiteFilter):
-    """Which sites, and what of them."""
+class Exported(SiteFilter, Language):
+    """Which sites, what of them, and in which language titles and sentences are."""
 
     what: Table = Table.SITES
     by: str = Field(default="period", pattern="^(period|quarter|year)$")
@@ -94,7 +94,7 @@ async def exports(
     def make(folder: FilePath) -> FilePath:
         places.require_area(asked.area)
         redaction = redaction_of(places.person)
-        if redaction is not None and asked.model_fields_set - {"area", "what", "by"}:
+        if redaction is not None and asked.model_fields_set - {"area", "what", "by", "language"}:
             raise Forbidden(
                 "places are shown to you only roughly, and cannot be chosen by what is not shown; "
                 "leave out all but area"
@@ -109,6 +109,7 @@ async def exports(
             what=(str(asked.what),),
             by=asked.by,
             redaction=redaction,
+            language=asked.language,
         )
         return path
 

@@ -14,8 +14,8 @@ from sluice.app.web.errors import (
     Forbidden,
     NotHere,
     Unauthenticated,
-    code_of,
     error_response,
+    refusal,
 )
 from sluice.app.web.identity import Identity, Person, same_secret
 from sluice.app.web.limits import Buckets, network_of
@@ -73,11 +73,11 @@ class Gate:
             await told(scope, receive, send)
             return
         except SluiceError as err:
-            status, kind = code_of(err)
+            status, kind, message = refusal(err)
             headers = {"Retry-After": str(int(err.wait_s) + 1)} if isinstance(err, _Wait) else {}
             if status == 401:
                 headers["WWW-Authenticate"] = "Bearer"
-            await error_response(status, kind, str(err), headers)(scope, receive, send)
+            await error_response(status, kind, message, headers)(scope, receive, send)
             return
         scope.setdefault("state", {})["asked"] = asked
         answer = _Answer(self._identity, scope, asked, rule, send)

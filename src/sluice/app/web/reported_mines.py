@@ -14,7 +14,7 @@ from sluice.app.web import told
 from sluice.app.web.access import Person, Role, require
 from sluice.app.web.answers import geojson_of, json_response, rows_of
 from sluice.app.web.errors import DOCUMENTED, Forbidden, NotHere
-from sluice.app.web.parameters import Day, Name, Nothing, Strict
+from sluice.app.web.parameters import Day, Name, Nothing, Paged, Strict
 from sluice.app.web.places import Asks
 from sluice.app.web.service import Served, Service
 from sluice.app.web.shapes import Shape, read_shape
@@ -28,8 +28,8 @@ LabelId = Annotated[str, Path(min_length=1, max_length=64)]
 _TOLD = ("label_id", "area", "start", "end", "who", "when", "name", "note")
 
 
-class ReportList(Strict):
-    """Which reports."""
+class ReportList(Paged):
+    """A part of the list of reports."""
 
     area: Name | None = None
 
@@ -54,12 +54,14 @@ class ReportBody(Strict):
 
 @router.get("/reported-mines", response_model=told.ReportedMines)
 def reports(service: Served, who: Asks, asked: Annotated[ReportList, Query()]) -> Response:
-    """Mines that people reported, as the person may see them."""
+    """Mines that people reported, as the person may see them: oldest first."""
     Places(service, who).require_area(asked.area)
     found = reported_mines(service.store, asked.area)
     if who.areas is not None:
         found = found[found["area"].isin(who.areas)]
-    return json_response({"reports": _rows(found, who)})
+    shown = reports_shown(found, who) if who.redacted else found
+    part = shown.iloc[asked.offset : asked.offset + asked.limit]
+    return json_response({"reports": _rows(part, who), "total": len(shown)})
 
 
 @router.post("/reported-mines", status_code=201, response_model=told.ReportedMine)
@@ -79,6 +81,7 @@ def report(
             end=body.end,
             name=body.name,
             note=body.note,
+            most=service.settings.reports_per_person,
         )
     (row,) = _rows(_report(service, who, made.label_id), who)
     return json_response(row, 201)
@@ -107,12 +110,11 @@ def _report(service: Service, who: Person, label_id: str) -> gpd.GeoDataFrame:
     return one
 
 
-def _rows(found: gpd.GeoDataFrame, who: Person) -> list[dict[str, Any]]:
+def _rows(shown: gpd.GeoDataFrame, who: Person) -> list[dict[str, Any]]:
     if who.redacted:
-        shown = reports_shown(found, who)
         rows = rows_of(shown)
     else:
-        shown = found[[*_TOLD, "geometry"]]
+        shown = shown[[*_TOLD, "geometry"]]
         admin = who.role is Role.ADMIN
         may = who.role.includes(Role.REVIEWER)
         rows = [row | {"own": may and (admin or row["who"] == who.name)} for row in rows_of(shown)]

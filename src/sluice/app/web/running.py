@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import socket
 import threading
 import webbrowser
@@ -14,8 +13,12 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
-from sluice.app.web.connections import protocol_of
+from sluice.app.garbage import collect_seldom
+from sluice.app.web.connections import Connections, protocol_of
+from sluice.app.web.errors import error_response
 from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 from sluice.app.web.worker_child import WorkerChild
@@ -23,8 +26,6 @@ from sluice.base.errors import ConfigError
 
 _KEEP_ALIVE_S = 20
 _LAST_WORDS_S = 10
-_COLLECT_AFTER = 20_000
-"""Objects made and not given back: an answer makes some thousands."""
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -88,35 +89,51 @@ def run_service(
     app = create_app(settings)
     listening = listen(settings)
     address = address_of(settings, listening)
-    server = _Server(
+    server = server_of(app)
+    tell(f"Sluice serves {app.state.service.store.db.name} at {address} (Ctrl-C stops it)")
+    if open_browser and settings.is_loopback:
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+    collect_seldom()
+    worker = WorkerChild(settings) if settings.worker else contextlib.nullcontext()
+    with listening, worker:
+        asyncio.run(server.serve(sockets=[listening]))
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """The server of a service, of one event loop."""
+    connections: Connections = app.state.service.connections
+    return _Server(
         uvicorn.Config(
-            app,
-            http=protocol_of(app.state.service.connections),
+            _Room(app, connections, app.state.settings.connections),
+            http=protocol_of(connections),
             log_level="warning",
             server_header=False,
             # `access` looks at these itself, and only where a proxy was named.
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_LAST_WORDS_S,
-            limit_concurrency=settings.connections,
             h11_max_incomplete_event_size=64 * 1024,
         )
     )
-    tell(f"Sluice serves {app.state.service.store.db.name} at {address} (Ctrl-C stops it)")
-    if open_browser and settings.is_loopback:
-        threading.Timer(0.5, webbrowser.open, [address]).start()
-    _spare_what_stays()
-    worker = WorkerChild(settings) if settings.worker else contextlib.nullcontext()
-    with listening, worker:
-        asyncio.run(server.serve(sockets=[listening]))
 
 
-def _spare_what_stays() -> None:
-    """Tell the collector of garbage not to look through modules and routes again and again: it
-    would take a tenth of the time of all tiles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+class _Room:
+    """Sends away who comes when there are as many connections as there may be.
+
+    uvicorn's own limit does the same, and does not say when to come again.
+    """
+
+    def __init__(self, app: FastAPI, connections: Connections, most: int) -> None:
+        self.app, self._connections, self._most = app, connections, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] == "http" and len(self._connections) >= self._most:
+            words = "too many connections are open at this moment; ask again in a few seconds"
+            answer = error_response(503, "busy", words, {"Connection": "close"})
+            await answer(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
 
 
 class _Server(uvicorn.Server):
@@ -124,6 +141,6 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Told to end."""
-        app: Any = self.config.app
-        app.state.job_watch.close()
+        room: Any = self.config.app
+        room.app.state.job_watch.close()
         super().handle_exit(sig, frame)

@@ -86,7 +86,7 @@ class Service:
                 except ConfigError as err:
                     if first:
                         raise
-                    raise StoreError(str(err)) from err
+                    raise StoreError(str(err), href=err.href) from err
                 self._file, self._looked = file, -1e9
             return self._store
 

@@ -115,6 +115,8 @@ class Settings(BaseModel):
     """Analyses of one person that may wait and run at a time."""
     jobs_open: int = Field(default=20, ge=1)
     """Of all together."""
+    reports_per_person: int = Field(default=1000, ge=1)
+    """Mines that one person may have reported."""
 
     @property
     def is_loopback(self) -> bool:

@@ -139,9 +139,10 @@ class ReportedMine(Told):
 
 
 class ReportedMines(Told):
-    """Oldest first."""
+    """A part of them, the oldest first."""
 
     reports: list[ReportedMine]
+    total: int
 
 
 class SceneTold(Told):
