@@ -122,16 +122,17 @@ def browse(play: Callable[..., dict[str, Any]], address: str) -> Callable[..., d
 def play(node: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Play a scenario in a fresh browser; gives what it found.
 
-    Its checks are its own; a scenario that fails leaves a picture in `tmp_path`, or in
-    `SLUICE_PICTURES`, where all pictures go if it is set.
+    Its checks are its own; a scenario that fails leaves a picture in `tmp_path`, or in the folder
+    `SLUICE_PICTURES`: if that is named, all scenarios leave theirs there.
     """
     chromium = _chromium()
     if chromium is None:
         pytest.skip("no Chromium here; `apt-get install chromium` to run this test")
-    folder = os.environ.get("SLUICE_PICTURES", str(tmp_path))
+    wanted = os.environ.get("SLUICE_PICTURES")
+    folder = wanted or str(tmp_path)
 
     def play(scenario: str, **options: Any) -> dict[str, Any]:
-        given = {"chromium": chromium, "pictures": folder, **options}
+        given = {"chromium": chromium, "pictures": folder, "keep": bool(wanted), **options}
         done = subprocess.run(
             [*node, str(Path(__file__).with_name("play.mjs")), scenario, json.dumps(given)],
             capture_output=True,

@@ -58,6 +58,7 @@ page.on("console", (message) => {
 });
 page.on("request", (request) => requests.push(request));
 
+const takePicture = (title) => page.screenshot({ path: join(options.pictures, `${title}.png`) });
 const tools = {
   page,
   options,
@@ -86,7 +87,10 @@ const tools = {
       return found.map((one) => one.properties);
     }),
   hash: () => page.evaluate(() => new URLSearchParams(location.hash.slice(1)).toString()),
-  picture: (title) => page.screenshot({ path: join(options.pictures, `${title}.png`) }),
+  /** For people to look at: to draw one takes seconds without a graphics card. */
+  picture: async (title) => {
+    if (options.keep) await takePicture(title);
+  },
 };
 
 let failed = null;
@@ -101,7 +105,7 @@ try {
   assert.deepEqual(strangers, [], "requests that left the service");
 } catch (error) {
   failed = error;
-  await tools.picture(`failed-${name}`).catch(() => undefined);
+  await takePicture(`failed-${name}`).catch(() => undefined);
 }
 await context.close();
 rmSync(profile, { recursive: true, force: true });
