@@ -30,7 +30,7 @@ _REVIEWS = 200
 
 def measure_stores(work: Path, *, sites: int, quarters: int, queries: int) -> list[Row]:
     """Both kinds of store, one after the other."""
-    # As every command does first.
+    # As the commands do first that read so much.
     collect_seldom()
     rows = []
     for kind, place in _places(work).items():

@@ -68,7 +68,14 @@ def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
 
 
 def test_the_ground_is_raised_to_its_heights(browse) -> None:
-    found = browse("terrain", low=[-56.085, -6.475], high=[-56.03, -6.475])
+    found = browse(
+        # Small: without a graphics card, each pixel of a raised map costs.
+        "terrain",
+        low=[-56.085, -6.475],
+        high=[-56.03, -6.475],
+        width=800,
+        height=560,
+    )
     assert found["rise_m"] == pytest.approx(1.5 * RISE_M, rel=0.03)
 
 

@@ -153,9 +153,7 @@ def translate(err: BaseException, store: str) -> StoreError | DataError:
         if state is None:
             return StoreError(f"{store}: {_UNREACHABLE} ({_first_line(err)})", href=store)
         return _from_table(_POSTGRES, str(state), err, store)
-    return StoreError(
-        f"{store}: {_first_line(err)}; check it with `sluice store check`", href=store
-    )
+    return _unforeseen(err, store)
 
 
 def _from_table(
@@ -167,9 +165,7 @@ def _from_table(
     for start, kind, what in table:
         if code.startswith(start):
             return kind(f"{store}: {what} ({_first_line(err)})", href=store)
-    return StoreError(
-        f"{store}: {_first_line(err)}; check it with `sluice store check`", href=store
-    )
+    return _unforeseen(err, store)
 
 
 def _unforeseen(err: BaseException, store: str) -> StoreError:

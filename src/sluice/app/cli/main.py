@@ -32,7 +32,6 @@ from sluice.app.cli import (
     worker,
 )
 from sluice.app.cli.errors import Stopped, report_error
-from sluice.app.garbage import collect_seldom
 
 _RESUMABLE = {"scan", "composite", "demo", "train", "labels"}
 
@@ -102,7 +101,6 @@ def _options(
 def main() -> None:
     """Entry point of the command line."""
     debug = "--debug" in sys.argv[1:]
-    collect_seldom()
     try:
         app()
     except Exception as err:  # noqa: BLE001 - the last boundary

@@ -99,7 +99,9 @@ def export_sites(
     from sluice.app.exports.options import read_redaction
     from sluice.app.following.exporting import export, export_text
     from sluice.app.following.place_lists import rejected_text
+    from sluice.app.garbage import collect_seldom
 
+    collect_seldom()
     query = site_query(
         area_name=area_name,
         bbox=bbox,

@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.worker_names import is_gone, own_name
@@ -25,15 +24,6 @@ _OWNER, _NEW, _OLD = "owner.json", "map", "old"
 _LONGEST_NAME = 100
 _ABANDONED_S = 7 * 24 * 3600.0
 """So long after it was begun nobody works on it any more, wherever that was."""
-
-
-class Making(NamedTuple):
-    """Where a map is made."""
-
-    folder: Path
-    """Of the map itself."""
-    aside: Path
-    """For what is needed meanwhile; nobody else may read it."""
 
 
 def check_folder(out_dir: Path, *, overwrite: bool) -> None:
@@ -78,7 +68,7 @@ def _is_published(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def write_folder(out_dir: Path, *, overwrite: bool) -> Iterator[Making]:
+def write_folder(out_dir: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give an empty folder beside `out_dir`; it takes its place if the block succeeds.
 
     A map that was there stays whole until then. After a failure nothing is left; what somebody left
@@ -107,7 +97,7 @@ def write_folder(out_dir: Path, *, overwrite: bool) -> Iterator[Making]:
             folder.mkdir()
             # Others have to read it: a web server under another name, too.
             folder.chmod(0o755)
-            yield Making(folder, work)
+            yield folder
             check_folder(out_dir, overwrite=overwrite)
             if out_dir.exists():
                 out_dir.rename(work / _OLD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -107,8 +108,12 @@ def publish(
     say = messages(asked.language or LANGUAGES[0])
     # Before anything is made.
     open_store(store).close()
-    with write_folder(out_dir, overwrite=overwrite) as (folder, aside):
-        copy = aside / _COPY
+    with (
+        write_folder(out_dir, overwrite=overwrite) as folder,
+        # Not beside what others may look at: it holds all that is withheld.
+        tempfile.TemporaryDirectory(prefix="sluice-publish-") as aside,
+    ):
+        copy = Path(aside) / _COPY
         backup_store(store, copy)
         with closing(Service(Settings(store=str(copy)))) as service:
             person = _person(service.store, asked)

@@ -15,12 +15,11 @@ from sluice.app.web.answers import geojson_of, to_json
 from sluice.app.web.collections import CONTEXT, SITES, Collection
 from sluice.app.web.crs import CRS84, reproject
 from sluice.app.web.site_indexes import said_of
-from sluice.app.web.views import Places, view_of
+from sluice.app.web.views import Places
 from sluice.base.store import SiteQuery, Store
 
 _OVERHEAD_BYTES = 300
 """Of a text that is kept, besides its own."""
-_FEATURE_BYTES = 2000
 _SHARE = 0.8
 """Of what is kept, for the most urgent."""
 _AT_ONCE, _PAUSE_S = 200, 0.02
@@ -73,18 +72,24 @@ def make_urgent_texts_soon(places: Places, ids: npt.NDArray[np.object_]) -> None
 
     Args:
         places: As somebody sees them who sees them as they are.
-        ids: (N,) of all sites, the most urgent first; about as many are made as are kept.
+        ids: (N,) of all sites, the most urgent first; as many are made as are kept.
     """
 
-    def make(_: Store) -> int:
-        urgent = ids[: int(_SHARE * places.service.texts.most_bytes / _FEATURE_BYTES)].tolist()
-        for start in range(0, len(urgent), _AT_ONCE):
-            site_texts(places, urgent[start : start + _AT_ONCE], CRS84)
+    service = places.service
+
+    def make(_: Store) -> bool:
+        size = 0
+        for start in range(0, len(ids), _AT_ONCE):
+            texts = site_texts(places, ids[start : start + _AT_ONCE].tolist(), CRS84)
+            size += sum(map(len, texts)) + _OVERHEAD_BYTES * len(texts)
+            if size > _SHARE * service.texts.most_bytes or service.is_closed:
+                break
             # Requests come first.
             time.sleep(_PAUSE_S)
-        return len(urgent)
+        return True
 
-    places.service.kept_soon(f"urgent {view_of(places.person)}", make, of=("sites",))
+    # For whoever asks first: others mostly see the same sites, and there is room for some only.
+    service.kept_soon("urgent texts", make, of=("sites",))
 
 
 def site_columns_to_read() -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from anyio.to_thread import run_sync
@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sluice import __version__
 from sluice.app.web.gate import Asked
 from sluice.app.web.service import Service
 from sluice.app.web.views import view_of
@@ -20,8 +21,8 @@ from sluice.base.errors import SluiceError
 LARGEST_BYTES = 400_000
 """Of an answer that is kept."""
 _OVERHEAD_BYTES = 1000
-_AT_ONCE = 2
-"""Answers that are made at a time: more threads would only take the interpreter from each other."""
+_TILES_AT_ONCE = 2
+"""Tiles that are made at a time: more threads would only take the interpreter from each other."""
 _CODES = frozenset({200, 204})
 
 Key: TypeAlias = tuple[Any, ...]
@@ -39,7 +40,7 @@ class KeptAnswers:
         self.app = app
         self._service = service
         self._making: dict[Key, asyncio.Event] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = asyncio.Semaphore(_TILES_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -61,12 +62,10 @@ class KeptAnswers:
         if found is None and (making := self._making.get(key)) is not None:
             await making.wait()
             found = self._service.answers.get(key)
-        if found is None:
-            await self._make(key, headers, scope, receive, send)
-            return
-        start, body = found
-        await send({**start, "headers": [*start["headers"]]})
-        await send({"type": "http.response.body", "body": body})
+        for message in found or await self._make(key, headers, scope, receive):
+            # Those that send it on add to its headers.
+            mine = {"headers": [*message["headers"]]} if "headers" in message else {}
+            await send({**message, **mine})
 
     async def _key(self, scope: Scope, asked: Asked) -> Key:
         """All that an answer follows from."""
@@ -83,39 +82,39 @@ class KeptAnswers:
         )  # fmt: skip
 
     async def _make(
-        self, key: Key, headers: dict[str, str], scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Send on what the routes answer, and keep it if it may be kept."""
-        began: Message = {}
-        pieces: list[bytes] = []
+        self, key: Key, headers: dict[str, str], scope: Scope, receive: Receive
+    ) -> list[Message]:
+        """What the routes answer, kept if it may be kept: none of it is sent before all is there,
+        so that nobody waits for the line of somebody else."""
+        messages: list[Message] = []
 
-        async def send_on(message: Message) -> None:
+        async def collect(message: Message) -> None:
             if message["type"] == "http.response.start" and _may_keep(message):
                 MutableHeaders(raw=message["headers"]).update(headers)
-                began.update({**message, "headers": [*message["headers"]]})
-            elif began and message["type"] == "http.response.body":
-                pieces.append(message.get("body", b""))
-                if not message.get("more_body", False):
-                    self._keep(key, began, pieces)
-            await send(message)
+            messages.append(message)
 
         mine = self._making.setdefault(key, asyncio.Event())
         try:
-            async with self._turns:
-                await self.app(scope, receive, send_on)
+            async with self._turns if _is_tile(scope) else contextlib.nullcontext():
+                await self.app(scope, receive, collect)
+            size = sum(len(one.get("body", b"")) for one in messages)
+            if size <= LARGEST_BYTES and messages and _may_keep(messages[0]):
+                self._service.answers.put(key, messages, size + _OVERHEAD_BYTES)
         finally:
             if self._making.get(key) is mine:
                 del self._making[key]
             mine.set()
+        return messages
 
-    def _keep(self, key: Key, start: Message, pieces: Sequence[bytes]) -> None:
-        body = b"".join(pieces)
-        if len(body) <= LARGEST_BYTES:
-            self._service.answers.put(key, (start, body), len(body) + _OVERHEAD_BYTES)
+
+def _is_tile(scope: Scope) -> bool:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith("/tiles/")
 
 
 def _headers_of(key: Key) -> dict[str, str]:
-    tag = hashlib.blake2b(repr(key).encode(), digest_size=9).hexdigest()
+    # A browser keeps it for longer than a service lives.
+    tag = hashlib.blake2b(repr((__version__, key)).encode(), digest_size=9).hexdigest()
     return {
         "ETag": f'"{tag}"',
         "Cache-Control": "private, no-cache",

@@ -47,18 +47,19 @@ class Service:
         self._store: SqlStore | None = None
         self._file: tuple[int, int] | None = None
         self._revision: Revision | None = None
-        self._looked = -1e9
+        self._looked = self._written = -1e9
+        self.is_closed = False
         self._kept: OrderedDict[str, tuple[tuple[str, ...], Any]] = OrderedDict()
         self._making: dict[str, threading.Lock] = {}
         self._soon: set[str] = set()
         self.connections = Connections(settings)
-        self.tiles = Cache[bytes](settings.tile_cache_mb * 1_000_000)
+        self.tiles = Cache[bytes](settings.cache_mb * 250_000)
         """Tiles of images, as they are sent."""
-        self.answers = Cache[Any](settings.tile_cache_mb * 500_000)
+        self.answers = Cache[Any](settings.cache_mb * 250_000)
         """Answers as they are sent, see `kept_answers`."""
-        self.blocks = Cache[Any](settings.tile_cache_mb * 500_000)
+        self.blocks = Cache[Any](settings.cache_mb * 250_000)
         """What tiles are made of, see `site_blocks`."""
-        self.texts = Cache[bytes](settings.tile_cache_mb * 500_000)
+        self.texts = Cache[bytes](settings.cache_mb * 250_000)
         """What pages are made of, see `feature_texts`."""
         self._heavy = anyio.Semaphore(settings.heavy_at_once)
         self._heavy_threads = anyio.CapacityLimiter(settings.heavy_at_once)
@@ -112,9 +113,12 @@ class Service:
         known = self.known_revision()
         if known is not None:
             return known
+        began = time.monotonic()
         found = store.revision()
         with self._lock:
-            self._revision, self._looked = found, time.monotonic()
+            # Neither over what was read later, nor over what was written meanwhile.
+            if began > self._looked and began > self._written:
+                self._revision, self._looked = found, began
         return found
 
     def known_revision(self) -> Revision | None:
@@ -125,7 +129,7 @@ class Service:
     def written(self) -> None:
         """This service wrote: look for the revision at once."""
         with self._lock:
-            self._looked = -1e9
+            self._looked, self._written = -1e9, time.monotonic()
 
     def kept(
         self,
@@ -147,6 +151,7 @@ class Service:
         needed = tuple(getattr(revision, part) for part in of)
         found = self._kept.get(name)
         if found is not None and found[0] == needed:
+            self._used(name)
             value: _Value = found[1]
             return value
         with self._lock:
@@ -177,6 +182,7 @@ class Service:
         revision = self.revision()
         found = self._kept.get(name)
         if found is not None and found[0] == tuple(getattr(revision, part) for part in of):
+            self._used(name)
             value: _Value = found[1]
             return value
         with self._lock:
@@ -195,6 +201,11 @@ class Service:
 
         threading.Thread(target=begin, name=name, daemon=True).start()
         return None
+
+    def _used(self, name: str) -> None:
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
 
     def _keep(self, name: str, found: tuple[tuple[str, ...], Any]) -> None:
         with self._lock:
@@ -245,6 +256,7 @@ class Service:
 
     def close(self) -> None:
         """Give connections back."""
+        self.is_closed = True
         with self._lock:
             if self._store is not None:
                 self._store.close()

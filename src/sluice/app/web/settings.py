@@ -71,8 +71,9 @@ class Settings(BaseModel):
     """Beyond, clients are told to come again."""
     connections_per_address: int = Field(default=200, ge=1)
     """Of them, those of one address that is no proxy's."""
-    tile_cache_mb: int = Field(default=128, ge=1)
-    """Memory for tiles that were made."""
+    cache_mb: int = Field(default=256, ge=1)
+    """Memory for what was made for somebody and serves others: a quarter each for answers, tiles of
+    images, outlines and the text of features."""
     names: Annotated[tuple[str, ...], AfterValidator(check_names)] = ()
     """Public names under which it is reached: `mines.example.org`."""
     proxies: Annotated[tuple[str, ...], AfterValidator(check_proxies)] = ()

@@ -19,18 +19,12 @@ def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
 
     While it is made anew, it is the one before.
     """
-    name = f"index {view_of(who)} {area!r}" if who.redacted else f"index {view_of(who)}"
-
-    def make(store: Store) -> SiteIndex:
-        revision = service.revision()
-        if who.redacted:
-            index = SiteIndex(pd.DataFrame(Places(service, who).all_shown(area)))
-        else:
-            index = _read(store, who)
-        index.made_of = revision
-        return index
-
+    name = _name(who, area)
     of: tuple[Part, ...] = ("sites", "reviews") if who.redacted else ("sites",)
+
+    def make(_: Store) -> SiteIndex:
+        return _make(service, who, area)
+
     found: SiteIndex = service.kept(name, make, of=of, may_be_older=True)
     return found
 
@@ -38,11 +32,27 @@ def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
 def index_if_made(service: Service, who: Person) -> SiteIndex | None:
     """Likewise of who sees places as they are, but never the one before: None until it is made,
     which goes on beside."""
-    name = f"index {view_of(who)}"
-    found: SiteIndex | None = service.kept_soon(
-        name, lambda store: _read(store, who), of=("sites",)
-    )
+
+    def make(_: Store) -> SiteIndex:
+        return _make(service, who, None)
+
+    found: SiteIndex | None = service.kept_soon(_name(who, None), make, of=("sites",))
     return found
+
+
+def _name(who: Person, area: str | None) -> str:
+    return f"index {view_of(who)} {area!r}" if who.redacted else f"index {view_of(who)}"
+
+
+def _make(service: Service, who: Person, area: str | None) -> SiteIndex:
+    revision = service.revision()
+    if who.redacted:
+        index = SiteIndex(pd.DataFrame(Places(service, who).all_shown(area)))
+    else:
+        read = service.store.site_columns(visible(SiteQuery(), who), COLUMNS)
+        index = SiteIndex(pd.DataFrame(read))
+    index.made_of = revision
+    return index
 
 
 def said_of(service: Service, who: Person) -> dict[str, tuple[str, int]]:
@@ -57,7 +67,3 @@ def said_of(service: Service, who: Person) -> dict[str, tuple[str, int]]:
 
     said: dict[str, tuple[str, int]] = service.kept(f"said {view_of(who)}", read)
     return said
-
-
-def _read(store: Store, who: Person) -> SiteIndex:
-    return SiteIndex(pd.DataFrame(store.site_columns(visible(SiteQuery(), who), COLUMNS)))

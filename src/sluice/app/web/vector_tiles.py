@@ -39,7 +39,7 @@ from sluice.app.web.tile_layers import (
     coded_texts,
     encode_layer,
 )
-from sluice.app.web.views import Places
+from sluice.app.web.views import Places, view_of
 
 router = APIRouter(prefix="/tiles", tags=["tiles"], responses=DOCUMENTED)
 
@@ -201,7 +201,7 @@ def then_columns(then: pd.DataFrame) -> dict[str, Coded]:
 
 def _then(places: Places, index: SiteIndex, asked: Drawn) -> _Then:
     states = states_in(places, read_period(str(asked.period)), asked.area)
-    name = f"then {asked.period} {id(index)}"
+    name = f"then {asked.period} {asked.area!r} {view_of(places.person)} {id(index)}"
     found: _Then = places.service.kept(name, lambda _: _Then(index, states))
     return found
 

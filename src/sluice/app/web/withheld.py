@@ -112,7 +112,8 @@ def shown_as_of(person: Person) -> str:
     rule = redaction_of(person)
     if rule is None:
         return "open"
-    return f"{rule.grid_m:g} m until {rule.newest(_today())}" if rule.delayed else "withheld"
+    until = f" until {rule.newest(_today())}" if rule.delayed else ""
+    return f"{rule.grid_m:g} m{until}"
 
 
 def _today() -> dt.date:
