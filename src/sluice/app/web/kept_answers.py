@@ -21,8 +21,9 @@ from sluice.base.errors import SluiceError
 LARGEST_BYTES = 400_000
 """Of an answer that is kept."""
 _OVERHEAD_BYTES = 1000
-_TILES_AT_ONCE = 2
-"""Tiles that are made at a time: more threads would only take the interpreter from each other."""
+_AT_ONCE = {"tiles": 2, "ogc": 3}
+"""Answers that are made at a time, by the first part of their address: more threads would only take
+the interpreter from each other."""
 _CODES = frozenset({200, 204})
 
 Key: TypeAlias = tuple[Any, ...]
@@ -40,7 +41,7 @@ class KeptAnswers:
         self.app = app
         self._service = service
         self._making: dict[Key, asyncio.Event] = {}
-        self._turns = asyncio.Semaphore(_TILES_AT_ONCE)
+        self._turns = {name: asyncio.Semaphore(most) for name, most in _AT_ONCE.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -95,7 +96,7 @@ class KeptAnswers:
 
         mine = self._making.setdefault(key, asyncio.Event())
         try:
-            async with self._turns if _is_tile(scope) else contextlib.nullcontext():
+            async with self._turns.get(_part_of(scope), contextlib.nullcontext()):
                 await self.app(scope, receive, collect)
             size = sum(len(one.get("body", b"")) for one in messages)
             if size <= LARGEST_BYTES and messages and _may_keep(messages[0]):
@@ -107,9 +108,9 @@ class KeptAnswers:
         return messages
 
 
-def _is_tile(scope: Scope) -> bool:
+def _part_of(scope: Scope) -> str:
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path.startswith("/tiles/")
+    return path.lstrip("/").partition("/")[0]
 
 
 def _headers_of(key: Key) -> dict[str, str]:
