@@ -22,8 +22,9 @@ async function start(): Promise<void> {
   // The lists stand before the map's engine, the largest part, has come and started.
   const engine = import("./map/engine");
   let session = await api.session();
-  await loadWords(preferredLanguage(session.languages, session.published?.language));
+  const words = loadWords(preferredLanguage(session.languages, session.published?.language));
   if (session.needs_login && !session.person) {
+    await words;
     await logInForm();
     session = await api.session();
   }
@@ -32,6 +33,7 @@ async function start(): Promise<void> {
     // A map without its layers is better than none.
     api.layers().catch(() => []),
     api.elevation().catch(() => null),
+    words,
   ]);
   // Of a raster of slopes the layer holds a frame only.
   const layers = registered.filter((layer) => layer.kind !== "slope");
