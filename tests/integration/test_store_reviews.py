@@ -257,3 +257,17 @@ def test_an_older_store_is_brought_up_to_its_merges(places):
         assert wrong_of(store) == {}
         store.add_review(a_review("r4", "s-2"))
         assert wrong_of(store) == {}
+
+
+def test_as_many_other_reviews_are_another_revision(places):
+    revisions = []
+    for verdict in (Verdict.CONFIRMED, Verdict.UNSURE):
+        with open_with_area(places.made()) as opened:
+            with opened.landing("ashanti") as landing:
+                landing.put_sites(sites(COUNT))
+            revisions.append(opened.revision().reviews)
+            opened.add_review(a_review("r-1", "s-1", verdict=verdict))
+            revisions.append(opened.revision().reviews)
+    first, confirmed, second, unsure = revisions
+    assert first == second
+    assert len({first, confirmed, unsure}) == 3
