@@ -10,6 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -118,9 +120,60 @@ def browse(play: Callable[..., dict[str, Any]], address: str) -> Callable[..., d
     return partial(play, address=address)
 
 
+class Player:
+    """Node with a browser that plays scenarios, one after the other; begun when it is needed."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = command
+        self._process: subprocess.Popen[str] | None = None
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `end` closes it
+
+    def play(self, scenario: str, options: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """What it answers: `found`, or why it `failed`."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+                cwd=WEB,
+            )
+        asked = json.dumps({"scenario": scenario, "options": options})
+        self._process.stdin.write(asked + "\n")
+        self._process.stdin.flush()
+        # One that hangs is ended, and its line with it.
+        late = threading.Timer(timeout_s, self._process.kill)
+        late.start()
+        line = self._process.stdout.readline()
+        late.cancel()
+        if line:
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        self._process.wait()
+        self._process = None
+        self._errors.seek(0)
+        said = self._errors.read()
+        return {"failed": f"the browser ended, or took more than {timeout_s:.0f} s\n{said}"}
+
+    def end(self) -> None:
+        """Close the browser."""
+        if self._process is not None:
+            self._process.communicate(timeout=60)
+        self._errors.close()
+
+
+@pytest.fixture(scope="session")
+def player(node: list[str]) -> Iterator[Player]:
+    """A browser for all tests of the session; each has a context of its own in it."""
+    found = Player([*node, str(Path(__file__).with_name("play.mjs"))])
+    yield found
+    found.end()
+
+
 @pytest.fixture
-def play(node: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Play a scenario in a fresh browser; gives what it found.
+def play(player: Player, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Play a scenario with nothing kept of others; gives what it found.
 
     Its checks are its own; a scenario that fails leaves a picture in `tmp_path`, or in the folder
     `SLUICE_PICTURES`: if that is named, all scenarios leave theirs there.
@@ -130,20 +183,14 @@ def play(node: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
         pytest.skip("no Chromium here; `apt-get install chromium` to run this test")
     wanted = os.environ.get("SLUICE_PICTURES")
     folder = wanted or str(tmp_path)
+    timeout_s = 4 * float(os.environ.get("SLUICE_PATIENCE_S", "60"))
 
     def play(scenario: str, **options: Any) -> dict[str, Any]:
         given = {"chromium": chromium, "pictures": folder, "keep": bool(wanted), **options}
-        done = subprocess.run(
-            [*node, str(Path(__file__).with_name("play.mjs")), scenario, json.dumps(given)],
-            capture_output=True,
-            text=True,
-            timeout=4 * float(os.environ.get("SLUICE_PATIENCE_S", "60")),
-            check=False,
-            cwd=WEB,
-        )
-        if done.returncode != 0:
-            pytest.fail(f"{scenario}: {done.stderr[-4000:]}\npictures: {folder}")
-        found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+        answer = player.play(scenario, given, timeout_s)
+        if "failed" in answer:
+            pytest.fail(f"{scenario}: {answer['failed'][-4000:]}\npictures: {folder}")
+        found: dict[str, Any] = answer["found"]
         return found
 
     return play
