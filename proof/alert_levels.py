@@ -29,7 +29,8 @@ def prove_alert_levels(setup: Setup) -> str:
     looks = _looks(setup)
     known = posteriors(looks)
     keys = ["site_id", "start", "end"]
-    periods = known[keys].merge(looks, on=keys).assign(area_ha=np.nan, area_low_ha=np.nan)
+    periods = known[keys].merge(looks, on=keys)
+    periods = periods.assign(area_ha=np.nan, area_low_ha=np.nan, well_seen=True)
     sites = pd.DataFrame({"site_id": looks["site_id"].unique(), "area": "pairs"})
     alerts = raise_alerts(periods, known, sites.assign(lon=np.nan, lat=np.nan))
     table = sites.merge(alerts[["site_id", "level", "state", "raised"]], how="left", on="site_id")

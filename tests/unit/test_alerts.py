@@ -65,6 +65,7 @@ def told(looks: pd.DataFrame, prior: float = 0.1, **more: Any) -> pd.DataFrame:
     keys = ["site_id", "start", "end"]
     own = looks[looks["sensor"] != "s1"].drop_duplicates(keys)
     periods = known[keys].merge(own, on=keys, how="left")
+    periods["well_seen"] = periods["observed_share"] >= 0.7
     return raise_alerts(periods, known, SITES, evidence=RULE, **more)
 
 
@@ -173,6 +174,17 @@ def test_growth_within_the_noise_and_small_growth_is_no_news() -> None:
         assert "growth" in set(large["kind"])
     assert "growth" not in set(told(history([5.9] * 3, [1.0, 1.9, 1.9]))["kind"])
     assert "growth" in set(told(history([5.9] * 3, [1.0, 2.1, 2.1]))["kind"])
+
+
+def test_ground_that_a_cloud_had_hidden_is_no_growth() -> None:
+    looks = history([5.9] * 4, [4.0, 10.0, 4.0, 10.0], width=0.1)
+    looks.loc[0, "observed_share"] = 0.5
+    assert "growth" not in set(told(looks)["kind"])
+    # A look that saw half of it does not reject what grew; the next one confirms it.
+    looks = history([5.9] * 4, [4.0, 10.0, 4.0, 10.0], width=0.1)
+    looks.loc[2, "observed_share"] = 0.5
+    growth = told(looks)[told(looks)["kind"] == "growth"]
+    assert growth["state"].tolist() == ["confirmed"]
 
 
 def test_footprints_are_not_compared_with_workings() -> None:

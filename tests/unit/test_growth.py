@@ -34,6 +34,7 @@ def history(*areas: float | tuple[float, float] | None, site: str = "s-a") -> pd
                 "start": end - dt.timedelta(days=90),
                 "end": end,
                 "detected": area is not None,
+                "well_seen": True,
                 "area_ha": area[0] if workings else (np.nan if area is None else area),
                 "area_low_ha": area[1] if workings else np.nan,
             }
@@ -58,6 +59,12 @@ def test_workings_are_not_compared_with_footprints() -> None:
     assert of(history((4.0, 3.0), 40.0), 1) == {}
     assert of(history(40.0, (4.0, 3.0), (12.0, 9.0), 60.0), 3) == {"s-a": 8.0}
     assert of(history(10.0, (4.0, 3.0), 30.0), 2) == {"s-a": 20.0}
+
+
+def test_what_a_cloud_had_hidden_is_no_growth() -> None:
+    seen = history((4.0, 3.0), (10.0, 8.0), (16.0, 14.0))
+    assert of(seen.assign(well_seen=[False, True, True]), 2) == {"s-a": 6.0}
+    assert of(seen.assign(well_seen=[True, False, False]), 2) == {}
 
 
 def test_what_two_looks_differ_by_is_no_growth() -> None:

@@ -37,7 +37,7 @@ class _Rows:
     kind: IntArray
     """Of the area: a footprint, or workings."""
     usable: BoolArray
-    """Detected, with an area; where nothing could be outlined, 0 is none."""
+    """Detected and seen well, with an area; where nothing could be outlined, 0 is none."""
     told: BoolArray
     told_before: BoolArray
     """The row before was told already."""
@@ -48,7 +48,7 @@ class _Rows:
     def of(cls, rows: pd.DataFrame) -> _Rows:
         area = rows["area_ha"].to_numpy(np.float64)
         known = np.isfinite(rows["area_low_ha"].to_numpy(np.float64))
-        detected = rows["detected"].eq(True).to_numpy(bool)  # noqa: FBT003
+        detected = (rows["detected"].eq(True) & rows["well_seen"].eq(True)).to_numpy(bool)  # noqa: FBT003
         told = rows["told"].to_numpy(bool)
         event = np.unique(rows["event_row"], return_inverse=True)[1]
         step = rows.groupby("event_row").cumcount().to_numpy()
@@ -129,7 +129,8 @@ def growths_of(rows: pd.DataFrame, rule: AlertRule) -> pd.DataFrame:
     is told its largest area counts as told, afterwards that of the last news.
 
     Args:
-        rows: Of told events, in time: event_row, told, rank, end, detected, area_ha, area_low_ha.
+        rows: Of told events, in time: event_row, told, rank, end, detected, well_seen, area_ha,
+            area_low_ha.
         rule: What is news.
 
     Returns:

@@ -22,6 +22,7 @@ from sluice.sites.alert_growth import AlertRule, growths_of
 from sluice.sites.evidence import EvidenceRule
 
 _KEYS = ["site_id", "start", "end"]
+_MEASURED = ("detected", "well_seen", "area_ha", "area_low_ha")
 _LEVELS = np.array([None, Level.LOW.value, Level.HIGH.value, Level.HIGHEST.value], object)
 _NUMBERS = dict.fromkeys(["posterior", "growth_ha", "lon", "lat", "priority"], np.float64)
 _HIGH = 2
@@ -41,7 +42,8 @@ def raise_alerts(
 
     Args:
         periods: Columns of `SitePeriod`: at least site_id, start, end, detected, area_ha and
-            area_low_ha (NaN where the area is a footprint, not of the workings).
+            area_low_ha (NaN where the area is a footprint, not of the workings); and `well_seen`
+            (see `sluice.sites.history`).
         posteriors: From `sluice.sites.evidence.posteriors`, of the same looks.
         sites: site_id, area, lon, lat; priority and priority_parts where they are known.
         evidence: The rule that the posteriors were made with, for the reasons.
@@ -55,7 +57,7 @@ def raise_alerts(
     Raises:
         ConfigError: A column is missing, or a site with alerts is not among `sites`.
     """
-    _check(periods, (*_KEYS, "detected", "area_ha", "area_low_ha"), "periods")
+    _check(periods, (*_KEYS, *_MEASURED), "periods")
     _check(posteriors, (*_KEYS, "event", "outcome", "level"), "posteriors")
     _check(sites, ("site_id", "area", "lon", "lat"), "sites")
     evidence, rule = evidence or EvidenceRule(), rule or AlertRule()
@@ -92,7 +94,7 @@ def _told_rows(posteriors: pd.DataFrame, periods: pd.DataFrame) -> pd.DataFrame:
     site a level below high is no news: that is what was told and rejected before.
     """
     rows = posteriors[posteriors["event"] > 0]
-    areas = periods[[*_KEYS, "detected", "area_ha", "area_low_ha"]]
+    areas = periods[[*_KEYS, *_MEASURED]]
     rows = rows.merge(areas, on=_KEYS, how="left", validate="one_to_one")
     rows = rows.sort_values(["site_id", "end", "start"], ignore_index=True)
     rank = np.zeros(len(rows), np.int64)

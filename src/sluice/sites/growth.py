@@ -71,7 +71,7 @@ def growth_within_year(
     where workings are not known twice.
 
     Args:
-        periods: Columns of `SitePeriod`.
+        periods: Columns of `SitePeriod`, and `well_seen` (see `sluice.sites.history`).
         until: Last day of the newest period that has landed, whether a site was seen then or not:
             growth fades once it is a year past.
         rule: What counts as growth; anything less is 0.
@@ -79,8 +79,8 @@ def growth_within_year(
     Returns:
         By `site_id`; of sites that were not measured twice in that year there is no row.
     """
-    # Where nothing could be outlined, an area of 0 is no measure.
-    known = periods["detected"].astype(bool) & (periods["area_ha"] > 0)
+    # Where nothing could be outlined, an area of 0 is no measure; neither is what a cloud left.
+    known = periods["detected"].astype(bool) & periods["well_seen"] & (periods["area_ha"] > 0)
     rows = periods[known].sort_values(["site_id", "end", "start"])
     rows = rows[(pd.Timestamp(until) - pd.to_datetime(rows["end"]) <= _YEAR).to_numpy()]
     kind = np.where(rows["area_low_ha"].isna(), FOOTPRINT, WORKINGS)

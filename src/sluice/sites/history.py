@@ -19,7 +19,14 @@ from sluice.sites.history_looks import LooksByPeriod, Seen
 from sluice.sites.history_states import HistoryRule, State, Told, go_by
 from sluice.sites.history_words import tell
 
-__all__ = ["HistoryRule", "by_quarter", "by_year", "first_and_last", "site_periods"]
+__all__ = [
+    "HistoryRule",
+    "by_quarter",
+    "by_year",
+    "first_and_last",
+    "site_periods",
+    "with_well_seen",
+]
 _COLUMNS = columns_of(SitePeriod)
 
 
@@ -91,6 +98,25 @@ def first_and_last(looks: pd.DataFrame, rule: HistoryRule | None = None) -> pd.D
         },
         index=pd.Index(table.site_ids[found], name="site_id"),
     )
+
+
+def with_well_seen(
+    periods: pd.DataFrame, looks: pd.DataFrame, rule: HistoryRule | None = None
+) -> pd.DataFrame:
+    """Periods with `well_seen`: enough of the site was seen for its area to be compared.
+
+    Args:
+        periods: site_id, start, end.
+        looks: Columns of `Look`, of these sites.
+        rule: Says what enough is.
+    """
+    rule = rule or HistoryRule()
+    keys = ["site_id", "start", "end"]
+    tells = looks["detected"].astype(bool) | ~looks["sensor"].isin(rule.silent_sensors)
+    share = looks[tells].groupby(keys, sort=False)["observed_share"].max()
+    well = (share >= rule.min_observed_share).rename("well_seen").reset_index()
+    found = periods.merge(well, on=keys, how="left")
+    return found.assign(well_seen=found["well_seen"].eq(True))  # noqa: FBT003
 
 
 def _rows(

@@ -24,6 +24,7 @@ from sluice.base.records import Record
 from sluice.base.store import Landing, Store
 from sluice.sites.context import REACH_M
 from sluice.sites.growth import growth_within_year
+from sluice.sites.history import with_well_seen
 from sluice.sites.zones import widened
 
 _CONTEXT = ["run_id", "detection_id", "context"]
@@ -95,6 +96,7 @@ def _apply_to_sites(
         return 0, 0
     # A landing in this area would wait, so that what is read beside it is as it will stay.
     periods, latest = store.periods(list(live["site_id"])), latest_period(landing.runs())
+    periods = with_well_seen(periods, landing.looks(), rules.history)
     growth = growth_within_year(periods, latest.end, rules.history.growth)
     bare = live.drop(columns=SURROUNDINGS)
     bare["growth_ha"] = bare["site_id"].map(growth)

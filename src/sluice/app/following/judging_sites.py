@@ -20,7 +20,7 @@ from sluice.sites.alerts import raise_alerts
 from sluice.sites.context import as_records
 from sluice.sites.evidence import EvidenceRule, posteriors
 from sluice.sites.growth import growth_within_year
-from sluice.sites.history import HistoryRule, first_and_last, site_periods
+from sluice.sites.history import HistoryRule, first_and_last, site_periods, with_well_seen
 from sluice.sites.linking import LinkRule
 from sluice.sites.priority import PriorityRule, priorities
 
@@ -103,7 +103,7 @@ def judge_sites(
     if periods.empty:
         past = sites.assign(current=False)[[*columns_of(Site), "geometry"]]
         return Judged(past, periods, pd.DataFrame(columns=columns_of(Alert)))
-    periods = _with_posteriors(periods, sure)
+    periods = with_well_seen(_with_posteriors(periods, sure), looks, rules.history)
     live = sites[sites["site_id"].isin(periods["site_id"])]
     live = live.drop(columns=_JUDGED).merge(_states(looks, periods, period, rules), on="site_id")
     live = with_surroundings(live, period, around, rules).assign(current=True)
