@@ -239,6 +239,18 @@ def test_a_fault_of_the_request_fails_once_and_in_one_line(
     assert run_all(worker_of(place, store_file, tmp_path / "jobs")) == 0
 
 
+def test_what_failed_is_told_without_the_folders_of_the_worker(
+    client, place, store_file, tmp_path
+) -> None:
+    job_id = client.post("/api/jobs", json={"area": place.area, **PERIOD}).json()["job_id"]
+    source = tmp_path / "our images" / "catalogue.json"
+    settings = worker_of(place, store_file, tmp_path / "our jobs", source=str(source))
+    assert run_all(settings) == 1
+    message = client.get(f"/api/jobs/{job_id}").json()["message"]
+    assert "catalogue.json" in message
+    assert "our images" not in message
+
+
 @pytest.mark.parametrize(
     ("changes", "code", "word"),
     [

@@ -199,11 +199,11 @@ class _Work:
             self._log(str(err))
             self.jobs.release(self.job.job_id, self.worker, at_fault=True)
         except SluiceError as err:
-            self._end(JobState.FAILED, _one_line(err, self.folder), self._landed())
+            self._end(JobState.FAILED, str(err), self._landed())
         except Exception as err:  # noqa: BLE001 - the last boundary of a job
             # The worker lives on: what is wrong with one job is not with the next.
             what = f"unforeseen {type(err).__name__}: {err}. This is a fault in Sluice: report it"
-            self._end(JobState.FAILED, " ".join(what.split()), self._landed())
+            self._end(JobState.FAILED, what, self._landed())
         else:
             self._finish(outcomes)
 
@@ -240,14 +240,25 @@ class _Work:
         run_ids = [o.summary[LANDED]["run_id"] for o in outcomes if LANDED in o.summary]
         message = "; ".join(f"{outcome.job}: {outcome.error}" for outcome in failed[:3])
         state = JobState.FAILED if len(failed) == len(outcomes) else JobState.DONE
-        self._end(state, message.replace(str(self.folder), self.job.area), run_ids)
+        self._end(state, message, run_ids)
 
     def _end(self, state: JobState, message: str, run_ids: Sequence[str]) -> None:
+        message = self._told(message)
         # Before others can learn of the end: what is left then stays.
         _clear(self.folder)
         job_id = self.job.job_id
         if self.jobs.finish(job_id, self.worker, state, message=message, run_ids=run_ids):
             self._log(f"{state}, {len(run_ids)} landed" + (f": {message}" if message else ""))
+
+    def _told(self, message: str) -> str:
+        """What went wrong, in one line and without the paths of whoever runs the worker."""
+        settings, folder = self.settings, str(self.folder)
+        message = message.replace(f"{self.folder / _SCAN}: ", "").replace(folder, self.job.area)
+        ours = [settings.store, settings.source, settings.model, str(settings.out)]
+        for path in sorted((one for one in ours if Path(one).name != one), key=len, reverse=True):
+            if "://" not in path:
+                message = message.replace(path, Path(path).name)
+        return " ".join(message.split())
 
     def _landed(self) -> list[str]:
         """Runs that lie in the job's folder."""
@@ -339,11 +350,6 @@ class _Beating:
             # A store that is gone for a while is the scan's own concern, once it lands.
             with contextlib.suppress(StoreError):
                 self._beat()
-
-
-def _one_line(err: SluiceError, folder: Path) -> str:
-    """What went wrong, without the paths of whoever runs the worker."""
-    return " ".join(str(err).split()).replace(f"{folder / _SCAN}: ", "").replace(str(folder), "")
 
 
 def _clear(folder: Path) -> None:
