@@ -24,7 +24,7 @@ from sluice.app.messages import messages
 from sluice.app.products import layout
 from sluice.app.products.coverage import outline_lonlat
 from sluice.app.reports.context_words import cover_rows
-from sluice.base.places import Look, columns_of
+from sluice.base.places import LandedRun, Look, columns_of
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.cover import Cover
 from sluice.sites.looks import cover_change, cover_changes
@@ -173,6 +173,23 @@ def test_what_was_lost_in_one_corner_is_lost_though_another_gained(
     assert [row[name] for name in LOST] == pytest.approx([HALF_HA, HALF_HA, 0], rel=0.01)
     looks = store.looks(tuple(store.sites(SiteQuery())["site_id"]))
     assert looks["compared_with"].notna().sum() == 1
+
+
+def test_what_cannot_be_told_is_asked_once(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def hidden(_before: LandedRun, _after: LandedRun, sites: gpd.GeoDataFrame) -> pd.DataFrame:
+        asked.append(len(sites))
+        return pd.DataFrame(np.nan, index=sites["site_id"].to_numpy(), columns=list(LOST))
+
+    monkeypatch.setattr("sluice.app.following.landing.cover_lost", hidden)
+    land(store, seen(tmp_path, arrival_of(0, []), Cover.FOREST, Cover.FARMLAND))
+    land(store, seen(tmp_path, arrival_of(1, [PIT]), Cover.BARE, Cover.FOREST))
+    land(store, arrival_of(2, [PIT]))
+    assert asked == [1]
+    assert told(store)[list(LOST)].isna().all()
 
 
 def test_what_is_known_stays_where_an_image_is_gone(store: Store, tmp_path: Path) -> None:

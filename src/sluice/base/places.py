@@ -178,7 +178,8 @@ class Look(Record):
     bare_ha: float | None = None
     compared_with: str | None = None
     """The run with whose image this one's was compared pixel by pixel: of the last look that tells
-    the cover, the one before the site began. Only there is it known what was lost."""
+    the cover, the one before the site began. Only there it may be known what was lost: nothing is
+    told where less than nine tenths of the site were seen both times."""
     forest_lost_ha: float | None = None
     """Forest then, anything else now."""
     farmland_lost_ha: float | None = None

@@ -376,7 +376,7 @@ class _Landing:
             lost = cover_lost(runs[str(before)], runs[str(after)], wanted)
             if lost is None:
                 continue
-            lost = lost.dropna()
+            # Where too little was seen nothing is told, and it is not asked again.
             rows = (run == after) & site.isin(lost.index)
             looks.loc[rows, list(LOST_COLUMNS)] = lost.loc[site[rows]].to_numpy()
             looks.loc[rows, "compared_with"] = str(before)
