@@ -193,7 +193,7 @@ def export_ground(
                 smallest_ha=smallest_ha,
             )
         if redaction is not None:
-            ground = redacted_ground(opened_store, ground, redaction, today)
+            ground = redacted_ground(opened_store, area_name, ground, redaction, today)
     write_ground(ground, file)
     if redaction is not None:
         typer.echo(f"{file}: {len(ground):,} cells in place of sites; none shows an exact place.")

@@ -74,12 +74,17 @@ def added_ground(
 
 
 def redacted_ground(
-    store: Store, ground: gpd.GeoDataFrame, redaction: Redaction, today: dt.date
+    store: Store,
+    area: str | None,
+    ground: gpd.GeoDataFrame,
+    redaction: Redaction,
+    today: dt.date,
 ) -> gpd.GeoDataFrame:
     """Cells in place of ground, as exports show sites: see `sluice.sites.redaction`.
 
     Args:
         store: Where the sites are.
+        area: That the ground is of; None for all.
         ground: Of `detected_ground` or `added_ground`; with a delay, up to `redaction.newest`.
         redaction: What is hidden.
         today: The day from which the delay counts.
@@ -88,7 +93,7 @@ def redacted_ground(
         A row for each site that has any of this ground: the cell, `area_ha` of the ground in it as
         far as it is told, `redacted` and `cell_m`.
     """
-    sites = store.sites(SiteQuery())
+    sites = store.sites(SiteQuery(area=area))
     own = ground.sjoin(sites[["site_id", "geometry"]], predicate="intersects")
     # Areas that overlap have sites of their own on the same ground: it counts once.
     own = own[~own.index.duplicated()]
