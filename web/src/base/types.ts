@@ -137,6 +137,8 @@ export interface SitePeriod extends Period {
 export interface Look extends Period {
   run_id: string;
   sensor: string;
+  /** Whose images: `s2`, however they were corrected. */
+  satellites: string;
   observed_share: number;
   detected: boolean;
   log_lr: number | null;

@@ -91,11 +91,11 @@ export function priorityParts(site: Site): HTMLElement {
   );
 }
 
-/** How each sensor's looks weigh, as the reports tell it. */
+/** How the looks of each kind of satellite weigh, as alerts and reports take them. */
 export function evidence(detail: SiteDetail): HTMLElement {
-  const sensors = [...new Set(detail.looks.map((look) => look.sensor))];
+  const sensors = [...new Set(detail.looks.map((look) => look.satellites))];
   const rows = sensors.map((sensor) => {
-    const looks = detail.looks.filter((look) => look.sensor === sensor);
+    const looks = detail.looks.filter((look) => look.satellites === sensor);
     const ratios = looks.map((look) => look.log_lr).filter((value) => value !== null);
     const seen = looks.reduce((sum, look) => sum + look.observed_share, 0) / looks.length;
     return el(

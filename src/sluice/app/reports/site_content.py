@@ -40,6 +40,7 @@ from sluice.app.reports.site_words import (
     review_row,
     what_became,
 )
+from sluice.base.sensors import satellites_of
 
 _MOST_SCENES = 3
 _LATEST = 40
@@ -187,6 +188,8 @@ def _bar(row: Mapping[Any, Any], say: Messages) -> Bar:
 def _evidence(evidence: SiteEvidence, say: Messages) -> list[Block]:
     blocks: list[Block] = [Heading(say.text("evidence.heading")), Text(say.text("evidence.intro"))]
     looks = evidence.looks
+    # As alerts weigh them: images of one satellite are one witness, however they were corrected.
+    satellites = looks["sensor"].map(satellites_of)
     if len(looks):
         heads = ("sensor", "looks", "with_detection", "observed_share", "ratio")
         blocks.append(
@@ -195,13 +198,13 @@ def _evidence(evidence: SiteEvidence, say: Messages) -> list[Block]:
                 tuple(say.of("evidence", head) for head in heads),
                 tuple(
                     _sensor_row(str(sensor), group, say)
-                    for sensor, group in looks.groupby("sensor", sort=True)
+                    for sensor, group in looks.groupby(satellites, sort=True)
                 ),
                 (28, 17, 15, 16, 29),
                 figures=(1, 2, 3),
             )
         )
-        if (looks["sensor"] == "s1").any():
+        if (satellites == "s1").any():
             blocks.append(Text(say.text("evidence.radar_note"), "note"))
     if not len(evidence.alerts):
         return [*blocks, Text(say.text("evidence.no_alerts"))]

@@ -24,6 +24,7 @@ from sluice.app.web.views import Places, bounds_of, view_of
 from sluice.app.web.withheld import area_shown
 from sluice.base.periods import Period
 from sluice.base.places import LandedRun, Review
+from sluice.base.sensors import satellites_of
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.coordinates import decimal_degrees, degrees_minutes_seconds, mgrs_references
@@ -151,7 +152,14 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
     reviews = store.reviews([site_id])
     return {
         "periods": rows_of(store.periods([site_id])),
-        "looks": [row | {"scene_ids": by_run.get(row["run_id"], [])} for row in rows_of(looks)],
+        "looks": [
+            row
+            | {
+                "satellites": satellites_of(row["sensor"]),
+                "scene_ids": by_run.get(row["run_id"], []),
+            }
+            for row in rows_of(looks)
+        ],
         "alerts": rows_of(store.alerts(SiteQuery(site_ids=(site_id,), with_past=True))),
         "reviews": [review.model_dump(mode="json") for review in reviews],
         "outlines": _outlines(store, site_id, runs),

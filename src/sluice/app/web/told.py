@@ -48,7 +48,13 @@ ListedAlert: Any = _told(
     site_status=(str | None, None),
 )
 PeriodTold: Any = _told("PeriodTold", SitePeriod, "What became of a site in a period.")
-LookTold: Any = _told("LookTold", Look, "What a run saw of a site.", scene_ids=(list[str], ...))
+LookTold: Any = _told(
+    "LookTold",
+    Look,
+    "What a run saw of a site.",
+    satellites=(str, ...),
+    scene_ids=(list[str], ...),
+)
 
 
 class Sites(Told):
