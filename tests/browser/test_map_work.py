@@ -49,6 +49,13 @@ def test_what_is_drawn_is_analysed_and_its_sites_appear(browse, place) -> None:
     assert browse("analyse", box=list(place.shape.bounds))["sites"] > 0
 
 
+def test_an_outline_in_a_file_is_an_area_to_analyse(browse, place) -> None:
+    geometry = json.loads(shapely.to_geojson(place.shape))
+    feature = {"type": "Feature", "properties": {}, "geometry": geometry}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    browse("outlineOfFile", outline=json.dumps(collection))
+
+
 def test_limits_are_told_before_and_failures_in_plain_words(browse, place) -> None:
     why = browse("analyseLimits", box=list(place.shape.bounds))["why"]
     assert why

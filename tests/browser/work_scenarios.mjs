@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 
+import { graveFaults } from "./scenarios.mjs";
+
 const ANALYSED_MS = 180_000;
 
 /** Where on the page the map shows a place. */
@@ -119,7 +121,7 @@ async function firstArea(tools) {
   // As a link to another store would have it.
   await open("#area=gone&site=s-1&period=2024-01-01/2024-03-31");
   await page.waitForSelector(".start h2");
-  assert.match(await page.locator(".start").innerText(), /draw it, and ask for its first analysis/);
+  assert.match(await page.locator(".start").innerText(), /outline from a file, and ask for its first analysis/);
   for (const name of [".tabs", ".list", ".legend", ".slider", ".tool-report", ".tool-measure", ".tool-home"])
     for (const one of await page.locator(name).all()) assert.equal(await one.isVisible(), false, name);
   const told = () => page.evaluate(async () => (await window.sluiceMap.getSource("graticule").getData()).features.map((one) => one.properties.told));
@@ -187,6 +189,34 @@ async function startOfOthers(tools) {
   await tools.picture("start-viewer");
   await page.unrouteAll();
   return said;
+}
+
+/** An outline in a file becomes an area that is followed, ready to be analysed. */
+async function outlineOfFile(tools) {
+  const { page, open, ask, options, faults: noted } = tools;
+  await open();
+  await page.locator(".tool-analyse").click();
+  const field = page.locator(".where input[type=file]");
+  const give = (name, text) => field.setInputFiles([{ name, mimeType: "application/octet-stream", buffer: Buffer.from(text) }]);
+  await give("broken.geojson", "{");
+  await page.waitForFunction(() => document.querySelector(".where .fault").innerText.includes("broken.geojson"));
+  assert.equal(await page.locator(".where select").inputValue(), "");
+  for (const area of ["Rio de São João (2)", "Rio de São João (2) 2"].map((one) => one.replace(/ ?[()]/g, ""))) {
+    await give("Rio de São João (2).geojson", options.outline);
+    await page.waitForFunction((name) => document.querySelector(".where select").value === name, area);
+    assert.equal(await page.locator(".where .fault").innerText(), "");
+    assert.ok((await ask("/api/areas")).some((one) => one.name === area), area);
+    assert.equal(await page.locator(".sketch").isVisible(), false, "nothing is to be drawn");
+    await page.waitForFunction((name) => new URLSearchParams(location.hash.slice(1)).get("area") === name, area);
+    await page.waitForFunction(() => !document.querySelector(".work-form button[type=submit]").disabled);
+    await tools.picture("outline-of-file");
+    await page.locator(".where select").selectOption("");
+  }
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("outline-or-drawing");
+  // The browser itself tells of the refusal that was meant.
+  noted.splice(0, noted.length, ...noted.filter((one) => !/status of 4(00|22)/.test(one)));
+  return {};
 }
 
 async function analyseLimits(tools) {
@@ -438,4 +468,4 @@ async function roles(tools) {
   return offered;
 }
 
-export const work = { firstArea, startOfOthers, analyse, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };
+export const work = { firstArea, startOfOthers, analyse, outlineOfFile, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };

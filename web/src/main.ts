@@ -51,7 +51,7 @@ async function start(): Promise<void> {
   // Without areas there is nothing that an old link could show.
   if (!area) go({ area: null, site: null, period: null, compare: null });
   else if (look().area !== area.name) go({ area: area.name });
-  const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed, landed });
+  const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed, landed, followed });
   add(root, frame.root, published?.aboutStrip(app), liveRegion());
   const { slider, legend, site, alerts, sites, statistics } = frame;
   openTab();
@@ -89,11 +89,21 @@ async function start(): Promise<void> {
         showNow();
         void site.show(look().site);
       } else if (!before ? app.areas.some(({ name }) => name === job.area) : job.state === "done" && !look().site) {
-        graticule?.remove();
-        go({ area: job.area, period: null });
-        frame.showAreas();
+        goToNew(job.area);
       }
     })().catch(tellFault);
+  }
+
+  /** An area was added that has no maps yet. */
+  async function followed(name: string): Promise<void> {
+    app.areas = await api.areas();
+    goToNew(name);
+  }
+
+  function goToNew(name: string): void {
+    graticule?.remove();
+    go({ area: name, period: null, site: null });
+    frame.showAreas();
   }
 
   /** What the area holds now. */

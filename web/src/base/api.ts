@@ -49,7 +49,8 @@ export function address(path: string, query: Query = {}): string {
 async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
   if (isPublished) return (await import("./published")).answer(path) as Promise<T>;
   const headers: Record<string, string> = { Accept: "application/json" };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const file = body instanceof Blob;
+  if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
   if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
   let answer: Response;
   try {
@@ -57,7 +58,7 @@ async function ask<T>(method: string, path: string, body?: unknown): Promise<T> 
       method,
       headers,
       credentials: "same-origin",
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
     });
   } catch (error) {
     throw new ApiError(UNREACHABLE, "unreachable", String(error));
@@ -91,6 +92,13 @@ export async function logOut(): Promise<void> {
 const MOST_OF_A_LIST = 1000;
 
 export const areas = (): Promise<Area[]> => ask("GET", "/api/areas");
+
+/** As long may the name of a file be. */
+const FILE_NAME = 100;
+
+/** Follow an area: the polygons of a file. */
+export const addArea = (name: string, file: File): Promise<{ name: string; hectares: number }> =>
+  ask("POST", address("/api/areas", { name, file: file.name.slice(-FILE_NAME) }), file);
 
 export const sites = (query: Query): Promise<{ sites: Site[]; total: number }> =>
   ask("GET", address("/api/sites", query));

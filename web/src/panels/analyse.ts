@@ -2,7 +2,7 @@
 
 import { type App, currentArea, tell } from "../app";
 import * as api from "../base/api";
-import { el, replace } from "../base/dom";
+import { add, el, replace } from "../base/dom";
 import { hectares, number, t } from "../base/words";
 import { boxOfRings, ringHectares, type Ring } from "../map/rings";
 import type { SketchState } from "../map/sketch";
@@ -21,12 +21,23 @@ const EVERY: Record<string, [number, string]> = {
 };
 const MONTH = /^\d{4}-(0[1-9]|1[0-2])$/;
 const NAME_CUT = 90;
+/** What the service opens; it looks into the file itself, whatever its name. */
+const FILES = ".geojson,.json,.gpkg,.kml,.fgb";
 /** As much larger may the box around an area be than the largest area. */
 const BOX_SHARE = 10;
 
+/** Goes to an area that is followed since a moment. */
+export type Followed = (area: string) => Promise<void>;
+
 /** Let a person ask for an analysis; gives what closes it. */
-export function startAnalysing(app: App, jobs: Jobs, place: HTMLElement, ended: () => void): () => void {
-  const form = new AnalysisForm(app, jobs);
+export function startAnalysing(
+  app: App,
+  jobs: Jobs,
+  place: HTMLElement,
+  followed: Followed,
+  ended: () => void,
+): () => void {
+  const form = new AnalysisForm(app, jobs, followed);
   const panel = openSketch(app, {
     title: t("analyse"),
     place,
@@ -51,6 +62,9 @@ class AnalysisForm {
   readonly root: HTMLFormElement;
   sent: () => void = () => undefined;
   chosen: (stored: boolean) => void = () => undefined;
+  private readonly choice = el("div");
+  private readonly file = el("input", { type: "file", accept: FILES, name: "file", onchange: () => void this.take() });
+  private readonly fileFault = el("p", { class: "fault of-drawn", role: "alert" });
   private readonly name = el("input", { maxlength: NAME_CUT, autocomplete: "off", name: "area" });
   private readonly first = month("first");
   private readonly last = month("last");
@@ -67,7 +81,14 @@ class AnalysisForm {
   constructor(
     private readonly app: App,
     private readonly jobs: Jobs,
+    private readonly followed: Followed,
   ) {
+    add(
+      this.where,
+      this.choice,
+      el("label", { class: "of-drawn" }, t("area_file"), this.file),
+      this.fileFault,
+    );
     const end = new Date();
     end.setUTCDate(0);
     this.last.value = monthName(end);
@@ -112,8 +133,9 @@ class AnalysisForm {
     this.name.value ||= this.newName();
     const areas = this.app.areas.map((one): [string, string] => [one.name, one.name]);
     const choices: [string, string][] = [...(drawing ? [["", t("where_drawn")] as [string, string]] : []), ...areas];
+    this.file.disabled = !drawing;
     replace(
-      this.where,
+      this.choice,
       select(
         t("where"),
         choices,
@@ -139,6 +161,31 @@ class AnalysisForm {
     this.refused.textContent = error instanceof api.ApiError ? error.message : String(error);
   }
 
+  /** Follow the area of the chosen file, named as somebody wrote or else as the file is. */
+  private async take(): Promise<void> {
+    const [file] = this.file.files ?? [];
+    if (!file) return;
+    const written = this.name.value.trim();
+    const name = written && written !== this.newName() ? written : this.freeName(nameOfFile(file.name));
+    this.fileFault.textContent = "";
+    this.sending = true;
+    this.file.disabled = true;
+    this.check();
+    try {
+      const { hectares: size } = await api.addArea(name, file);
+      await this.followed(name);
+      this.stored = name;
+      tell(t("area_added", { area: name, size: hectaresOrKm2(size) }));
+      this.name.value = "";
+    } catch (error) {
+      this.fileFault.textContent = error instanceof api.ApiError ? error.message : String(error);
+    }
+    this.sending = false;
+    this.file.value = "";
+    this.begin();
+    if (this.stored !== null) this.choice.querySelector("select")?.focus();
+  }
+
   /** A name that no area has yet. */
   private newName(): string {
     const known = new Set(this.app.areas.map((area) => area.name));
@@ -146,6 +193,13 @@ class AnalysisForm {
       const name = t("new_area", { n: String(n) });
       if (!known.has(name)) return name;
     }
+  }
+
+  private freeName(wanted: string): string {
+    const known = new Set(this.app.areas.map((area) => area.name));
+    if (!wanted) return this.newName();
+    if (!known.has(wanted)) return wanted;
+    for (let n = 2; ; n++) if (!known.has(`${wanted} ${n}`)) return `${wanted} ${n}`;
   }
 
   private check(): boolean {
@@ -243,6 +297,12 @@ class AnalysisForm {
 
 const month = (name: string): HTMLInputElement =>
   el("input", { type: "month", name, required: true, placeholder: "2024-01", min: "2015-06" });
+
+/** Without its ending, and of the characters that the name of an area may have. */
+function nameOfFile(file: string): string {
+  const words = file.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N}_.-]+/gu, " ");
+  return words.replace(/^[ .-]+/, "").slice(0, NAME_CUT).replace(/[ .]+$/, "");
+}
 
 const monthName = (day: Date): string => day.toISOString().slice(0, 7);
 

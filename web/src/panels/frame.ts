@@ -34,6 +34,7 @@ interface Deeds {
   language: (code: string) => void;
   reviewed: (id: string) => void;
   landed: (job: Job) => void;
+  followed: (area: string) => Promise<void>;
 }
 
 /** What is drawn, each with its tool. */
@@ -159,7 +160,6 @@ export class Frame {
       el("h2", { id: "start-title" }, t("start_title")),
       el("p", { role: "status" }, t(open ? "start_waits" : "start_what")),
       button(t(open ? "jobs_mine" : "start_draw"), work, { class: open ? "button" : "button main" }),
-      !open && el("p", { class: "hint" }, t("start_file")),
     );
   }
 
@@ -206,7 +206,7 @@ export class Frame {
       app.map.gl.resize();
       const stop =
         work === "analyse" && jobs
-          ? draw.startAnalysing(app, jobs, stage, ended)
+          ? draw.startAnalysing(app, jobs, stage, this.deeds.followed, ended)
           : work === "report" && reported
             ? draw.startReporting(app, reported, stage, ended)
             : work === "redraw" && app.detail
