@@ -107,6 +107,26 @@ def test_alerts_are_those_that_nobody_rejected_unless_asked(client: TestClient) 
     assert get(client, "/api/alerts", limit=1)["total"] == 3
 
 
+def test_lists_tell_what_is_left_to_review(tmp_path: Path) -> None:
+    with client_of(write_store(tmp_path / "s.sqlite", 4)) as client:
+        for site, verdict in (("s-0", "confirmed"), ("s-2", "unsure")):
+            made = client.post(f"/api/sites/{site}/reviews", json={"verdict": verdict})
+            assert made.status_code == 201
+
+        def of(verdict: str) -> list[str]:
+            told = get(client, "/api/sites", verdict=verdict)
+            found = [site["site_id"] for site in told["sites"]]
+            assert told["total"] == len(found)
+            return found
+
+        assert of("none") == ["s-1", "s-3"]
+        assert of("none,unsure") == ["s-1", "s-2", "s-3"]
+        assert of("confirmed") == ["s-0"]
+        told = get(client, "/api/alerts", verdict="none")
+        assert ([alert["site_id"] for alert in told["alerts"]], told["total"]) == (["s-3"], 1)
+        assert "verdict" in refused(client, "/api/sites", verdict="nobody")
+
+
 def test_a_review_shows_in_lists_and_tiles_at_once(tmp_path: Path) -> None:
     path = write_store(tmp_path / "s.sqlite")
     with client_of(path) as client:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
+from collections.abc import Iterable
+from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -101,6 +103,24 @@ Name = Annotated[str, Field(min_length=1, max_length=100)]
 Words = BeforeValidator(split_commas)
 
 
+class AskedVerdict(StrEnum):
+    """Of the last review, for filters; `none` asks for sites that nobody has reviewed."""
+
+    CONFIRMED = Verdict.CONFIRMED.value
+    REJECTED = Verdict.REJECTED.value
+    UNSURE = Verdict.UNSURE.value
+    NONE = "none"
+
+
+Verdicts = Annotated[list[AskedVerdict], Words]
+
+
+def verdicts_of(asked: Iterable[AskedVerdict]) -> tuple[Verdict | None, ...] | None:
+    """The same for a store: None in place of `none`, and alone where nothing is asked."""
+    found = (None if one is AskedVerdict.NONE else Verdict(one.value) for one in asked)
+    return tuple(found) or None
+
+
 class Strict(BaseModel):
     """Frozen; what is not known is refused."""
 
@@ -125,7 +145,7 @@ class SiteFilter(Strict):
     bbox: BoxText | None = None
     status: Annotated[list[Status], Words] = Field(default_factory=list)
     level: Annotated[list[Level], Words] = Field(default_factory=list)
-    verdict: Annotated[list[Verdict], Words] = Field(default_factory=list)
+    verdict: Verdicts = Field(default_factory=list)
     min_area_ha: float | None = Field(default=None, ge=0, le=1e9)
     min_priority: float | None = Field(default=None, ge=0, le=100)
     since: Day | None = None
@@ -138,7 +158,7 @@ class SiteFilter(Strict):
             bbox_lonlat=None if self.bbox is None else read_bbox(self.bbox),
             status=tuple(self.status) or None,
             level=tuple(self.level) or None,
-            verdict=tuple(self.verdict) or None,
+            verdict=verdicts_of(self.verdict),
             min_area_ha=self.min_area_ha,
             min_priority=self.min_priority,
             seen_since=self.since,
@@ -158,6 +178,8 @@ class AlertList(Paged):
     bbox: BoxText | None = None
     level: Annotated[list[Level], Words] = Field(default_factory=list)
     state: Annotated[list[AlertState], Words] = Field(default_factory=list)
+    verdict: Verdicts = Field(default_factory=list)
+    """Of their sites."""
     min_priority: float | None = Field(default=None, ge=0, le=100)
     since: Day | None = None
     """Raised on this day or later."""
@@ -170,6 +192,7 @@ class AlertList(Paged):
             bbox_lonlat=None if self.bbox is None else read_bbox(self.bbox),
             level=tuple(self.level) or None,
             state=tuple(self.state) or None,
+            verdict=verdicts_of(self.verdict),
             standing=not self.state,
             min_priority=self.min_priority,
             seen_since=self.since,
