@@ -111,7 +111,14 @@ class FakeStore:
             sites = sites[sites["site_id"].isin(query.site_ids)]
         if not query.with_past:
             sites = sites[sites["current"]]
+        if query.verdict is not None:
+            named = [str(one) for one in query.verdict if one is not None]
+            unsaid = sites["verdict"].isna() & (None in query.verdict)
+            sites = sites[sites["verdict"].isin(named) | unsaid]
         return sites
+
+    def count_sites(self, query: SiteQuery) -> int:
+        return len(self.sites(query))
 
     def looks(self, site_ids: Sequence[str]) -> pd.DataFrame:
         return self._looks[self._looks["site_id"].isin(site_ids)]

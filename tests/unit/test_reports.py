@@ -364,8 +364,9 @@ def test_letters_are_shown_as_far_as_the_font_goes():
 
 def test_an_area_report_lists_its_sites_by_priority(area_evidence, tmp_path):
     text = said(area_evidence)
-    assert "200 sites are followed. 100 of them with high or highest confidence." in text
-    assert "40 sites were confirmed by a person; 40 were rejected;" in text
+    assert "160 sites are followed. 80 of them with high or highest confidence." in text
+    assert "40 sites were confirmed by a person; 40 were rejected and are left out" in text
+    assert not area_evidence.sites["verdict"].eq("rejected").any()
     assert "This sum is no estimate of the mined area." in text
     assert "a low bar says little" in text
     order = re.findall(r"s-6s\d{7}", text)
@@ -381,12 +382,13 @@ def test_an_area_without_sites_is_not_called_clean(tmp_path):
     store = cases.FakeStore(none, area=box(0, 0, 1, 1))
     evidence = reporting.gather_area(store, cases.AREA)
     assert "not that there is nothing" in said(evidence)
+    assert "but 3 that people rejected" in said(replace(evidence, rejected=3))
     write_report(evidence, tmp_path / "area.pdf")
 
 
 def test_periods_are_summed_and_what_nobody_saw_is_not_zero(area_evidence):
     table = area_evidence.by_period
-    assert table["sites"].eq(200).all()
+    assert table["sites"].eq(160).all()
     hidden = table[table["observed"] == 0]
     assert hidden["start"].tolist() == [cases.QUARTERS[4][0]]
     assert hidden["area_ha"].isna().all()
@@ -431,7 +433,7 @@ def test_a_redacted_area_hides_its_map_and_what_is_too_young(tmp_path):
     rule = Redaction(5_000.0, delay_months=12)
     files = reporting.report(store, cases.AREA, tmp_path, redaction=rule, today=TODAY)
     facts = json.loads(files.manifests[0].read_text())["facts"]
-    assert len(facts["sites"]) == 30
+    assert len(facts["sites"]) == 24  # of 30, 6 of which somebody rejected
     assert {run["end"] for run in facts["runs"]} == {
         end.isoformat() for _, end in cases.QUARTERS[:4]
     }

@@ -21,6 +21,8 @@ from sluice.base.places import AlertState, Area, LandedRun, Layer, Level, Review
 BBox = tuple[float, float, float, float]
 Row: TypeAlias = Mapping[Any, Any]
 """A row of a table, by column."""
+NOT_REJECTED: tuple[Verdict | None, ...] = (None, Verdict.CONFIRMED, Verdict.UNSURE)
+"""Last verdicts of the sites that exports and reports tell of unless others are asked for."""
 
 
 @dataclass(frozen=True)

@@ -117,12 +117,12 @@ def without_rejected(
     import dataclasses
 
     from sluice.base.places import Verdict
+    from sluice.base.store import NOT_REJECTED
 
     if verdict is not None or query.verdict is not None:
         return query, 0
     rejected = store.count_sites(dataclasses.replace(query, verdict=(Verdict.REJECTED,)))
-    others = (None, Verdict.CONFIRMED, Verdict.UNSURE)
-    return dataclasses.replace(query, verdict=others), rejected
+    return dataclasses.replace(query, verdict=NOT_REJECTED), rejected
 
 
 def _words(text: str | None, kind: type[_Word], option: str) -> tuple[_Word, ...] | None:

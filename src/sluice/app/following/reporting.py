@@ -36,9 +36,9 @@ from sluice.app.reports.site_evidence import (
 from sluice.app.reports.withholding import withhold_area, withhold_site
 from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.files import sha256_file
-from sluice.base.places import LandedRun, Review, Site
+from sluice.base.places import LandedRun, Review, Site, Verdict
 from sluice.base.records import Scene
-from sluice.base.store import SiteQuery, Store
+from sluice.base.store import NOT_REJECTED, SiteQuery, Store
 from sluice.imagery.sentinel2_tiles import tiles_over
 from sluice.sites.redaction import Redaction
 
@@ -185,7 +185,7 @@ def site_on_record(store: Store, site_id: str) -> SiteEvidence:
 
 
 def gather_area(store: Store, area: str, *, check_files: bool = True) -> AreaEvidence:
-    """What is known of all sites of an area.
+    """What is known of the sites of an area that nobody has rejected.
 
     Raises:
         ConfigError: There is no such area.
@@ -195,7 +195,7 @@ def gather_area(store: Store, area: str, *, check_files: bool = True) -> AreaEvi
     if not len(row):
         known = ", ".join(sorted(areas["name"])[:_SOME_NAMES]) or "none"
         raise ConfigError(f"{area}: there is no such area in this store; it has: {known}")
-    sites = store.sites(SiteQuery(area=area))
+    sites = store.sites(SiteQuery(area=area, verdict=NOT_REJECTED))
     ids = sites["site_id"].tolist()
     periods = store.periods(ids) if ids else pd.DataFrame()
     runs = [store.run(run.run_id) for run in store.runs(area)]
@@ -206,6 +206,7 @@ def gather_area(store: Store, area: str, *, check_files: bool = True) -> AreaEvi
         geometry=row.geometry.iloc[0],
         sites=sites,
         by_period=sum_periods(periods),
+        rejected=store.count_sites(SiteQuery(area=area, verdict=(Verdict.REJECTED,))),
         runs=tuple(_use(run, None, check_files=check_files) for run in runs),
         as_of=_as_of(runs, reviews, created),
         software=__version__,

@@ -68,7 +68,10 @@ def _glance(evidence: AreaEvidence, say: Messages) -> list[Block]:
     sites = evidence.sites
     rows: list[tuple[str, tuple[str, ...]]] = []
     if not len(sites):
-        return [Heading(say.text("area.at_a_glance")), Text(say.text("area.empty"))]
+        none = say.text("area.empty")
+        if evidence.rejected and evidence.withheld is None:
+            none = say.text("area.empty_but_rejected", n=evidence.rejected)
+        return [Heading(say.text("area.at_a_glance")), Text(none)]
     sure = say.text("area.sure", n=evidence.count("level", *_SURE))
     rows.append((say.text("area.sites"), (f"{say.text('area.sites_line', n=len(sites))} {sure}",)))
     total = float(pd.to_numeric(sites["area_ha"]).sum())
@@ -80,12 +83,11 @@ def _glance(evidence: AreaEvidence, say: Messages) -> list[Block]:
         rows.append((say.text("area.observed"), (line,)))
     if "verdict" in sites:
         confirmed = evidence.count("verdict", Verdict.CONFIRMED.value)
-        rejected = evidence.count("verdict", Verdict.REJECTED.value)
         unsaid = int(sites["verdict"].isna().sum())
         told = " ".join(
             (
                 say.text("area.reviewed_line", n=confirmed),
-                say.text("area.rejected_line", n=rejected),
+                say.text("area.rejected_line", n=evidence.rejected),
                 say.text("area.unreviewed_line", n=unsaid),
             )
         )

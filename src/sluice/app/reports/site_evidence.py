@@ -135,18 +135,20 @@ class SiteEvidence:
 
 @dataclass(frozen=True)
 class AreaEvidence:
-    """All sites of an area, and what became of them together."""
+    """The sites of an area, and what became of them together."""
 
     area: str
     geometry: BaseGeometry | None
     """In EPSG:4326; None where withheld."""
     sites: gpd.GeoDataFrame
-    """As `Store.sites` gives them, by priority."""
+    """As `Store.sites` gives them, by priority; without those that somebody rejected."""
     by_period: pd.DataFrame
     """From `sum_periods`."""
     runs: tuple[RunUsed, ...]
     as_of: dt.datetime
     software: str
+    rejected: int = 0
+    """Sites that are left out."""
     withheld: Withheld | None = None
 
     @property
@@ -162,6 +164,7 @@ class AreaEvidence:
             "software": self.software,
             "withheld_to_m": self.withheld.grid_m if self.withheld else None,
             "area": self.area or None,
+            "rejected_sites": None if self.withheld else self.rejected,
             "sites": _rows(pd.DataFrame(self.sites.drop(columns="geometry", errors="ignore"))),
             "by_period": _rows(self.by_period),
             "runs": _run_facts(self.runs, whole=self.withheld is None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from sluice.app.web.places import SiteId
 from sluice.app.web.service import Served
 from sluice.app.web.views import Places, Seen
 from sluice.app.web.withheld import redaction_of, visible
+from sluice.base.store import NOT_REJECTED
 
 router = APIRouter(responses=DOCUMENTED, tags=["files"])
 
@@ -87,7 +89,10 @@ class TemporaryFileResponse(FileResponse):
 async def exports(
     service: Served, places: Seen, ending: Ending, asked: Annotated[Exported, Query()]
 ) -> TemporaryFileResponse:
-    """Sites, alerts or periods as a file that opens where people work."""
+    """Sites, alerts, periods or detections as a file that opens where people work.
+
+    Without `verdict` all but rejected sites.
+    """
     suffix = str(ending)
     fmt = next(n for n, about in EXPORT_FORMATS.items() if f".{suffix}" in about.suffixes)
 
@@ -100,7 +105,10 @@ async def exports(
                 "leave out all but area"
             )
         path = folder / f"sluice-{asked.what}.{suffix}"
-        query = visible(asked.site_query(limit=asked.limit), places.person)
+        query = asked.site_query(limit=asked.limit)
+        if query.verdict is None:
+            query = replace(query, verdict=NOT_REJECTED)
+        query = visible(query, places.person)
         export(
             service.store,
             query,
