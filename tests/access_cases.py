@@ -19,6 +19,7 @@ from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 from sluice.base.people import People, Role
 from sluice.base.places import Area, SitePeriod, Status
+from sluice.base.said import Said
 from sluice.sites.vectorise import geohash
 from stores import NOW, a_run, a_site, detections
 
@@ -128,7 +129,7 @@ def _alerts(rows: list[dict[str, Any]], run: Any) -> Any:
                 "state": "open",
                 "posterior": 0.5,
                 "growth_ha": None,
-                "reasons": ["seen once"],
+                "reasons": [Said.of("alert_reason.likely", highest_probability=0.5)],
                 "lon": row["lon"],
                 "lat": row["lat"],
                 "priority": row["priority"],

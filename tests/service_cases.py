@@ -35,8 +35,9 @@ from sluice.base.places import (
     SitePeriod,
     Status,
 )
+from sluice.base.said import Said
 from sluice.store.sql_store import SqlStore
-from stores import AREA_SHAPE, NOW, a_run, a_site, detections
+from stores import NOW, a_run, a_site, detections
 
 QUARTERS = (
     (dt.date(2024, 1, 1), dt.date(2024, 3, 31)),
@@ -76,7 +77,8 @@ def fill(store: SqlStore, count: int = 12, folder: Path | None = None) -> None:
     """Land two quarters in area `ashanti`, add an empty area and two layers."""
     sites = some_sites(count)
     ids = sites["site_id"].tolist()
-    store.add_area(Area(name="ashanti", created=NOW), AREA_SHAPE)
+    # With room around the sites: else its name would be withheld with their places.
+    store.add_area(Area(name="ashanti", created=NOW), shapely.box(-3, 4, 2, 8))
     store.add_area(Area(name="bono east", created=NOW), shapely.box(-2, 7, -1, 8))
     for number, (start, end) in enumerate(QUARTERS):
         run_id = f"run-{number}"
@@ -149,7 +151,7 @@ def _alerts(sites: gpd.GeoDataFrame) -> pd.DataFrame:
             state=AlertState.REJECTED if n >= 9 else AlertState.OPEN,
             posterior=0.9,
             growth_ha=None,
-            reasons=["two dates", "near a river"],
+            reasons=[Said.of("alert_reason.highest", high_probability=0.975)],
             lon=row.lon,
             lat=row.lat,
             priority=row.priority,

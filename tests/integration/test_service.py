@@ -50,15 +50,15 @@ def test_areas_tell_periods_runs_and_how_many_sites(client: TestClient) -> None:
     assert (ashanti["sites"], bono["sites"]) == (12, 0)
     # Of the alerts at sites 0, 3, 6 and 9 the last was rejected.
     assert ashanti["alerts"] == 3
-    assert ashanti["bbox"] == [-3, 4, 1, 8]
+    assert ashanti["bbox"] == [-3, 4, 2, 8]
     assert ashanti["periods"] == [
         {"start": "2024-01-01", "end": "2024-03-31", "name": "2024-01_2024-03"},
         {"start": "2024-04-01", "end": "2024-06-30", "name": "2024-04_2024-06"},
     ]
     assert [run["run_id"] for run in ashanti["runs"]] == ["run-0", "run-1"]
     assert not ashanti["runs"][0]["has_image"]
-    # 4 by 4 degrees at 6 degrees north, by the formula of a sphere of equal area.
-    assert ashanti["hectares"] == pytest.approx(19_580_000, rel=0.01)
+    # 5 by 4 degrees at 6 degrees north, by the formula of a sphere of equal area.
+    assert ashanti["hectares"] == pytest.approx(24_475_000, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_reviews_that_say_nothing_are_refused(
         ("5°03'00.0\"N 1°02'03.0\"W", "coordinates", -1.034167, 5.05),
         ("30NXM6616708142", "coordinates", -1.500003, 5.500003),
         ("s-4", "site", 0.425, 5.025),
-        ("ASHANTI", "area", -1.0, 6.0),
+        ("ASHANTI", "area", -0.5, 6.0),
         ("ahafo", "district", 0.6, 5.5),
         ("ofín", "rivers", 0.0, 5.3),
     ],
@@ -396,6 +396,33 @@ def test_every_export_is_served_and_its_folder_removed(
     assert len(response.content) > 500
     assert f"sluice-sites.{ending}" in response.headers["content-disposition"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_leave_out_what_was_rejected_unless_asked(tmp_path: Path) -> None:
+    def ids(**asked: str) -> set[str]:
+        answer = client.get("/exports/sites.geojson", params=asked)
+        return {one["properties"]["site_id"] for one in answer.json()["features"]}
+
+    with client_of(write_store(tmp_path / "s.sqlite")) as client:
+        body = {"verdict": "rejected", "reason": "sandbar"}
+        assert client.post("/api/sites/s-3/reviews", json=body).status_code == 201
+        assert len(ids()) == 11
+        assert "s-3" not in ids()
+        assert ids(verdict="rejected") == {"s-3"}
+        assert ids(verdict="none") == ids()
+        page = client.get("/reports/areas/ashanti.html").text
+        assert "11 sites are followed" in page
+        assert "s-3<" not in page
+
+
+def test_each_collection_has_items(client: TestClient) -> None:
+    for name in ("sites", "alerts", "areas", "detections"):
+        told = get(client, f"/ogc/collections/{name}/items")
+        assert told["features"], name
+        one = told["features"][0]["id"]
+        assert get(client, f"/ogc/collections/{name}/items/{one}")["id"] == one
+    reasons = get(client, "/ogc/collections/alerts/items")["features"][0]["properties"]["reasons"]
+    assert reasons == "Highest: two sensors agree, and the probability reached 0.975."
 
 
 def test_reports_are_served_in_a_language(client: TestClient) -> None:

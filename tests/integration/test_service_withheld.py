@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import re
@@ -10,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import shapely
 from starlette.testclient import TestClient
 
 from service_cases import client_of, some_sites, write_store
+from sluice.app.following.stores import open_store
 from sluice.app.web import access, withheld
 from sluice.app.web.access import Person, Role
+from sluice.base.places import Area
 from sluice.sites.redaction import Redaction
+from stores import NOW
 
 RULE = Redaction(grid_m=5000.0, key=b"a secret of the test")
 TODAY = dt.date(2026, 1, 1)
@@ -61,6 +66,35 @@ def test_no_id_and_no_exact_place_leaves(client: TestClient, path: str) -> None:
         assert f'"{row.site_id}"' not in response.text
         assert row.lon not in told_of_places(json.loads(response.text))
     assert re.search(r'river_m":\s*\d', response.text) is None
+
+
+def test_areas_smaller_than_their_cells_are_not_there(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite")
+    with contextlib.closing(open_store(str(path))) as store:
+        site = some_sites().iloc[0]
+        around = shapely.box(site.lon - 0.005, site.lat - 0.005, site.lon + 0.005, site.lat + 0.005)
+        store.add_area(Area(name="tiny", created=NOW), around)
+    asked = [
+        "/api/sites?area=tiny",
+        "/api/alerts?area=tiny",
+        "/api/statistics?area=tiny",
+        "/tiles/sites/0/0/0.pbf?area=tiny",
+        "/exports/sites.geojson?area=tiny",
+        "/reports/areas/tiny.html",
+        "/stac/collections/tiny",
+        "/ogc/collections/areas/items/tiny",
+    ]
+    lists = ["/api/areas", "/ogc/collections/areas/items", "/api/search?q=tin", "/stac/collections"]
+    with client_of(path) as client:
+        assert all("tiny" in client.get(one).text for one in lists)
+    with client_of(path) as client:
+        viewer = Person("Ama", Role.VIEWER, None, redacted=True, redaction=RULE)
+        client.app.dependency_overrides[access.person] = lambda: viewer  # type: ignore[attr-defined]
+        for one in lists:
+            assert "tiny" not in client.get(one).text, one
+        assert "ashanti" in client.get("/api/areas").text
+        for one in asked:
+            assert client.get(one).status_code in {403, 404}, one
 
 
 @pytest.mark.parametrize("z", [0, 8, 10, 11, 14])

@@ -307,11 +307,11 @@ def test_a_new_password(case: Case, serve: Serve, at_once):
 
 
 def test_whoever_asks_too_often_waits(peopled: Case, serve: Serve):
-    clients = serve(peopled, requests_per_second=1, requests_at_once=5)
+    clients = serve(peopled, requests_per_second=0.05, requests_at_once=5)
     client = clients("reviewer")
     answers = [client.get("/api/layers") for _ in range(7)]
     assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
-    assert answers[-1].headers["Retry-After"] == "1"
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 20
     # Others do not wait for them.
     assert clients("analyst").get("/api/layers").status_code == 200
 

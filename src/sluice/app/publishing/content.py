@@ -23,11 +23,9 @@ from sluice.app.web.service import Service
 from sluice.app.web.states import states_in
 from sluice.app.web.statistics import By, Counted, count_by
 from sluice.app.web.views import Places, bounds_of
-from sluice.app.web.withheld import redaction_of
 from sluice.base.periods import Period
 from sluice.base.store import SiteQuery
 from sluice.sites.area import geodesic_areas_ha
-from sluice.sites.redaction import may_name_area
 
 NAMELESS = "*"
 """In place of the names of areas that may not be told."""
@@ -66,18 +64,9 @@ def parts_of(service: Service, person: Person) -> list[Part]:
     An area that is not much larger than the cells in place of its sites would tell more than they
     do: such areas are told without name and outline, together.
     """
-    rows = areas_told(Places(service, person))
-    if not person.redacted:
-        return [_part(service, person, [row]) for row in rows]
-    named: list[dict[str, Any]] = []
-    nameless: list[dict[str, Any]] = []
-    rule = redaction_of(person)
-    shapes = service.store.areas().set_index("name").geometry
-    for row in rows:
-        alone = Places(service, replace(person, areas=frozenset({row["name"]})))
-        may = rule is not None and may_name_area(shapes[row["name"]], alone.all_shown(), rule)
-        (named if may else nameless).append(row)
-    parts = [_part(service, person, [row]) for row in named]
+    places = Places(service, person)
+    parts = [_part(service, person, [row]) for row in areas_told(places)]
+    nameless = areas_told(places, named=False)
     return [*parts, _part(service, person, nameless, nameless=True)] if nameless else parts
 
 

@@ -204,9 +204,9 @@ def _link(href: str, rel: str, media_type: str = "application/json") -> dict[str
 def _shapes(places: Places) -> dict[str, Any]:
     """Outlines of the areas that a person may see, by name."""
     table = places.service.kept("area shapes", lambda store: store.areas(), of=("sites",))
-    mine = places.person.areas
+    mine = places.area_names()
     pairs = zip(table["name"], table.geometry, strict=True)
-    return {name: shape for name, shape in pairs if mine is None or name in mine}
+    return {name: shape for name, shape in pairs if name in mine}
 
 
 def _areas(places: Places) -> list[str]:
@@ -215,8 +215,8 @@ def _areas(places: Places) -> list[str]:
 
 def _runs(places: Places) -> list[LandedRun]:
     runs: list[LandedRun] = places.service.kept("runs", lambda store: store.runs(), of=("sites",))
-    mine = places.person.areas
-    return [run for run in runs if mine is None or run.area in mine]
+    mine = places.area_names()
+    return [run for run in runs if run.area in mine]
 
 
 def _require_run(places: Places, area: str, run_id: str) -> LandedRun:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from sluice.app.messages import messages
 from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.collections import (
     ALERTS,
@@ -36,6 +37,8 @@ _MOST_SCANNED = 100_000
 """Detections that one request looks through with a filter: then it gives what it found, and says
 where to go on."""
 _DIGITS = 15
+_ENGLISH = messages("en")
+"""Of values in pages, which are the same for all; `/api/alerts` tells codes."""
 _WORDS: dict[str, type[Status | Level | Verdict | Legality]] = {
     "status": Status,
     "level": Level,
@@ -297,7 +300,7 @@ def _alerts(places: Places, asked: Asked) -> Page:
         table, _total = places.alerts(SiteQuery())
         points = shapely.points(table["lon"].to_numpy(float), table["lat"].to_numpy(float))
         if "reasons" in table:
-            table = table.assign(reasons=["; ".join(one or ()) for one in table["reasons"]])
+            table = table.assign(reasons=[_ENGLISH.said(one) for one in table["reasons"]])
         return gpd.GeoDataFrame(table, geometry=points, crs="EPSG:4326")
 
     table = places.service.kept(f"alert points {view_of(places.person)}", make)
@@ -317,8 +320,7 @@ def _raised_within(start: dt.date | None, end: dt.date | None) -> list[Any]:
 
 def _areas(places: Places, asked: Asked) -> Page:
     table = places.service.kept("area shapes", lambda store: store.areas(), of=("sites",))
-    if places.person.areas is not None:
-        table = table[table["name"].isin(places.person.areas)]
+    table = table[table["name"].isin(places.area_names())]
     return _in_memory(table, AREAS, asked, asked.conditions)
 
 

@@ -250,7 +250,8 @@ def _collection_told(root: str, places: Places, collection: Collection) -> dict[
     own = f"{root}/ogc/collections/{collection.name}"
     extent: dict[str, Any] = {"spatial": {"bbox": [_extent(places)], "crs": CRS84}}
     runs = places.service.kept("runs", lambda store: store.runs(), of=("sites",))
-    mine = [run for run in runs if places.person.areas is None or run.area in places.person.areas]
+    names = places.area_names()
+    mine = [run for run in runs if run.area in names]
     if mine:
         first, last = min(run.start for run in mine), max(run.end for run in mine)
         extent["temporal"] = {"interval": [[f"{first}T00:00:00Z", f"{last}T23:59:59Z"]]}
@@ -277,8 +278,7 @@ def _collection_told(root: str, places: Places, collection: Collection) -> dict[
 
 def _extent(places: Places) -> list[float]:
     areas = places.service.kept("area shapes", lambda store: store.areas(), of=("sites",))
-    if places.person.areas is not None:
-        areas = areas[areas["name"].isin(places.person.areas)]
+    areas = areas[areas["name"].isin(places.area_names())]
     if not len(areas):
         return [-180.0, -90.0, 180.0, 90.0]
     return [round(float(side), 6) for side in areas.total_bounds]

@@ -41,11 +41,16 @@ def areas(service: Served, who: Asks, _: Annotated[Nothing, Query()]) -> Respons
     return json_response(areas_told(Places(service, who)))
 
 
-def areas_told(places: Places) -> list[dict[str, Any]]:
-    """The areas that a person may see."""
-    who = places.person
-    rows = places.service.kept("areas told", _areas_told)
-    mine = [row for row in rows if who.areas is None or row["name"] in who.areas]
+def areas_told(places: Places, *, named: bool = True) -> list[dict[str, Any]]:
+    """The areas that a person may see.
+
+    Args:
+        places: Of the person.
+        named: False for those whose names are withheld, see `Places.area_names`.
+    """
+    rows, names = places.service.kept("areas told", _areas_told), places.area_names()
+    mine = [row for row in rows if places.is_among_areas(row["name"])]
+    mine = [row for row in mine if (row["name"] in names) == named]
     return mine if places.is_open else [_area_shown(row, places) for row in mine]
 
 

@@ -140,7 +140,8 @@ def _sites(service: Service, who: Person, text: str) -> list[dict[str, Any]]:
 def _names(service: Service, who: Person) -> list[_Named]:
     areas: list[_Named] = service.kept("names of areas", _area_names, of=("sites",))
     of_layers: list[_Named] = service.kept("names in layers", _layer_names, of=("layers",))
-    mine = [one for one in areas if who.areas is None or one.label in who.areas]
+    names = Places(service, who).area_names()
+    mine = [one for one in areas if one.label in names]
     return [*mine, *of_layers]
 
 

@@ -20,10 +20,17 @@ from sluice.app.web.access import Person, person
 from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.errors import NotHere
 from sluice.app.web.service import Served, Service
-from sluice.app.web.withheld import shown_alerts, shown_as_of, shown_periods, sites_shown, visible
+from sluice.app.web.withheld import (
+    redaction_of,
+    shown_alerts,
+    shown_as_of,
+    shown_periods,
+    sites_shown,
+    visible,
+)
 from sluice.base.places import AlertState, Verdict
 from sluice.base.store import Row, SiteQuery, Store
-from sluice.sites.redaction import REDACTED
+from sluice.sites.redaction import REDACTED, may_name_area
 
 
 class Places:
@@ -44,12 +51,29 @@ class Places:
         Raises:
             NotHere: It is not.
         """
-        if name is None:
-            return
-        known = self.service.kept("areas", lambda store: set(store.areas()["name"]), of=("sites",))
-        allowed = self.person.areas is None or name in self.person.areas
-        if name not in known or not allowed:
+        if name is not None and name not in self.area_names():
             raise NotHere(f"there is no area {name!r} here; /api/areas lists those there are")
+
+    def is_among_areas(self, name: str) -> bool:
+        """Whether sites of an area may be shown to the person, with its name or without."""
+        return self.person.areas is None or name in self.person.areas
+
+    def area_names(self) -> frozenset[str]:
+        """The areas that are there for the person. Where places are withheld, those that are so
+        small that their names would tell more than the cells are not."""
+
+        def make(store: Store) -> frozenset[str]:
+            table = store.areas()
+            rule = redaction_of(self.person)
+            return frozenset(
+                name
+                for name, shape in zip(table["name"], table.geometry, strict=True)
+                if self.is_among_areas(name)
+                and (rule is None or may_name_area(shape, self.all_shown(name), rule))
+            )
+
+        names: frozenset[str] = self.service.kept(f"areas {view_of(self.person)}", make)
+        return names
 
     def sites(self, query: SiteQuery) -> gpd.GeoDataFrame:
         """As `Store.sites`."""
