@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rasterio
 import shapely
 from starlette.testclient import TestClient
 
 from analysis_cases import PERIOD, Place
 from sluice.app.analysis import Stop, WorkerSettings, run_next, work
 from sluice.app.following.stores import open_store
+from sluice.app.products import layout
 from sluice.app.products.layout import WORK_FOLDER
 from sluice.app.web import access
 from sluice.app.web.access import Person, Role
@@ -81,7 +83,8 @@ def test_an_area_and_a_period_become_sites(client, place, store_file, tmp_path) 
         "queued", "ama", "2022-03-01", "2022-05-31",
     )  # fmt: skip
     assert asked.headers["location"] == f"/api/jobs/{job['job_id']}"
-    settings = worker_of(place, store_file, tmp_path / "jobs", tile_px=160)
+    keep = ("red", "green", "blue", "nir")
+    settings = worker_of(place, store_file, tmp_path / "jobs", tile_px=160, keep=keep)
     runner = threading.Thread(target=run_all, args=[settings])
     runner.start()
     try:
@@ -102,6 +105,9 @@ def test_an_area_and_a_period_become_sites(client, place, store_file, tmp_path) 
     # Pictures of what landed stay; tiles do not.
     assert area["runs"][0]["has_image"]
     assert not list((tmp_path / "jobs").rglob(WORK_FOLDER))
+    (image,) = (tmp_path / "jobs").rglob(layout.COMPOSITE)
+    with rasterio.open(image) as kept:
+        assert kept.descriptions == keep
     # The same area by its name: what is there is found again in another period.
     again = client.post("/api/jobs", json={"area": "tapajos", "first": "2022-05", "last": "2022"})
     assert again.status_code == 201, again.text

@@ -92,3 +92,9 @@ def test_the_end_of_its_input_stops_a_worker_that_waits() -> None:
         process.stdin.close()
         assert process.stdout.read() == "ended True\n"
         assert process.wait(20) == 0
+
+
+def test_bands_to_keep_are_told_to_the_worker(tmp_path: Path) -> None:
+    settings = Settings(store="mines.sqlite", jobs_out=tmp_path, keep="red,nir")
+    assert worker_command(settings)[-2:] == ["--keep-bands", "red,nir"]
+    assert "--keep-bands" not in worker_command(Settings(store="mines.sqlite", jobs_out=tmp_path))

@@ -56,6 +56,8 @@ class WorkerSettings(BaseModel):
     source: str = DEFAULT_SOURCE
     """Catalogue that is searched."""
     model: str = "default"
+    keep: tuple[str, ...] | None = None
+    """Bands of images to keep, see `ScanConfig`."""
     workers: int | None = Field(default=None, ge=1, le=256)
     """Tiles at a time."""
     tile_px: int | None = Field(default=None, ge=64, le=16384)
@@ -226,6 +228,7 @@ class _Work:
             last=job.last.isoformat(),
             every=job.every,
             store=settings.store,
+            keep=settings.keep,
             workers=settings.workers,
             tile_px=settings.tile_px,
         )

@@ -150,8 +150,10 @@ def config_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "images" in values:
         values["images"] = tuple(values["images"] or ())
     for name in _LISTS & values.keys():
-        text = values[name]
-        values[name] = (
-            None if text is None else tuple(p.strip() for p in text.split(",") if p.strip())
-        )
+        values[name] = split_list(values[name])
     return values
+
+
+def split_list(text: str | None) -> tuple[str, ...] | None:
+    """Words with commas between them."""
+    return None if text is None else tuple(p.strip() for p in text.split(",") if p.strip())

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from sluice.app.cli import options
-from sluice.app.cli.worker import MODEL, SOURCE
+from sluice.app.cli.worker import KEEP, MODEL, SOURCE
 
 
 def serve(
@@ -40,6 +40,7 @@ def serve(
     ),
     source: str = SOURCE,
     model: str = MODEL,
+    keep: str | None = KEEP,
     jobs_out: Path | None = typer.Option(
         None,
         "--jobs-out",
@@ -73,6 +74,7 @@ def serve(
         worker=worker,
         source=source,
         model=model,
+        keep=keep,
         jobs_out=jobs_out,
         largest_km2=largest_km2,
         jobs_per_person=jobs_per_person,

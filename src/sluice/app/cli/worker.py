@@ -10,6 +10,12 @@ from sluice.app.cli import options
 
 SOURCE = typer.Option("earth-search", "--source", help="Catalogue to search, as for `sluice scan`.")
 MODEL = typer.Option("default", "--model", help="A model's name, or its folder.")
+KEEP = typer.Option(
+    None,
+    "--keep-bands",
+    help="Bands of the image to keep beside each map, as for `sluice scan`; those that the model "
+    "reads if left out. red,green,blue,nir,swir16 tell land cover.",
+)
 
 
 def worker(
@@ -22,6 +28,7 @@ def worker(
     once: bool = typer.Option(False, "--once", help="End when no analysis waits."),
     source: str = SOURCE,
     model: str = MODEL,
+    keep: str | None = KEEP,
     workers: int | None = options.WORKERS,
     stale_s: float = typer.Option(
         60.0,
@@ -44,6 +51,7 @@ def worker(
     import threading
 
     from sluice.app.analysis import Stop, WorkerSettings, default_jobs_folder, work
+    from sluice.app.cli.options import split_list
     from sluice.app.cli.signals import stopping
     from sluice.app.config import make_config, store_address
 
@@ -54,6 +62,7 @@ def worker(
         out=(out or default_jobs_folder(address)).absolute(),
         source=source,
         model=model,
+        keep=split_list(keep),
         workers=workers,
         stale_s=stale_s,
         keep_days=keep_days,

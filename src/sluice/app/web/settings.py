@@ -102,6 +102,8 @@ class Settings(BaseModel):
     """Catalogue that analyses search; see `sluice.app.analysis`."""
     model: str = "default"
     """That analyses use."""
+    keep: str | None = None
+    """Bands of images that its worker keeps, with commas."""
     jobs_out: Path | None = None
     """Where analyses leave their files; None for beside the store."""
     largest_km2: float = Field(default=10_000, gt=0)

@@ -24,6 +24,8 @@ def worker_command(settings: Settings) -> list[str]:
     """The command of a worker; the store goes by the environment, as it may hold a password."""
     out = settings.jobs_out or default_jobs_folder(settings.store)
     given = ["--source", settings.source, "--model", settings.model, "--out", str(out.absolute())]
+    if settings.keep is not None:
+        given += ["--keep-bands", settings.keep]
     return [sys.executable, "-c", _PROGRAM, "worker", "--with-parent", *given]
 
 
