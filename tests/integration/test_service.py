@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import time
 from collections.abc import Iterator
@@ -432,6 +433,18 @@ def test_reports_are_served_in_a_language(client: TestClient) -> None:
     assert "default-src 'none'" in french.headers["content-security-policy"]
     pdf = client.get("/reports/areas/ashanti.pdf")
     assert pdf.content.startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("path", ["/reports/sites/s-3", "/reports/areas/ashanti"])
+def test_reports_can_be_checked_by_the_file_that_comes_with_them(
+    client: TestClient, path: str
+) -> None:
+    manifest = get(client, f"{path}.json", language="fr")
+    assert len(manifest["documents"]) == 2
+    for name, known in manifest["documents"].items():
+        sent = client.get(f"{path}.{name.rpartition('.')[2]}", params={"language": "fr"})
+        assert hashlib.sha256(sent.content).hexdigest() == known["sha256"], name
+    assert manifest["facts_sha256"] in client.get(f"{path}.html?language=fr").text
 
 
 def test_exports_are_served_in_a_language(client: TestClient) -> None:

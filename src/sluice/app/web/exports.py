@@ -19,6 +19,7 @@ from sluice.app.exports.write import EXPORT_FORMATS
 from sluice.app.following.exporting import TABLES, export
 from sluice.app.following.reporting import report
 from sluice.app.messages import LANGUAGES
+from sluice.app.reports.report_file import FORMATS
 from sluice.app.web.errors import DOCUMENTED, Forbidden
 from sluice.app.web.parameters import Language, Name, SiteFilter
 from sluice.app.web.places import SiteId
@@ -40,7 +41,11 @@ _MEDIA = {
     "pmtiles": "application/vnd.pmtiles",
     "shapefile": "application/zip",
 }
-_REPORT_MEDIA = {"pdf": "application/pdf", "html": "text/html; charset=utf-8"}
+_REPORT_MEDIA = {
+    "pdf": "application/pdf",
+    "html": "text/html; charset=utf-8",
+    "json": "application/json",
+}
 _REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:"
 Ending = StrEnum(  # type: ignore[misc]
     "Ending",
@@ -63,6 +68,8 @@ class ReportEnding(StrEnum):
 
     PDF = "pdf"
     HTML = "html"
+    JSON = "json"
+    """The file that comes with them: facts, and hashes of both."""
 
 
 class Exported(SiteFilter, Language):
@@ -169,11 +176,12 @@ def _write_report(
         target,
         folder,
         languages=(language if language in LANGUAGES else LANGUAGES[0],),
-        formats=(str(ending),),
+        formats=FORMATS if ending is ReportEnding.JSON else (str(ending),),
         check_files=False,
         redaction=redaction_of(places.person),
     )
-    return files.documents[0]
+    # The same evidence gives the same bytes: its hashes are those of documents sent before.
+    return files.manifests[0] if ending is ReportEnding.JSON else files.documents[0]
 
 
 def _report_response(path: FilePath, ending: ReportEnding) -> TemporaryFileResponse:
