@@ -68,16 +68,16 @@ def run_scan(image: Path, out: Path, model: str, **options: str) -> ScanFigures:
 
 
 def measure_speed(image: Path, work: Path, model: str) -> list[Row]:
-    """A whole scan with each engine that is installed."""
+    """A whole scan with each engine that is installed, and bf16 where the processor has it."""
     rows = []
-    for engine in ("onnxruntime", "openvino"):
-        what = f"whole scan: read, predict, sites, products; {engine}"
+    for engine, precision in (("onnxruntime", "f32"), ("openvino", "f32"), ("openvino", "bf16")):
+        what = f"whole scan: read, predict, sites, products; {engine}, {precision}"
         try:
-            choose_engine(engine, "f32")
+            choose_engine(engine, precision)
         except ConfigError as err:
             rows.append(Row(what, "not measured", SPEED_TARGET, str(err)))
             continue
-        took = run_scan(image, work / "out", model, engine=engine)
+        took = run_scan(image, work / "out", model, engine=engine, precision=precision)
         rows.append(
             Row(
                 what,
