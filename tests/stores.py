@@ -9,12 +9,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import geopandas as gpd
+import pandas as pd
 import psycopg
 import shapely
 from psycopg import sql
 
 from sluice.app.following.stores import open_store
-from sluice.base.places import Area, LandedRun, Legality, Review, Site, Status, Verdict
+from sluice.base.places import (
+    Alert,
+    AlertKind,
+    AlertState,
+    Area,
+    LandedRun,
+    Legality,
+    Level,
+    Review,
+    Site,
+    Status,
+    Verdict,
+)
 from sluice.base.records import Detection
 from sluice.base.said import packed, read_said
 from sluice.store.schema import metadata
@@ -227,3 +240,27 @@ def count_landings(address: str, area: str, times: int) -> None:
 def make_store(address: str) -> None:
     """Open a store, made where it is not there: for processes of their own."""
     open_with_area(address).close()
+
+
+def an_alert(site_id: str = "s-0", **changes: Any) -> pd.DataFrame:
+    """A new mine that is likely, as a table of one row."""
+    values: dict[str, Any] = {
+        "alert_id": f"a-{site_id}",
+        "site_id": site_id,
+        "area": "ashanti",
+        "kind": AlertKind.NEW,
+        "start": dt.date(2024, 1, 1),
+        "end": dt.date(2024, 3, 31),
+        "raised": dt.date(2024, 3, 31),
+        "updated": dt.date(2024, 3, 31),
+        "level": Level.HIGH,
+        "state": AlertState.OPEN,
+        "posterior": 0.9,
+        "growth_ha": None,
+        "reasons": [{"code": "alert_reason.found", "values": {}}],
+        "lon": 0.0,
+        "lat": 5.0,
+        "priority": 10.0,
+        "priority_parts": {"probability": 10.0},
+    }
+    return pd.DataFrame([Alert(**values | changes).model_dump()])

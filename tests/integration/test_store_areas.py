@@ -6,6 +6,7 @@ import pytest
 import shapely
 import sqlalchemy as sa
 
+from sluice.app.following.stores import open_store
 from sluice.base.errors import ConfigError, DataError
 from sluice.base.store import SiteQuery
 from sluice.store import schema
@@ -16,6 +17,7 @@ from stores import (
     StorePlaces,
     a_review,
     a_run,
+    an_alert,
     detections,
     land_three,
     open_with_area,
@@ -122,3 +124,61 @@ def test_the_last_area_takes_the_last_review_with_it(store):
         for table in ("runs", "scenes", "evidence_maps", "detections", "sites", "areas"):
             counted = sa.select(sa.func.count()).select_from(schema.metadata.tables[table])
             assert connection.execute(counted).scalar_one() == 0, table
+
+
+PUTS = {
+    "sites": lambda landing: landing.put_sites(landing.sites().assign(legality="inside")),
+    "detections": lambda landing: landing.put_detections(landing.detections()),
+    "a run": lambda landing: landing.put_run(a_run("run-2", sensor="radar"), None),
+    "alerts": lambda landing: landing.put_alerts(["s-1"], an_alert("s-1")),
+    "no alerts any more": lambda landing: landing.put_alerts(["s-0"], an_alert("s-0").iloc[:0]),
+}
+
+
+@pytest.mark.parametrize("put", PUTS)
+def test_each_landing_that_puts_something_is_another_revision(places, put: str):
+    address = places.made()
+    with open_with_area(address, "ashanti", "volta") as store, open_store(address) as other:
+        land_three(store)
+        with store.landing("ashanti") as landing:
+            landing.put_alerts(["s-0"], an_alert("s-0"))
+        seen = [other.revision()]
+        for _ in range(2):
+            with store.landing("ashanti") as landing:
+                landing.put_alerts(["s-0"], an_alert("s-0"))
+                PUTS[put](landing)
+            seen.append(other.revision())
+        assert len({one.sites for one in seen}) == 3
+        assert len({(one.reviews, one.layers) for one in seen}) == 1
+    with open_store(address) as store:
+        assert store.revision() == seen[-1]
+        assert wrong_of(store) == {}
+
+
+def put_what_is_refused(store: SqlStore) -> None:
+    with store.landing("ashanti") as landing:
+        landing.put_sites(landing.sites().assign(legality="inside"))
+        landing.put_alerts(["s-0"], an_alert("s-0", area="volta"))
+
+
+def test_a_landing_that_puts_nothing_or_fails_leaves_the_revision(store):
+    land_three(store)
+    before = store.revision()
+    with store.landing("ashanti") as landing:
+        landing.put_sites(landing.sites().iloc[:0])
+        landing.put_alerts(["s-2"], an_alert("s-2").iloc[:0])
+    with pytest.raises(DataError, match="volta"):
+        put_what_is_refused(store)
+    assert store.revision() == before
+
+
+def test_an_area_that_is_gone_is_another_revision(store):
+    land_three(store)
+    land_volta(store)
+    seen = [store.revision().sites]
+    store.remove_area("volta", with_everything=True)
+    seen.append(store.revision().sites)
+    land_volta(store)
+    seen.append(store.revision().sites)
+    assert len(set(seen)) == 3
+    assert wrong_of(store) == {}

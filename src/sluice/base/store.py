@@ -60,7 +60,7 @@ class Revision:
     """Texts of which each is another one after a change of what it stands for."""
 
     sites: str
-    """A run has landed, or an area was added."""
+    """Something was put into an area, or an area was added or removed."""
     reviews: str
     """A review was added."""
     layers: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class SqlLanding:
         self._with_detections: set[str] = set()
         self._joined: set[str] = set()
         """Sites that others were merged into, or are not any more."""
+        self._is_changed = False
         self.many: set[str] = set()
         """Tables into which much was put."""
 
@@ -56,6 +58,7 @@ class SqlLanding:
         """See `Landing`."""
         with self._step() as connection:
             self._make_room(connection, run)
+            self._is_changed = True
             frame = pd.DataFrame([{**run.model_dump(), "detection_count": 0}], dtype=object)
             names = [*columns_of(LandedRun), "detection_count"]
             values = rows_in(schema.runs, frame, names)
@@ -224,7 +227,8 @@ class SqlLanding:
             if "area" in values:
                 self._require_area(table, values["area"])
             own = self._db.among(table.c.site_id, list(site_ids))
-            connection.execute(sa.delete(table).where(own))
+            taken = connection.execute(sa.delete(table).where(own))
+            self._is_changed |= bool(taken.rowcount)
             self._put(connection, table, values, ())
 
     def _require_area(self, table: sa.Table, areas: Sequence[str]) -> None:
@@ -243,7 +247,9 @@ class SqlLanding:
         key: tuple[str, ...],
     ) -> None:
         self._db.put(connection, table, values, key)
-        if len(next(iter(values.values()))) >= _MANY:
+        count = len(next(iter(values.values())))
+        self._is_changed |= count > 0
+        if count >= _MANY:
             self.many.add(table.name)
 
     def finish(self) -> None:
@@ -266,6 +272,9 @@ class SqlLanding:
                 connection.execute(counted.values(detection_count=count))
             if self._joined:
                 follow_merges(self._db, connection, self._joined)
+            if self._is_changed:
+                mark = {"area": [self._area], "mark": [uuid.uuid4().hex]}
+                self._db.put(connection, schema.area_changes, mark, ("area",))
 
     def end(self) -> None:
         """Nothing more can be put or asked."""

@@ -324,6 +324,12 @@ def revision() -> sa.Select[Any]:
     )
 
 
+def area_changes() -> sa.Select[Any]:
+    """The mark of each area's last landing."""
+    table = schema.area_changes
+    return sa.select(table.c.area, table.c.mark).order_by(table.c.area)
+
+
 def check_box(bbox: BBox) -> None:
     """Refuse a box that holds nothing.
 

@@ -27,7 +27,7 @@ from sluice.store.columns import (
     words,
 )
 
-HEAD = "0007"
+HEAD = "0008"
 """Newest version of the schema: revisions count up."""
 APPLICATION_ID = 0x536C7563
 """`Sluc`, in the header of a SQLite file: tells a store from any other file."""
@@ -48,6 +48,16 @@ areas = sa.Table(
     sa.Column("name", words(), primary_key=True),
     moment_column("created"),
     sa.Column("geometry", Shape(), nullable=False),
+)
+
+area_changes = sa.Table(
+    "area_changes",
+    metadata,
+    # One row for each area into which something was put, and another mark after each landing: one
+    # count for all areas would make landings in different areas wait for each other, and a backup
+    # that came back would count on to what was there before.
+    link_column("area", "areas.name", cascade=True, key=True),
+    text_column("mark"),
 )
 
 runs = sa.Table(

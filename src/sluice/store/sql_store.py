@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -299,8 +301,10 @@ class SqlStore:
         """See `Store`."""
         with self._db.reading() as connection:
             row = connection.execute(queries.revision()).one()
+            marks = connection.execute(queries.area_changes()).all()
+        put = hashlib.sha256(json.dumps([tuple(mark) for mark in marks]).encode()).hexdigest()
         return Revision(
-            sites=f"{row.runs} {row.landed} {row.areas} {row.created}",
+            sites=f"{row.runs} {row.landed} {row.areas} {row.created} {put}",
             reviews=f"{row.reviews}",
             layers=f"{row.layers} {row.registered}",
         )

@@ -19,6 +19,7 @@ from starlette.responses import Response
 
 from access_cases import Case, Serve
 from service_cases import client_of, write_store
+from sluice.app.following.stores import open_store
 from sluice.app.web import kept_answers, site_blocks
 from sluice.app.web.gate import Asked
 from sluice.app.web.kept_answers import LARGEST_BYTES, KeptAnswers
@@ -27,6 +28,7 @@ from sluice.app.web.settings import Settings
 
 ITEMS = "/ogc/collections/sites/items"
 TILE = "/tiles/sites/0/0/0.pbf"
+PLAIN = {"Accept-Encoding": "identity"}
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +272,26 @@ def test_what_is_packed_is_gzip(store_file: Path) -> None:
         request = client.build_request("GET", ITEMS, headers={"Accept-Encoding": "gzip"})
         raw = b"".join(client.send(request, stream=True).iter_raw())
     assert gzip.decompress(raw).startswith(b'{"type":"FeatureCollection"')
+
+
+def test_what_others_put_without_a_run_shows_in_what_is_kept(tmp_path: Path) -> None:
+    """As `sluice context apply` in another process does."""
+    file = write_store(tmp_path / "s.sqlite")
+    with client_of(file) as client:
+        before = {path: client.get(path, headers=PLAIN) for path in (ITEMS, TILE)}
+        was = [one["name"] for one in client.get("/api/statistics").json()]
+        assert "Far" not in was
+        with open_store(str(file)) as other, other.landing("ashanti") as landing:
+            known = landing.sites()
+            around = [{**one, "district": "Far"} for one in known["context"]]
+            landing.put_sites(known.assign(legality="inside", context=around))
+        client.app.state.service.written()
+        after = {path: client.get(path, headers=PLAIN) for path in (ITEMS, TILE)}
+        told = after[ITEMS].json()["features"]
+        assert {one["properties"]["legality"] for one in told} == {"inside"}
+        assert b"inside" in after[TILE].content
+        assert [one["name"] for one in client.get("/api/statistics").json()] == ["Far"]
+        for path, answer in before.items():
+            assert answer.headers["etag"] != after[path].headers["etag"]
+            asked = {"If-None-Match": answer.headers["etag"], **PLAIN}
+            assert client.get(path, headers=asked).status_code == 200
