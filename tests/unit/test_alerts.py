@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.unit.test_evidence import quarter
 
 from said_cases import english
+from sluice.base.alert_verdicts import judged_by
 from sluice.base.errors import ConfigError
-from sluice.base.places import Alert, AlertKind, Verdict, columns_of
+from sluice.base.places import Alert, AlertKind, AlertState, Verdict, columns_of
 from sluice.sites.alerts import AlertRule, alert_id, raise_alerts
 from sluice.sites.evidence import EvidenceRule, posteriors
 from sluice.sites.growth import GrowthRule
@@ -202,6 +203,26 @@ def test_a_persons_verdict_counts() -> None:
     assert english(alerts["reasons"].iloc[1][-1]) == "Confirmed by a person."
     unsure = told(looks, verdicts={"a": Verdict.UNSURE})
     assert unsure["state"].tolist() == ["open", "open"]
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+@settings(max_examples=8, deadline=None)
+@given(
+    drawn=st.lists(st.sampled_from([None, -5.0, -2.0, 2.0, 4.3, 5.9]), min_size=2, max_size=12),
+    seed=st.integers(0, 99),
+)
+def test_a_verdict_that_comes_later_makes_of_alerts_what_judging_anew_does(
+    drawn: list[Any], seed: int, verdict: Verdict
+) -> None:
+    looks = history(drawn, [*np.random.default_rng(seed).uniform(2, 12, len(drawn))])
+    ways = {None: told(looks)} | {one: told(looks, verdicts={"a": one}) for one in Verdict}
+    for before in ways.values():
+        found = [
+            judged_by(AlertState(state), reasons, verdict)
+            for state, reasons in zip(before["state"], before["reasons"], strict=True)
+        ]
+        expected = ways[verdict]
+        assert found == [*zip(expected["state"], expected["reasons"], strict=True)]
 
 
 values = st.lists(

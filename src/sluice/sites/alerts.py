@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sluice.base.alert_verdicts import judged_by
 from sluice.base.arrays import ObjectArray
 from sluice.base.errors import ConfigError
 from sluice.base.periods import Period
@@ -292,15 +293,12 @@ def _growth_reasons(row: Any) -> list[dict[str, Any]]:
 
 def _with_verdicts(table: pd.DataFrame, said: Mapping[str, Verdict]) -> pd.DataFrame:
     """A person's verdict counts more than what looks say."""
-    for verdict, state, code in (
-        (Verdict.CONFIRMED, AlertState.CONFIRMED, "alert_reason.person_confirmed"),
-        (Verdict.REJECTED, AlertState.REJECTED, "alert_reason.person_rejected"),
-    ):
-        by_person = table["site_id"].map(said) == verdict
-        for row in np.flatnonzero(by_person):
-            table["reasons"].iloc[row].append(Said.of(code).plain())
-        table.loc[by_person, "state"] = state.value
-    return table
+    states, reasons = table["state"].tolist(), table["reasons"].tolist()
+    for row in np.flatnonzero(table["site_id"].isin(said)):
+        verdict = said[table["site_id"].iloc[row]]
+        state, reasons[row] = judged_by(AlertState(states[row]), reasons[row], verdict)
+        states[row] = state.value
+    return table.assign(state=states, reasons=pd.Series(reasons, table.index, dtype=object))
 
 
 def _with_sites(found: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from sluice.store.database import Database
 from sluice.store.faults import translating
 from sluice.store.frames import boxes_of
 from sluice.store.reviewing import FIRST_LINK, link, verdicts
-from sluice.store.verdicts import read_merges, read_reviews, reviews_end
+from sluice.store.verdicts import alerts_to_change, read_merges, read_reviews, reviews_end
 
 _BATCH = 20_000
 _END_TRIGGERS = ("review_end_stays_update", "review_end_stays_delete")
@@ -199,7 +199,7 @@ def _triggers(connection: Connection) -> str | None:
 
 
 def _verdicts(connection: Connection) -> str | None:
-    """Whether sites say what reviews say of them and of those that were merged into them."""
+    """Whether sites and alerts say what reviews say of them and of what was merged into them."""
     site = schema.sites.c
     told = sa.select(site.site_id, site.verdict, site.reviewers).where(
         sa.or_(site.verdict.is_not(None), site.reviewers != 0)
@@ -207,7 +207,14 @@ def _verdicts(connection: Connection) -> str | None:
     kept = {found.site_id: (found.verdict, found.reviewers) for found in connection.execute(told)}
     expected = verdicts(read_reviews(connection, sa.true()), read_merges(connection))
     wrong = sorted(s for s in kept.keys() | expected.keys() if kept.get(s) != expected.get(s))
-    return f"{len(wrong)} sites do not say what their reviews say: {wrong[0]}" if wrong else None
+    if wrong:
+        return f"{len(wrong)} sites do not say what their reviews say: {wrong[0]}"
+    reviewed = schema.alerts.c.site_id.in_(sa.select(site.site_id).where(site.verdict.is_not(None)))
+    last = {site_id: verdict for site_id, (verdict, _) in expected.items()}
+    alerts = alerts_to_change(connection, reviewed, last)
+    if alerts:
+        return f"{len(alerts)} alerts do not say what the reviews of their site say: {alerts[0][0]}"
+    return None
 
 
 def _run_counts(connection: Connection) -> str | None:

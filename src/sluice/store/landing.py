@@ -20,7 +20,7 @@ from sluice.store.database import Database
 from sluice.store.faults import translating
 from sluice.store.frames import Values, along_curve, frame_out, geo_frame_out, rows_in
 from sluice.store.reviewing import verdicts
-from sluice.store.verdicts import follow_merges, read_reviews
+from sluice.store.verdicts import follow_merges, hold_sites, read_reviews
 
 _MANY = 10_000
 """Rows after which the database is made ready to be asked."""
@@ -37,6 +37,8 @@ class SqlLanding:
         self._with_detections: set[str] = set()
         self._joined: set[str] = set()
         """Sites that others were merged into, or are not any more."""
+        self._alerted: set[str] = set()
+        """Sites whose alerts were put: a review may have come since verdicts were read."""
         self._is_changed = False
         self.many: set[str] = set()
         """Tables into which much was put."""
@@ -206,7 +208,11 @@ class SqlLanding:
 
     def put_alerts(self, site_ids: Sequence[str], alerts: pd.DataFrame) -> None:
         """See `Landing`."""
+        with self._step() as connection:
+            # Whoever reviews one of them waits here, or is waited for; not later, with a lock held.
+            hold_sites(connection, self._db, site_ids)
         self._replace(schema.alerts, site_ids, alerts, columns_of(Alert), ("alert_id",))
+        self._alerted |= set(map(str, site_ids))
 
     def _replace(
         self,
@@ -270,8 +276,8 @@ class SqlLanding:
             for run_id in sorted(self._with_detections):
                 counted = sa.update(schema.runs).where(runs.run_id == run_id)
                 connection.execute(counted.values(detection_count=count))
-            if self._joined:
-                follow_merges(self._db, connection, self._joined)
+            if self._joined or self._alerted:
+                follow_merges(self._db, connection, self._joined | self._alerted)
             if self._is_changed:
                 mark = {"area": [self._area], "mark": [uuid.uuid4().hex]}
                 self._db.put(connection, schema.area_changes, mark, ("area",))

@@ -1,19 +1,21 @@
 """Reviews in a database: read, added at the end of the chain, and brought up to merges.
 
-The only place that writes `verdict` and `reviewers` of sites.
+The only place that writes `verdict` and `reviewers` of sites, and what they make of alerts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from sluice.base.alert_verdicts import judged_by
 from sluice.base.errors import ConfigError, Conflict, StoreError
-from sluice.base.places import Review, columns_of
+from sluice.base.places import AlertState, Review, Verdict, columns_of
+from sluice.base.said import read_said
 from sluice.store import schema
 from sluice.store.database import Database
 from sluice.store.frames import rows_in
@@ -69,7 +71,7 @@ def add_review(db: Database, connection: Connection, review: Review) -> Review |
             "circle; see `sluice store check`"
         )
     # Rows before the lock of reviews: whoever lands has rows already when it comes to reviews.
-    if not _hold_sites(connection, db, line[-1:], merged=False):
+    if not hold_sites(connection, db, line[-1:], merged=False):
         return None
     db.hold(connection, REVIEWS_LOCK)
     added = _known(connection, review, line)
@@ -81,18 +83,18 @@ def add_review(db: Database, connection: Connection, review: Review) -> Review |
 
 
 def follow_merges(db: Database, connection: Connection, site_ids: Collection[str]) -> None:
-    """Bring the verdicts of sites up to what was merged into them, or is no more.
+    """Bring sites and their alerts up to what was said of them and of what was merged into them.
 
     Args:
         db: Where.
-        connection: In the transaction that put the merges; it keeps others from adding reviews to
-            its end.
-        site_ids: Those that sites were merged into, or were before; whatever these were merged
-            into themselves is brought up as well.
+        connection: In the transaction that put merges or alerts; it keeps others from adding
+            reviews to its end.
+        site_ids: Those that sites were merged into, or were before, and those of the alerts;
+            whatever these were merged into themselves is brought up as well.
     """
     merged_into = read_merges(connection)
     changed = sorted({heir for one in site_ids for heir in lineage(one, merged_into)})
-    _hold_sites(connection, db, changed)
+    hold_sites(connection, db, changed)
     db.hold(connection, REVIEWS_LOCK)
     _write_verdicts(db, connection, changed)
 
@@ -102,7 +104,7 @@ def _exists(connection: Connection, site_id: str) -> bool:
     return connection.execute(wanted).first() is not None
 
 
-def _hold_sites(
+def hold_sites(
     connection: Connection, db: Database, site_ids: Collection[str], *, merged: bool = True
 ) -> bool:
     """Keep others from writing rows until the end; gives whether there are any such.
@@ -125,13 +127,59 @@ def _write_verdicts(db: Database, connection: Connection, site_ids: Collection[s
     told = sorted(families(site_ids, merged_into))
     reviews = read_reviews(connection, db.among(schema.reviews.c.site_id, told))
     said = verdicts(reviews, merged_into)
-    for site_id in site_ids:
-        verdict, reviewers = said.get(site_id, (None, 0))
+    row = sites.c
+    wanted = sa.select(row.site_id, row.verdict, row.reviewers)
+    last: dict[str, str | None] = {}
+    for known in connection.execute(wanted.where(db.among(row.site_id, list(site_ids)))).all():
+        verdict, reviewers = said.get(known.site_id, (None, 0))
+        if verdict is not None or known.verdict is not None:
+            last[known.site_id] = verdict
+        if (known.verdict, known.reviewers) != (verdict, reviewers):
+            connection.execute(
+                sa.update(sites)
+                .where(row.site_id == known.site_id)
+                .values(verdict=verdict, reviewers=reviewers)
+            )
+    _write_states(db, connection, last)
+
+
+def _write_states(
+    db: Database, connection: Connection, verdicts_of: Mapping[str, str | None]
+) -> None:
+    """Bring the alerts of sites up to the last verdict on each."""
+    row = schema.alerts.c
+    for alert_id, state, reasons in alerts_to_change(
+        connection, db.among(row.site_id, list(verdicts_of)), verdicts_of
+    ):
         connection.execute(
-            sa.update(sites)
-            .where(sites.c.site_id == site_id)
-            .values(verdict=verdict, reviewers=reviewers)
+            sa.update(schema.alerts)
+            .where(row.alert_id == alert_id)
+            .values(state=state, reasons=reasons)
         )
+
+
+def alerts_to_change(
+    connection: Connection,
+    condition: sa.ColumnElement[bool],
+    verdicts_of: Mapping[str, str | None],
+) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Alerts that do not say what people do: id, and the state and reasons that they must have.
+
+    Args:
+        connection: To read with.
+        condition: Which alerts.
+        verdicts_of: The last verdict by site.
+    """
+    row = schema.alerts.c
+    wanted = sa.select(row.alert_id, row.site_id, row.state, row.reasons).where(condition)
+    found = []
+    for alert in connection.execute(wanted.order_by(row.alert_id)).all():
+        word = verdicts_of.get(alert.site_id)
+        verdict = None if word is None else Verdict(word)
+        state, reasons = judged_by(AlertState(alert.state), alert.reasons, verdict)
+        if (state, read_said(reasons)) != (alert.state, read_said(alert.reasons)):
+            found.append((alert.alert_id, str(state), reasons))
+    return found
 
 
 def _known(connection: Connection, review: Review, line: Collection[str]) -> Review | None:
