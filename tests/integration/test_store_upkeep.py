@@ -303,7 +303,11 @@ def test_a_migration_that_fails_changes_nothing(places: StorePlaces, monkeypatch
         open_store(address)
     kind = places.kind
     if kind == "sqlite":
-        Path(address).with_name(f"{Path(address).stem}-schema-0001.sqlite").unlink()
+        # Nor does it leave a copy of what did not change.
+        assert not [*Path(address).parent.glob(f"{Path(address).stem}-schema-*")]
+        # One that was killed leaves its copy, which is not in the way.
+        copy = Path(address).with_name(f"{Path(address).stem}-schema-0001.sqlite")
+        copy.write_bytes(b"an earlier try")
     engine = sa.create_engine(
         f"sqlite:///{address}"
         if kind == "sqlite"
@@ -316,7 +320,12 @@ def test_a_migration_that_fails_changes_nothing(places: StorePlaces, monkeypatch
         assert "sites_by_priority" not in names
         connection.execute(sa.text("DROP INDEX alerts_by_priority"))
     engine.dispose()
-    assert migrate_store(address).after == schema.HEAD
+    done = migrate_store(address)
+    assert done.after == schema.HEAD
+    if kind == "sqlite":
+        assert copy.read_bytes() == b"an earlier try"
+        assert done.backup == copy.with_name(f"{copy.stem}-2.sqlite")
+        assert wrong_of(address) == {}
 
 
 @pytest.mark.filterwarnings("ignore:Did not recognize type 'geometry'")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sluice.base.errors import ConfigError
+from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.people import People
 from sluice.store.checking import Finding, check, count_rows
 from sluice.store.copying import backup, restore_into
@@ -151,9 +151,24 @@ def migrate_store(address: str) -> Migration:
             found = schema_version(connection, db.name)
         kept = None
         if found < HEAD:
-            kept = path.with_name(f"{path.stem}-schema-{found}{path.suffix}")
+            kept = _free_path(path.with_name(f"{path.stem}-schema-{found}{path.suffix}"))
             backup(db, kept)
-        return Migration(*migrate(db), backup=kept)
+        try:
+            return Migration(*migrate(db), backup=kept)
+        except SluiceError:
+            # Nothing was changed, so that it would only be a second copy.
+            if kept is not None:
+                kept.unlink()
+            raise
+
+
+def _free_path(path: Path) -> Path:
+    """The path, or the first of its numbers that is free: an earlier try may have been stopped."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
 
 
 def describe_store(address: str) -> dict[str, Any]:
