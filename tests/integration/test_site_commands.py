@@ -67,6 +67,21 @@ def test_lists_tell_places_and_how_many(store: Path) -> None:
     assert [site["status"] for site in new] == ["new"]
 
 
+def test_areas_have_as_many_sites_and_alerts_as_lists_show(store: Path) -> None:
+    def counted() -> tuple[object, object]:
+        (area,) = json.loads(said("areas", "list", "--json"))
+        return area["sites"], area["alerts"]
+
+    def listed() -> tuple[int, int]:
+        return len(sites()), len(json.loads(said("alerts", "list", "--json")))
+
+    before = listed()
+    assert counted() == before
+    said("review", str(sites()[0]["site_id"]), "rejected", "--reason", "sandbar", "--who", "ama")
+    assert listed() < before
+    assert counted() == listed()
+
+
 def test_a_site_is_shown_with_its_history(store: Path) -> None:
     site_id = str(next(site["site_id"] for site in sites() if not site["known_before"]))
     text = said("sites", "show", site_id)

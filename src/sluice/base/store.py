@@ -22,7 +22,7 @@ BBox = tuple[float, float, float, float]
 Row: TypeAlias = Mapping[Any, Any]
 """A row of a table, by column."""
 NOT_REJECTED: tuple[Verdict | None, ...] = (None, Verdict.CONFIRMED, Verdict.UNSURE)
-"""Last verdicts of the sites that exports and reports tell of unless others are asked for."""
+"""For `SiteQuery.verdict`: what lists, exports and reports tell of where nobody asks for one."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from sluice.base.errors import ConfigError
 from sluice.base.periods import Period
 from sluice.base.places import Area, LandedRun, Level, Status
 from sluice.base.records import Record
-from sluice.base.store import Landing, SiteQuery, Store
+from sluice.base.store import NOT_REJECTED, Landing, SiteQuery, Store
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.cover import COLUMNS, LOST_COLUMNS
 from sluice.sites.history import first_and_last
@@ -145,7 +145,7 @@ def check_area_name(name: str) -> None:
 
 
 def areas_with_figures(store: Store) -> list[dict[str, Any]]:
-    """Each area with its size, runs and sites."""
+    """Each area with its size and runs, and as many sites and alerts as lists show."""
     areas = store.areas()
     rows = []
     sizes = geodesic_areas_ha(list(areas.geometry), _LONLAT)
@@ -158,8 +158,8 @@ def areas_with_figures(store: Store) -> list[dict[str, Any]]:
                 "runs": len(runs),
                 "first": min((run.start for run in runs), default=""),
                 "last": max((run.end for run in runs), default=""),
-                "sites": store.count_sites(SiteQuery(area=name)),
-                "alerts": len(store.alerts(SiteQuery(area=name))),
+                "sites": store.count_sites(SiteQuery(area=name, verdict=NOT_REJECTED)),
+                "alerts": store.count_alerts(SiteQuery(area=name, standing=True)),
             }
         )
     return rows

@@ -32,7 +32,7 @@ from sluice.app.web.settings import Settings
 from sluice.base.errors import ConfigError, NoValidData
 from sluice.base.people import Role
 from sluice.base.places import Verdict
-from sluice.base.store import Store
+from sluice.base.store import NOT_REJECTED, Store
 from sluice.sites.redaction import Redaction
 
 FORMAT = 1
@@ -43,7 +43,6 @@ MOST_PICTURED = 500
 _PUBLIC = "public"
 _COPY = "store.sqlite"
 _QUALITY = 80
-_WITHOUT_REJECTED = (None, Verdict.CONFIRMED, Verdict.UNSURE)
 _OWNERS = {"published.copernicus": ("s1", "s2"), "published.planet": ("planet", "nicfi")}
 """Who is named, by how the names of their sensors begin."""
 
@@ -160,7 +159,7 @@ def _person(store: Store, asked: Publishing) -> Person:
         None if asked.areas is None else frozenset(asked.areas),
         redacted=asked.redaction is not None,
         redaction=asked.redaction,
-        verdicts=(Verdict.CONFIRMED,) if asked.verified_only else _WITHOUT_REJECTED,
+        verdicts=(Verdict.CONFIRMED,) if asked.verified_only else NOT_REJECTED,
     )
 
 
