@@ -13,6 +13,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
+import shapely
 from typer.testing import CliRunner
 
 from arrivals import GRID, PIT, arrival_of
@@ -271,6 +272,17 @@ def test_ground_is_what_was_detected_and_what_was_added(store: Path) -> None:
     assert len(everything) == 2
     assert len(added) == 1
     assert added["area_ha"].iloc[0] == pytest.approx(9 * 0.64, rel=0.002)
+
+
+def test_what_lies_outside_of_the_area_is_told_when_it_is_left_out(store: Path) -> None:
+    site = gpd.GeoSeries([shapely.box(-50, 3, -49.99, 3.01)], crs="EPSG:4326")
+    with contextlib.closing(open_store(str(store))) as opened:
+        inside = opened.areas().geometry.iloc[0].centroid.buffer(0.005)
+    gpd.GeoDataFrame(geometry=[inside, *site], crs="EPSG:4326").to_file("theirs.gpkg")
+    words = ("--from", "2021", "--to", "2021", "--probability", "0.9", "--area-name", "ours")
+    told = said("import", "detections", "theirs.gpkg", *words)
+    assert "1 detections" in told
+    assert "Left out, outside of area ours: 1." in told
 
 
 @pytest.mark.parametrize(

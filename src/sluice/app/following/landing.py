@@ -84,8 +84,6 @@ class Landed(Record):
     replaced: str | None = None
     """The run whose place it took."""
     detections: int = 0
-    outside: int = 0
-    """Detections that were left out, as they do not meet the area."""
     sites: int
     """Of the area, now."""
     before: bool = False
@@ -109,8 +107,6 @@ class Landed(Record):
             f"Landed in area {self.area}, {self.period}: {self.detections:,} detections, "
             f"{self.sites:,} sites in all, {self.new_sites:,} of them not known before."
         ]
-        if self.outside:
-            lines.append(f"{self.outside:,} detections outside of the area were left out.")
         if self.replaced is not None:
             lines.append(f"It takes the place of run {self.replaced}.")
         if told:
