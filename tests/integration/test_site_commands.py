@@ -23,6 +23,7 @@ from sluice.app.following.landing import add_named_area, land
 from sluice.app.following.stores import open_store
 from sluice.app.products.coverage import outline_lonlat
 from sluice.base.errors import ConfigError
+from sluice.base.files import read_vector
 
 OTHER = (60, 60, 3)
 
@@ -272,6 +273,20 @@ def test_ground_is_what_was_detected_and_what_was_added(store: Path) -> None:
     assert len(everything) == 2
     assert len(added) == 1
     assert added["area_ha"].iloc[0] == pytest.approx(9 * 0.64, rel=0.002)
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "geojson", "parquet"])
+def test_ground_does_not_go_in_again(store: Path, ending: str) -> None:
+    said("sites", "ground", f"all.{ending}")
+    before = sites()
+    words = ("--from", "2021", "--to", "2021", "--probability", "0.9", "--area-name", "ours")
+    with pytest.raises(ConfigError, match="is what `sluice sites ground` wrote"):
+        said("import", "detections", f"all.{ending}", *words)
+    # Nor through another program, which keeps the columns.
+    read_vector(Path(f"all.{ending}")).to_file("again.shp")
+    with pytest.raises(ConfigError, match="is what `sluice sites ground` wrote"):
+        said("import", "detections", "again.shp", *words)
+    assert sites() == before
 
 
 def test_what_lies_outside_of_the_area_is_told_when_it_is_left_out(store: Path) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from sluice.app.following.ground import GROUND, MADE_BY
 from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.errors import AssetReadError, ConfigError, NoValidData
 from sluice.base.files import read_vector
@@ -203,6 +204,11 @@ def _made_by_sluice(
         raise ConfigError(
             f"{request.file}: is a redacted export of Sluice: its shapes are cells of a grid, not "
             "places; ask for the exact one"
+        )
+    if MADE_BY in names and frame[MADE_BY].eq(GROUND).any():
+        raise ConfigError(
+            f"{request.file}: is what `{GROUND}` wrote: ground of many detections in one, which no "
+            "longer tells when they were made; export sites, or land the scans themselves"
         )
     if "site_id" in names:
         ids = frame["site_id"].astype(str)

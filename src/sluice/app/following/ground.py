@@ -23,6 +23,9 @@ from sluice.sites.cumulative import cumulative_union, differences
 from sluice.sites.redaction import CELL_M, REDACTED, Redaction, redact
 
 _LAYER = "ground"
+MADE_BY, GROUND = "made_by", "sluice sites ground"
+"""Column and value by which such a file is known: it has no ids, and would be taken for what others
+detected."""
 _ENDINGS = (".gpkg", ".geojson", ".parquet")
 
 
@@ -118,6 +121,7 @@ def write_ground(ground: gpd.GeoDataFrame, path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in _ENDINGS:
         raise ConfigError(f"{path}: give a name that ends in one of {', '.join(_ENDINGS)}")
+    ground = ground.assign(**{MADE_BY: GROUND})
     with telling_disk_errors(path.parent), write_whole(path) as part:
         if ending == ".gpkg":
             layer = GpkgLayer(_LAYER, ground, "Ground that was detected")
