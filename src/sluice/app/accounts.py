@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import getpass
 import hashlib
 import re
 import secrets
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SHORTEST, LONGEST = 12, 1024
 """Characters of a password."""
 OWNER = "owner"
-"""Who uses a server without accounts."""
+"""Who uses a server without accounts, on a computer that does not say who uses it."""
 TERMINAL = "terminal"
 """Address of what was done by a command."""
 TOKEN_PREFIX = "sluice_"  # noqa: S105 - what programs that look for leaked secrets look for
@@ -96,6 +97,14 @@ def _hasher() -> PasswordHasher:
 def _normal(password: str) -> str:
     """The same characters, however a keyboard composes them (NIST SP 800-63B)."""
     return unicodedata.normalize("NFKC", password)
+
+
+def computer_user() -> str | None:
+    """The name under which this computer is used; None where it does not tell."""
+    try:
+        return getpass.getuser() or None
+    except (OSError, KeyError):
+        return None
 
 
 def check_name(name: str) -> str:

@@ -1,11 +1,15 @@
 """Who comes in, and by which way: owner, cookie, token; from which page; how often."""
 
+import getpass
+import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from access_cases import ORIGIN, PASSWORD, Case, Serve
 from sluice.app.accounts import change_user, remove_token
+from sluice.app.cli.main import app
 from sluice.app.web import identity
 from sluice.base.errors import ConfigError
 from sluice.base.people import Role
@@ -20,13 +24,40 @@ def at_once(monkeypatch):
     monkeypatch.setattr(identity, "_KEEP_S", 0.0)
 
 
-def test_without_accounts_everyone_here_is_the_owner(filled: Case, serve: Serve):
+def test_without_accounts_everyone_here_is_the_owner(
+    filled: Case, serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(getpass, "getuser", lambda: "esi")
     client = serve(filled)()
     told = client.get("/api/session").json()
-    assert told["person"] == {"name": "owner", "role": "admin"}
+    assert told["person"] == {"name": "esi", "role": "admin"}
     assert (told["needs_login"], told["csrf"]) == (False, None)
     assert client.get("/api/sites").json()["total"] == 12
     assert client.post("/api/session", json=LOGIN).status_code == 403
+
+
+def test_who_reviews_on_the_map_and_in_a_terminal_is_one_reviewer(
+    filled: Case, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(getpass, "getuser", lambda: "esi")
+    case = Case(str(shutil.copy(filled.address, tmp_path / "own.sqlite")), filled.places)
+    client, site_id = serve(case)(), case.places[0].site_id
+    answer = client.post(f"/api/sites/{site_id}/reviews", json={"verdict": "confirmed"})
+    assert (answer.status_code, answer.json()["who"]) == (201, "esi")
+    words = ["review", site_id, "confirmed", "--store", case.address]
+    told = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert "confirmed by esi" in told.output
+    assert client.get(f"/api/sites/{site_id}").json()["site"]["reviewers"] == 1
+
+
+def test_a_computer_that_does_not_tell_who_uses_it_has_an_owner(
+    filled: Case, serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found: 1000")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert serve(filled)().get("/api/session").json()["person"]["name"] == "owner"
 
 
 @pytest.mark.parametrize(

@@ -263,9 +263,6 @@ def _names(text: str | None) -> list[str] | None:
 
 def _operator() -> str:
     """Who runs this command, for the log."""
-    import getpass
+    from sluice.app.accounts import computer_user
 
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "somebody"
+    return computer_user() or "somebody"

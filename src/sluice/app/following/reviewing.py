@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import uuid
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from sluice.app.accounts import computer_user
 from sluice.base.errors import ConfigError, DataError
 from sluice.base.places import AlertState, Label, Reason, Review, Verdict
 from sluice.base.store import Row, SiteQuery, Store
@@ -205,7 +205,7 @@ def _line(review: Review) -> str:
 def _name(who: str | None) -> str:
     if who is not None and who.strip():
         return who.strip()
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError) as err:
-        raise ConfigError("who are you? This computer does not tell; give --who") from err
+    known = computer_user()
+    if known is None:
+        raise ConfigError("who are you? This computer does not tell; give --who")
+    return known

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import cookie_parser
 
-from sluice.app.accounts import OWNER, Passwords, digest_of, log, now
+from sluice.app.accounts import OWNER, Passwords, computer_user, digest_of, log, now
 from sluice.app.exports.options import read_redaction
 from sluice.app.following.stores import people_of
 from sluice.app.web.errors import Unauthenticated
@@ -141,8 +141,8 @@ class Identity:
         return self.is_open
 
     def owner(self) -> Person:
-        """Who uses a computer of their own."""
-        return Person(OWNER, Role.ADMIN, None, redacted=False)
+        """Who uses a computer of their own: the same name as `sluice review` gives them."""
+        return Person(computer_user() or OWNER, Role.ADMIN, None, redacted=False)
 
     def cookie_name(self, *, secure: bool) -> str:
         """Of the session. Browsers refuse one that begins so unless it came by HTTPS for this very
