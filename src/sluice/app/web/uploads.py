@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import shlex
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,9 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field
 from starlette.responses import Response
 
+from sluice.app.following.applying import apply_layers, areas_near
 from sluice.app.following.landing import add_named_area
+from sluice.app.following.layers import far_from_areas
 from sluice.app.web.access import Person, Role, require
 from sluice.app.web.answers import json_response
 from sluice.app.web.errors import DOCUMENTED, Busy, ErrorAnswer, Forbidden
@@ -23,13 +27,14 @@ from sluice.app.web.service import Served, Service
 from sluice.app.web.settings import Settings
 from sluice.app.web.upload_reading import (
     Limits,
+    UploadedLayer,
     Wanted,
     read_uploaded_area,
     read_uploaded_layer,
     receive,
     upload_folder,
 )
-from sluice.base.errors import Conflict
+from sluice.base.errors import Conflict, SluiceError
 from sluice.base.places import LayerKind
 from sluice.sites.area import geodesic_areas_ha
 
@@ -40,6 +45,10 @@ _MORE: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(prefix="/api", tags=["uploads"], responses=DOCUMENTED | _MORE)
 
+_LOG = logging.getLogger("sluice.web")
+JUDGED_AT_ONCE = 10_000
+"""Sites and detections that are judged while the sender waits: some seconds, in which nobody else
+can write to a store in a file."""
 _AREA_BYTES, _AREA_VERTICES, _AREA_PARTS = 10_000_000, 100_000, 10_000
 _LAYER_VERTICES, _LAYER_FEATURES = 5_000_000, 300_000
 # The limits of `Settings` hold; this lets their bodies through.
@@ -94,7 +103,7 @@ class LayerAdded(Strict):
     kind: LayerKind
     features: int
     notes: list[str]
-    """What was mended or left out."""
+    """What was mended or left out, and what was judged by it, or has to be."""
 
 
 class Turns:
@@ -164,7 +173,8 @@ async def add_area(
 async def add_layer(
     request: Request, service: Served, who: Analyst, asked: Annotated[LayerUpload, Query()]
 ) -> Response:
-    """Register a layer of context; `notes` say what was mended or left out."""
+    """Register a layer of context, and judge what lies near it anew; `notes` say what was mended or
+    left out, what is told otherwise, and which command judges what is too much for a request."""
     if who.areas is not None:
         raise Forbidden(f"{who.name} may see some areas only, and layers are those of all")
     if asked.kind is LayerKind.SLOPE:
@@ -192,15 +202,53 @@ async def add_layer(
         path = await receive(request.stream(), Path(folder), asked.file, limits)
         found = await run_sync(read_uploaded_layer, path, wanted, limits)
     await run_sync(_refuse_known, service, asked)
-    await run_sync(service.store.put_layer, found.layer, found.features)
-    service.written()
+    notes = await run_sync(_register, service, found)
     told = {
         "name": found.layer.name,
         "kind": found.layer.kind,
         "features": len(found.features),
-        "notes": list(found.notes),
+        "notes": [*found.notes, *notes],
     }
     return json_response(told, 201)
+
+
+def _register(service: Service, found: UploadedLayer) -> list[str]:
+    """Put a layer into the store, and judge what lies near it; gives notes."""
+    store, layer = service.store, found.layer
+    was = [store.layer_features(one.name) for one in store.layers() if one.name == layer.name]
+    store.put_layer(layer, found.features)
+    service.written()
+    far = far_from_areas(found.features, store.areas())
+    near = areas_near(store, [found.features, *was], buffer_m=layer.buffer_m)
+    return [*([far] if far else []), *_judge(service, near)]
+
+
+def _judge(service: Service, names: list[str]) -> list[str]:
+    """Judge areas by the layers as they are now, as many as may be waited for; gives notes.
+
+    The layer is registered whatever becomes of this, and the command can be given at any time.
+    """
+    notes, left, most = [], [], JUDGED_AT_ONCE
+    for name in names:
+        held = service.store.area_rows(name)
+        rows = held.get("sites", 0) + held.get("detections", 0)
+        try:
+            if rows > most:
+                left.append(name)
+                continue
+            with service.writing():
+                notes.append(apply_layers(service.store, name).text.removesuffix("."))
+            most -= rows
+        except SluiceError as err:
+            _LOG.warning("%s: not judged by a layer that was sent: %s", name, err)
+            left.append(name)
+    if left:
+        option = f" --area-name {shlex.quote(left[0])}" if len(left) == 1 else ""
+        notes.append(
+            f"what is said in {', '.join(left)} changes with `sluice context apply{option}` on the "
+            "service's computer, or when a run next lands"
+        )
+    return notes
 
 
 def _refuse_known(service: Service, asked: LayerUpload) -> None:
