@@ -287,6 +287,11 @@ def test_what_others_put_without_a_run_shows_in_what_is_kept(tmp_path: Path) -> 
             landing.put_sites(known.assign(legality="inside", context=around))
         client.app.state.service.written()
         after = {path: client.get(path, headers=PLAIN) for path in (ITEMS, TILE)}
+        until = time.monotonic() + 20
+        # The tile before is shown, and kept by nobody, while sites are read anew.
+        while "etag" not in after[TILE].headers and time.monotonic() < until:
+            time.sleep(0.02)
+            after[TILE] = client.get(TILE, headers=PLAIN)
         told = after[ITEMS].json()["features"]
         assert {one["properties"]["legality"] for one in told} == {"inside"}
         assert b"inside" in after[TILE].content
