@@ -146,6 +146,50 @@ async function reviewByKeyboard(tools) {
   return { order };
 }
 
+/** In a list of pages of two, of whose sites others have reviewed the first and the third. */
+async function reviewPages(tools) {
+  const { page, open, ask } = tools;
+  const ids = (await ask("/api/sites")).sites.map((one) => one.site_id);
+  await page.route(/limit=100/, (route) => route.continue({ url: route.request().url().replace("limit=100", "limit=2") }));
+  await open("#area=ours&tab=sites");
+  const list = page.locator("#list-sites");
+  const rows = () => list.locator(".row").evaluateAll((all) => all.map((one) => one.dataset.site));
+  const count = (words) => page.waitForFunction((told) => document.querySelector("#list-sites .count").innerText === told, words);
+  await count("7 sites, by priority");
+  assert.deepEqual(await rows(), ids.slice(0, 2));
+  // The filter asks the service: what it counts is what there is to do.
+  const filter = list.locator(".filters input");
+  await filter.check();
+  await count("5 sites, by priority");
+  assert.deepEqual(await rows(), [ids[1], ids[3]]);
+  await list.locator(".more").click();
+  await page.waitForFunction(() => document.querySelectorAll("#list-sites .row").length === 4);
+  assert.deepEqual(await rows(), [ids[1], ids[3], ids[4], ids[5]]);
+  await filter.uncheck();
+  await count("7 sites, by priority");
+  // On from a site goes past the end of the page, and a verdict past what others have reviewed.
+  const at = (id) => page.waitForSelector(`.site h2:has-text("${id}")`);
+  await page.locator("body").press("j");
+  await at(ids[0]);
+  await page.keyboard.press("j");
+  await at(ids[1]);
+  for (const here of [1, 3, 4, 5]) {
+    await at(ids[here]);
+    await page.keyboard.press("c");
+    await at(ids[here === 1 ? 3 : here + 1]);
+    assert.doesNotMatch(await text(page, "#toast"), /last one/);
+    assert.match(await text(page, ".tally"), /or more to go/);
+  }
+  await page.keyboard.press("c");
+  await page.waitForSelector('#toast:has-text("last one")');
+  await page.keyboard.press("Escape");
+  await filter.check();
+  await count("Nothing here is without a verdict.");
+  assert.equal(await list.locator(".more").isVisible(), false);
+  assert.ok((await ask("/api/sites")).sites.every((one) => one.verdict));
+  return { ids };
+}
+
 async function phone(tools) {
   const { page, open, settled } = tools;
   await open();
@@ -446,6 +490,7 @@ export const scenarios = {
   slider,
   site,
   reviewByKeyboard,
+  reviewPages,
   phone,
   french,
   compare,

@@ -1,11 +1,14 @@
 """The map in a real browser, over a real service."""
 
+import contextlib
 import json
+import shutil
 
 import pytest
 import shapely
 
 from map_cases import LATE, OLD
+from sluice.app.following.reviewing import add_review
 from sluice.app.following.stores import open_store
 from sluice.base.places import Reason, Verdict
 from sluice.base.store import SiteQuery
@@ -43,6 +46,16 @@ def test_a_site_is_reviewed_by_keyboard(browse, store) -> None:
     )
     assert (reviews[third].verdict, reviews[third].note) == (Verdict.UNSURE, "cur?")
     assert not set(rest) & set(reviews)
+
+
+def test_reviews_go_on_over_the_pages_of_a_list(play, serve, first_store, tmp_path) -> None:
+    path = shutil.copy(first_store, tmp_path / "ours.sqlite")
+    with contextlib.closing(open_store(str(path))) as opened:
+        order = opened.sites(SiteQuery())["site_id"].tolist()
+        add_review(opened, order[0], Verdict.CONFIRMED, None, who="ama")
+        add_review(opened, order[2], Verdict.REJECTED, Reason.RIVER, who="ama")
+    with serve(str(path)) as address:
+        assert play("reviewPages", address=address)["ids"] == order
 
 
 def test_it_fits_a_phone(browse) -> None:

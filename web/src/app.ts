@@ -2,10 +2,16 @@
 
 import * as api from "./base/api";
 import { announce } from "./base/dom";
-import { look } from "./base/state";
+import { go, look } from "./base/state";
 import type { Area, Elevation, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
 import { t } from "./base/words";
 import type { SiteMap } from "./map/site_map";
+
+/** A site to walk to; its verdict as it was when the list came. */
+export interface Queued {
+  id: string;
+  verdict: Verdict | null;
+}
 
 export interface App {
   session: Session;
@@ -17,8 +23,13 @@ export interface App {
   published: typeof import("./panels/published_parts") | null;
   /** Of the chosen site, once it has come. */
   detail: SiteDetail | null;
-  /** Sites in the order of the list. */
-  queue: string[];
+  /** Sites in the order of the list, as far as it was asked for. */
+  queue: Queued[];
+  /**
+   * Ask for more of them, those without a verdict only or all; false where none came. Null where the
+   * list has no more.
+   */
+  more: ((unreviewed: boolean) => Promise<boolean>) | null;
   /** Verdicts given since the page was opened. */
   given: Map<string, Verdict>;
 }
@@ -81,12 +92,29 @@ export const forgetSite = (id: string): boolean => kept.delete(id);
 /** What lands may change any of them. */
 export const forgetSites = (): void => kept.clear();
 
+/** Whether nobody has said what a site is. */
+export const isOpen = (app: App, { id, verdict }: Queued): boolean => !verdict && !app.given.has(id);
+
 /** The site before or after another one in the list; to come, those without a verdict only. */
 export function neighbour(app: App, id: string | null, step: 1 | -1, unreviewed: boolean): string | null {
-  const at = id ? app.queue.indexOf(id) : -1;
-  if (!unreviewed) return app.queue[at + step] ?? null;
+  const at = id ? app.queue.findIndex((one) => one.id === id) : -1;
+  if (!unreviewed) return app.queue[at + step]?.id ?? null;
   const rest = [...app.queue.slice(at + 1), ...app.queue.slice(0, Math.max(0, at))];
-  return rest.find((other) => other !== id && !app.given.has(other)) ?? null;
+  return rest.find((other) => other.id !== id && isOpen(app, other))?.id ?? null;
+}
+
+/** The site after another one, asking for more of the list where the known part ends. */
+export async function onward(app: App, id: string | null, unreviewed: boolean): Promise<string | null> {
+  const known = neighbour(app, id, 1, unreviewed);
+  if (known || !app.more || !(await app.more(unreviewed))) return known;
+  return neighbour(app, id, 1, unreviewed);
+}
+
+/** To the next site, unless one goes elsewhere while the list is asked for more. */
+export async function walkOn(app: App): Promise<void> {
+  const { site } = look();
+  const next = await onward(app, site, false);
+  if (next && look().site === site) go({ site: next });
 }
 
 let toastTimer = 0;

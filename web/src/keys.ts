@@ -1,7 +1,7 @@
 // Keys for those who review a hundred sites. Nothing happens while somebody writes.
 
 import type { App } from "./app";
-import { neighbour } from "./app";
+import { neighbour, walkOn } from "./app";
 import { isPublished } from "./base/api";
 import { go, look } from "./base/state";
 import { showHelp } from "./panels/dialogs";
@@ -54,10 +54,12 @@ function press({ app, review, search, slider, compare, copyLink }: Keyed, event:
       compare();
       return true;
     case "j":
+      void walkOn(app);
+      return true;
     case "k": {
-      const next = neighbour(app, site, key.toLowerCase() === "j" ? 1 : -1, false);
-      if (next) go({ site: next });
-      return next !== null;
+      const last = neighbour(app, site, -1, false);
+      if (last) go({ site: last });
+      return last !== null;
     }
     case "ArrowLeft":
     case "ArrowRight":

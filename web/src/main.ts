@@ -40,7 +40,7 @@ async function start(): Promise<void> {
   const root = document.getElementById("app")!;
   replace(root);
   const published = api.isPublished ? await import("./panels/published_parts") : null;
-  const app = { session, areas, layers, elevation, published, detail: null, queue: [], given: new Map() } as unknown as App;
+  const app = { session, areas, layers, elevation, published, detail: null, queue: [], more: null, given: new Map() } as unknown as App;
   const area = currentArea(app);
   if (!area && !(await mayDrawAreas(app))) {
     add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas")), person(app)));

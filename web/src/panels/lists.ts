@@ -1,6 +1,6 @@
 // The lists beside the map: alerts by priority, and all sites, both with filters.
 
-import { type App, currentArea, tellFault } from "../app";
+import { type App, type Queued, currentArea, tellFault } from "../app";
 import * as api from "../base/api";
 import { add, button, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
@@ -12,6 +12,8 @@ import { isTold } from "./site_facts";
 const PAGE = 100;
 
 interface Item {
+  /** Of the alert, else of the site. */
+  id: string;
   site_id: string;
   status: Status;
   verdict: Verdict | null;
@@ -34,6 +36,7 @@ interface Filter {
 }
 
 const fromAlert = (alert: Alert): Item => ({
+  id: alert.alert_id,
   site_id: alert.site_id,
   status: alert.status ?? alert.site_status ?? "new",
   verdict: alert.verdict ?? null,
@@ -48,6 +51,7 @@ const fromAlert = (alert: Alert): Item => ({
 });
 
 const fromSite = (site: Site): Item => ({
+  id: site.site_id,
   site_id: site.site_id,
   status: site.status,
   verdict: site.verdict,
@@ -67,14 +71,18 @@ export class SiteList {
   private readonly more: HTMLButtonElement;
   private readonly filter: Filter = { level: "", status: "", unreviewed: false };
   private items: Item[] = [];
+  /** Sites without a verdict of pages that are not shown yet. */
+  private ahead: Item[] = [];
+  /** How many the service had, and how many of those here it listed no more then. */
   private total = 0;
+  private gone = 0;
   private asked = 0;
 
   constructor(
     private readonly app: App,
     private readonly kind: "alerts" | "sites",
   ) {
-    this.more = button(t("show_more"), () => void this.load(this.items.length), { class: "more" });
+    this.more = button(t("show_more"), () => void this.loadMore(), { class: "more" });
     this.root = el(
       "section",
       { class: "list", "aria-label": t(kind === "alerts" ? "tab_alerts" : "tab_sites") },
@@ -115,30 +123,73 @@ export class SiteList {
     void this.load();
   }
 
-  /** The sites in the list's order, each once. */
-  get siteIds(): string[] {
-    return [...new Set(this.shown().map((item) => item.site_id))];
+  /** Those that the service lists no more: verdicts that were given since take them out of it. */
+  private goneFrom(items: readonly Item[]): number {
+    return items.filter(({ site_id }) => {
+      const given = this.app.given.get(site_id);
+      return this.filter.unreviewed ? given : this.kind === "alerts" && given === "rejected";
+    }).length;
   }
 
-  async load(offset = 0): Promise<void> {
+  /** How many more there are. */
+  private get rest(): number {
+    return this.total + this.gone - this.items.length;
+  }
+
+  async load(): Promise<void> {
+    await this.fetch(0);
+  }
+
+  /** The next page; false where nothing came. */
+  private loadMore(): Promise<boolean> {
+    return this.fetch(this.items.length - this.goneFrom(this.items));
+  }
+
+  private async fetch(offset: number): Promise<boolean> {
     const area = currentArea(this.app);
-    if (!area) return;
+    if (!area) return false;
     const mine = ++this.asked;
     try {
-      const { items, total } = await this.ask(area.name, offset);
+      const { items, total } = await this.ask(area.name, offset, this.filter.unreviewed);
       // An answer that was overtaken is dropped.
-      if (mine !== this.asked) return;
-      this.items = offset ? [...this.items, ...items] : items;
+      if (mine !== this.asked) return false;
+      const before = offset ? this.items : [];
+      if (!offset) this.ahead = [];
+      const known = new Set(before.map((item) => item.id));
+      this.items = [...before, ...items.filter((item) => !known.has(item.id))];
+      const came = this.items.length > before.length;
       this.total = total;
+      this.gone = this.goneFrom(this.items);
+      // What others did meanwhile may leave less than was told.
+      if (!came) this.total = this.items.length - this.gone;
       this.render();
+      return came;
     } catch (error) {
       tellFault(error);
+      return false;
     }
   }
 
-  private async ask(area: string, offset: number): Promise<Answer> {
+  /** For `App.more`. */
+  private async walkFurther(unreviewed: boolean): Promise<boolean> {
+    const area = currentArea(this.app);
+    if (!unreviewed || this.filter.unreviewed || !area) return this.loadMore();
+    try {
+      const { items } = await this.ask(area.name, 0, true);
+      const known = new Set(this.queue.map((one) => one.id));
+      const fresh = items.filter((item) => !known.has(item.site_id));
+      this.ahead.push(...fresh);
+      this.render();
+      return fresh.length > 0;
+    } catch (error) {
+      tellFault(error);
+      return false;
+    }
+  }
+
+  private async ask(area: string, offset: number, unreviewed: boolean): Promise<Answer> {
     const { level, status } = this.filter;
-    const query = { area, level, limit: PAGE, offset };
+    const query = { area, level, limit: PAGE, offset, verdict: unreviewed ? "none" : null };
     if (this.kind === "alerts") {
       const { alerts, total } = await api.alerts(query);
       return { items: alerts.map(fromAlert), total };
@@ -155,14 +206,35 @@ export class SiteList {
     return this.filter.unreviewed ? items.filter((item) => !item.verdict) : items;
   }
 
+  /** The sites in the list's order, each once; those that were reviewed meanwhile keep their place. */
+  private get queue(): Queued[] {
+    const found = new Map<string, Queued>();
+    for (const { site_id: id, verdict } of [...this.items, ...this.ahead]) {
+      if (!found.has(id)) found.set(id, { id, verdict });
+    }
+    return [...found.values()];
+  }
+
   render(): void {
     const shown = this.shown();
     replace(this.list, ...shown.map((item) => this.row(item)));
-    this.told.textContent = shown.length
-      ? t(this.kind === "alerts" ? "alerts_count" : "sites_count", { n: this.total })
-      : t(this.kind === "alerts" ? "no_alerts" : "no_sites");
-    this.more.hidden = this.items.length >= this.total;
-    if (look().tab === this.kind) this.app.queue = this.siteIds;
+    const told = shown.length + this.rest;
+    this.told.textContent = told
+      ? t(this.kind === "alerts" ? "alerts_count" : "sites_count", { n: told })
+      : t(this.noneTold());
+    this.more.hidden = this.rest <= 0;
+    if (look().tab === this.kind) {
+      this.app.queue = this.queue;
+      this.app.more = this.rest > 0 ? (unreviewed) => this.walkFurther(unreviewed) : null;
+    }
+  }
+
+  /** Why nothing is shown: an empty list is told from one that a filter left empty. */
+  private noneTold(): string {
+    const { level, unreviewed } = this.filter;
+    if (unreviewed) return "none_unreviewed";
+    if (this.kind === "sites") return "no_sites";
+    return level ? "no_alerts_fit" : "no_alerts";
   }
 
   private row(item: Item): HTMLElement {

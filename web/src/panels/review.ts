@@ -1,6 +1,6 @@
 // Review: a verdict by button or key, sent at once, and on to the next site while it is on its way.
 
-import { type App, forgetSite, mayReview, neighbour, siteDetail, tell, tellFault } from "../app";
+import { type App, forgetSite, isOpen, mayReview, neighbour, onward, siteDetail, tell, tellFault } from "../app";
 import * as api from "../base/api";
 import { button, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
@@ -98,10 +98,11 @@ export class ReviewBox {
 
   private tally(): void {
     const done = this.app.given.size;
-    const rest = this.app.queue.filter((id) => !this.app.given.has(id)).length;
+    const rest = this.app.queue.filter((one) => isOpen(this.app, one)).length;
     const minutes = this.began ? (Date.now() - this.began) / 60_000 : 0;
     const pace = done >= 5 && minutes > 0.2 ? t("pace", { n: number(done / minutes, 0) }) : "";
-    this.count.textContent = done ? [t("tally", { n: done, rest }), pace].filter(Boolean).join(" · ") : "";
+    const words = t(this.app.more ? "tally_at_least" : "tally", { n: done, rest });
+    this.count.textContent = done ? [words, pace].filter(Boolean).join(" · ") : "";
   }
 
   askWhy(): void {
@@ -141,10 +142,15 @@ export class ReviewBox {
     void this.send(id, verdict, reason, this.note.value.trim(), before);
     this.note.value = "";
     this.reasons.hidden = true;
-    const next = neighbour(this.app, id, 1, true);
-    const told = reason ? word("reason", reason) : word("verdict", verdict);
+    void this.goOn(id, reason ? word("reason", reason) : word("verdict", verdict));
+  }
+
+  /** Tell what was said of a site, and go to the next one that has no verdict. */
+  private async goOn(id: string, told: string): Promise<void> {
+    // At once where the next one is known: further keys are meant for it.
+    const next = neighbour(this.app, id, 1, true) ?? (await onward(this.app, id, true));
     tell(t(next ? "reviewed" : "reviewed_last", { site: id, verdict: told }));
-    if (next) go({ site: next });
+    if (next && look().site === id) go({ site: next });
     else this.tally();
   }
 

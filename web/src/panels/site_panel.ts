@@ -1,6 +1,6 @@
 // Everything about one site, and the way to the next.
 
-import { type App, currentArea, neighbour, siteDetail, tell, tellFault } from "../app";
+import { type App, currentArea, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
 import { address, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
@@ -117,9 +117,9 @@ export class SitePanel {
     const { site } = detail;
     const id = site.site_id;
     const back = neighbour(this.app, id, -1, false);
-    const on = neighbour(this.app, id, 1, false);
-    const at = this.app.queue.indexOf(id);
-    const place = at >= 0 ? `${at + 1} / ${this.app.queue.length}` : "";
+    const on = neighbour(this.app, id, 1, false) !== null || this.app.more !== null;
+    const at = this.app.queue.findIndex((one) => one.id === id);
+    const place = at >= 0 ? `${at + 1} / ${this.app.queue.length}${this.app.more ? "+" : ""}` : "";
     return el(
       "header",
       {},
@@ -128,7 +128,7 @@ export class SitePanel {
         { class: "walk" },
         iconButton(icon("previous"), t("previous_site"), () => go({ site: back }), { disabled: !back }),
         el("span", {}, place),
-        iconButton(icon("next"), t("next_site"), () => go({ site: on }), { disabled: !on }),
+        iconButton(icon("next"), t("next_site"), () => void walkOn(this.app), { disabled: !on }),
         el("span", { class: "grow" }),
         !isPublished && iconButton(icon("compare"), t("before_after"), this.compare),
         iconButton(icon("close"), t("close"), () => go({ site: null })),
