@@ -320,6 +320,34 @@ async function swipe(tools) {
   return { years };
 }
 
+/** Of a site that is seen in the first two images only, and one that began after the last image. */
+async function swipeImages(tools) {
+  const { page, open, hash, options } = tools;
+  await open(`#area=ours&site=${options.old}`);
+  await page.waitForSelector(".site h2");
+  const pair = async () => new URLSearchParams(await hash()).get("compare");
+  const nothing = () => page.locator(".half-none").evaluateAll((all) => all.map((one) => [one.className, one.innerText]));
+  await page.keyboard.press("b");
+  await page.locator(".divider").waitFor();
+  assert.equal(await pair(), "2023-01-01/2023-03-31~2023-04-01/2023-06-30");
+  assert.deepEqual(await nothing(), []);
+  await page.locator(".compare-bar select").last().selectOption({ index: 3 });
+  await page.waitForSelector(".half-none");
+  assert.deepEqual(await nothing(), [["half-none after", "No image of this period"]]);
+  const sides = await overlap(page, ".half-none", ".half-when.after");
+  assert.ok(sides <= 0, `one covers ${sides} px of the other`);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("swipe-no-image");
+  await page.keyboard.press("Escape");
+  await page.goto("about:blank");
+  await open(`#area=ours&site=${options.late}`);
+  await page.waitForSelector(".site h2");
+  await page.keyboard.press("b");
+  await page.locator(".divider").waitFor();
+  assert.equal(await pair(), "2023-01-01/2023-03-31~2023-07-01/2023-09-30", "there is an image on both sides");
+  return {};
+}
+
 async function terrain(tools) {
   const { page, open, settled, requests } = tools;
   await open();
@@ -496,6 +524,7 @@ export const scenarios = {
   compare,
   pictured,
   swipe,
+  swipeImages,
   terrain,
   noTerrain,
   logIn,

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import rasterio
 
 from arrivals import GRID
+from map_cases import OLD, write_store
 from sluice.app.accounts import add_user
 from sluice.app.following.layer_files import read_layer
 from sluice.app.following.stores import open_store, people_of
 from sluice.base.people import Role
+from sluice.base.store import SiteQuery
 
 pytestmark = pytest.mark.slow
 PHONE = {"width": 390, "height": 844, "mobile": True}
@@ -65,6 +68,24 @@ def test_the_map_shows_images_and_their_sources(browse, title, options) -> None:
 def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
     found = browse("swipe", title=title, **options)
     assert "2023" in "".join(found["years"])
+
+
+def test_periods_without_an_image_are_not_set_side_by_side(play, serve, tmp_path) -> None:
+    """No image of the last period, and clouds over all sites in the third."""
+    path = write_store(tmp_path / "ours.sqlite", images=True)
+    (tmp_path / "run-3" / "composite.tif").unlink()
+    with contextlib.closing(open_store(path)) as opened:
+        third = opened.runs()[2].run_id
+        table = opened.sites(SiteQuery())
+    looks = contextlib.closing(sqlite3.connect(path))
+    with looks as connection, connection:
+        hidden = connection.execute(
+            "UPDATE looks SET observed_share = 0.6 WHERE run_id = ?", (third,)
+        )
+        assert hidden.rowcount >= len(OLD)
+    began = table.sort_values("first_seen")["site_id"]
+    with serve(path) as address:
+        play("swipeImages", address=address, old=began.iloc[0], late=began.iloc[-1])
 
 
 def test_the_ground_is_raised_to_its_heights(browse) -> None:

@@ -94,8 +94,12 @@ export class Compare {
     );
     const when = (side: 0 | 1, name: string): HTMLElement =>
       el("span", { class: `half-when ${name}`, "aria-hidden": "true" }, periodWords(pair[side].start, pair[side].end));
-    for (const old of this.root.querySelectorAll(".compare-bar, .half-when")) old.remove();
-    this.root.append(when(0, "before"), when(1, "after"), bar);
+    const none = (side: 0 | 1, name: string): HTMLElement | "" =>
+      imageWanted() && !runWith(area.runs, pair[side], "has_image")
+        ? el("span", { class: `half-none ${name}` }, t("no_image_then"))
+        : "";
+    for (const old of this.root.querySelectorAll(".compare-bar, .half-when, .half-none")) old.remove();
+    this.root.append(when(0, "before"), when(1, "after"), none(0, "before"), none(1, "after"), bar);
   }
 
   private close(): void {
