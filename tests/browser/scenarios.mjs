@@ -488,6 +488,45 @@ async function links(tools) {
   return { hrefs };
 }
 
+/** Files are saved, and what the service refuses is told in its words. */
+async function downloads(tools) {
+  const { page, open, faults } = tools;
+  await open();
+  const saved = async (link, within) => {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.locator(`${within} a`, { hasText: link }).click()]);
+    const words = readFileSync(await download.path(), "utf-8");
+    await page.waitForSelector(`${within} .downloads:has-text("is saved")`);
+    return [download.suggestedFilename(), words];
+  };
+  const told = { error: { kind: "bad_request", message: "pictures of 700 sites make too large a KMZ" } };
+  const refuse = (route) => route.fulfill({ status: 400, json: told });
+  await page.route(/exports\/sites.kmz/, refuse);
+  await page.locator(".top button", { hasText: "Export" }).click();
+  await page.locator("dialog a", { hasText: "KMZ" }).click();
+  await page.waitForSelector("dialog .downloads.fault");
+  assert.match(await text(page, "dialog .downloads"), /pictures of 700 sites/);
+  await page.unroute(/exports\/sites.kmz/, refuse);
+  assert.deepEqual(await graveFaults(tools), []);
+  const [name, all] = await saved("GeoJSON", "dialog");
+  assert.equal(name, "sluice-sites.geojson");
+  assert.equal(await page.locator("dialog .downloads.fault").count(), 0);
+  await page.keyboard.press("Escape");
+  await page.locator("#list-alerts .row").first().click();
+  const id = await page.locator("#list-alerts .row").first().getAttribute("data-site");
+  await page.waitForSelector(`.site h2:has-text("${id}")`);
+  const [own, one] = await saved("GeoJSON", ".site");
+  assert.equal(own, `sluice-${id}.geojson`);
+  const ids = (words) => JSON.parse(words).features.map((feature) => feature.properties.site_id);
+  assert.deepEqual(ids(one), [id]);
+  assert.ok(ids(all).length > 1 && ids(all).includes(id));
+  const [, gpx] = await saved("GPX", ".site");
+  assert.equal(gpx.split("<wpt ").length, 2);
+  await tools.picture("downloads");
+  // The browser itself tells of the refusal that was meant.
+  faults.splice(0, faults.length, ...faults.filter((fault) => !/400 \(Bad Request\)/.test(fault)));
+  return {};
+}
+
 /** How long it takes until the map can be used, and until all is drawn; without a cache each time. */
 async function speed({ page, open, settled, requests }) {
   const session = await page.context().newCDPSession(page);
@@ -514,6 +553,7 @@ async function speed({ page, open, settled, requests }) {
 export const scenarios = {
   speed,
   links,
+  downloads,
   firstScreen,
   slider,
   site,

@@ -93,3 +93,7 @@ def test_places_are_found(browse) -> None:
 def test_exports_and_reports_are_there(browse) -> None:
     endings = {href.split("?")[0].rsplit(".")[-1] for href in browse("links")["hrefs"]}
     assert endings >= {"geojson", "gpkg", "kmz", "csv", "pdf", "html"}
+
+
+def test_files_are_saved_and_refusals_told(browse) -> None:
+    browse("downloads")

@@ -459,6 +459,24 @@ def test_exports_are_served_in_a_language(client: TestClient) -> None:
     assert client.get("/exports/sites.kml?language=de").status_code == 400
 
 
+def test_named_sites_are_exported_alone(client: TestClient) -> None:
+    query = {"ids": "s-3,s-5", "area": "ashanti"}
+    told = get(client, "/exports/sites.geojson", **query)
+    assert {site["properties"]["site_id"] for site in told["features"]} == {"s-3", "s-5"}
+    assert get(client, "/api/sites", **query)["total"] == 2
+    assert get(client, "/api/sites", ids="s-99")["total"] == 0
+
+
+def test_what_cannot_be_exported_is_told_without_words_of_the_command(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice.app.following.exporting._MOST_PICTURED", 11)
+    told = refused(client, "/exports/sites.kmz", area="ashanti")
+    assert "pictures of 12 sites" in told
+    assert "11" in told
+    assert "--" not in told
+
+
 def test_exports_that_nobody_makes_room_for_are_sent_away(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

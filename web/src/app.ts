@@ -131,14 +131,14 @@ export function tell(words: string, kind: "news" | "fault" = "news"): void {
   announce(words);
 }
 
+/** What went wrong, in the words of whoever knows. */
+export function faultWords(error: unknown): string {
+  if (!(error instanceof api.ApiError)) return t("fault", { what: String(error) });
+  if (error.status === api.UNREACHABLE) return t("unreachable");
+  return error.status === 401 ? t("log_in_again") : t("fault", { what: error.message });
+}
+
 export function tellFault(error: unknown): void {
-  if (error instanceof api.ApiError) {
-    if (error.status === api.UNREACHABLE) tell(t("unreachable"), "fault");
-    else if (error.status === 401) {
-      tell(t("log_in_again"), "fault");
-      window.dispatchEvent(new Event("sluice:log-in"));
-    } else tell(t("fault", { what: error.message }), "fault");
-  } else {
-    tell(t("fault", { what: String(error) }), "fault");
-  }
+  tell(faultWords(error), "fault");
+  if (error instanceof api.ApiError && error.status === 401) window.dispatchEvent(new Event("sluice:log-in"));
 }

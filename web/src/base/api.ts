@@ -52,18 +52,23 @@ async function ask<T>(method: string, path: string, body?: unknown): Promise<T> 
   const file = body instanceof Blob;
   if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
   if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
+  const answer = await answered(path, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
+  });
+  return (answer.status === 204 ? null : await answer.json()) as T;
+}
+
+/** The answer to a request, if it is a good one. */
+async function answered(path: string, request: RequestInit): Promise<Response> {
   let answer: Response;
   try {
-    answer = await fetch(path, {
-      method,
-      headers,
-      credentials: "same-origin",
-      ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
-    });
+    answer = await fetch(path, { credentials: "same-origin", ...request });
   } catch (error) {
     throw new ApiError(UNREACHABLE, "unreachable", String(error));
   }
-  if (answer.ok) return (answer.status === 204 ? null : await answer.json()) as T;
+  if (answer.ok) return answer;
   const told = (await answer.json().catch(() => null)) as {
     error?: { kind?: string; message?: string };
   } | null;
@@ -72,6 +77,18 @@ async function ask<T>(method: string, path: string, body?: unknown): Promise<T> 
     told?.error?.kind ?? "error",
     told?.error?.message ?? `${answer.status} ${answer.statusText}`,
   );
+}
+
+/** A file that the service makes, and how it names it. */
+export async function file(path: string): Promise<{ content: Blob; name: string }> {
+  const answer = await answered(path, {});
+  const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1];
+  try {
+    return { content: await answer.blob(), name: name ?? "sluice" };
+  } catch (error) {
+    // The line was lost half way.
+    throw new ApiError(UNREACHABLE, "unreachable", String(error));
+  }
 }
 
 export async function session(): Promise<Session> {

@@ -5,6 +5,7 @@ import * as api from "../base/api";
 import { add, button, el, icon, iconButton, replace } from "../base/dom";
 import { language, t, text, word, capital } from "../base/words";
 import { REASONS } from "../base/types";
+import { downloadLink, downloadsTold } from "./downloads";
 import { REASON_KEYS } from "./review";
 
 /** A dialog of the browser's own: it keeps the focus, and Escape closes it. */
@@ -68,6 +69,7 @@ const FORMATS: [string, string][] = [
 
 export function showExports(app: App): void {
   const area = currentArea(app)?.name ?? null;
+  const told = downloadsTold();
   dialog(
     t("export"),
     el("p", {}, t("export_intro", { area: area ?? "" })),
@@ -78,10 +80,11 @@ export function showExports(app: App): void {
         el(
           "li",
           {},
-          el("a", { class: "button", href: api.address(`/exports/sites.${suffix}`, { area, language }), download: "" }, name),
+          downloadLink(name, api.address(`/exports/sites.${suffix}`, { area, language }), told),
         ),
       ),
     ),
+    told,
     area &&
       el(
         "p",

@@ -7,6 +7,7 @@ import { go, link, look } from "../base/state";
 import type { Alert, BBox, SiteDetail } from "../base/types";
 import { capital, date, language, percent, period as periodWords, sentences, t, text, word } from "../base/words";
 import { mark } from "../map/symbols";
+import { downloadLink, downloadsTold } from "./downloads";
 import { historyChart, periodTold } from "./history_chart";
 import { ReviewBox, reviewsTold } from "./review";
 import {
@@ -23,6 +24,12 @@ import {
 } from "./site_facts";
 
 const CLOSE_UP = 15;
+const SITE_FORMATS = [
+  ["geojson", "GeoJSON"],
+  ["kmz", "KMZ (Google Earth)"],
+  ["gpx", "GPX"],
+] as const;
+const EVERY_VERDICT = "confirmed,unsure,rejected,none";
 
 export class SitePanel {
   readonly root = el("aside", { class: "site", "aria-label": t("site"), hidden: true });
@@ -193,13 +200,29 @@ export class SitePanel {
     const report = `/reports/sites/${encodeURIComponent(detail.site.site_id)}`;
     const out = (label: string, href: string): HTMLElement =>
       el("a", { href, target: "_blank", rel: "noopener", class: "button" }, label);
+    const isServed = !isPublished && detail.coordinates !== null;
     return el(
       "div",
-      { class: "links" },
-      !isPublished && detail.coordinates && out(t("report_pdf"), address(`${report}.pdf`, { language })),
-      !isPublished && detail.coordinates && out(t("report_html"), address(`${report}.html`, { language })),
-      button(t("copy_link"), () => void copy(link()), { class: "button" }),
+      {},
+      el(
+        "div",
+        { class: "links" },
+        isServed && out(t("report_pdf"), address(`${report}.pdf`, { language })),
+        isServed && out(t("report_html"), address(`${report}.html`, { language })),
+        button(t("copy_link"), () => void copy(link()), { class: "button" }),
+      ),
+      ...(isServed ? this.exports(detail.site.site_id) : []),
     );
+  }
+
+  /** The site as a file, whatever people said of it. */
+  private exports(id: string): HTMLElement[] {
+    const told = downloadsTold();
+    const links = SITE_FORMATS.map(([suffix, name]) => {
+      const query = { ids: id, verdict: EVERY_VERDICT, language };
+      return downloadLink(name, address(`/exports/sites.${suffix}`, query), told, `sluice-${id}.${suffix}`);
+    });
+    return [el("div", { class: "links" }, el("span", {}, t("export_site")), ...links), told];
   }
 }
 

@@ -6,6 +6,7 @@ import { button, el, replace } from "../base/dom";
 import { look } from "../base/state";
 import type { Statistic } from "../base/types";
 import { number, period as periodWords, t } from "../base/words";
+import { downloadLink, downloadsTold } from "./downloads";
 
 type By = "district" | "protected";
 
@@ -19,7 +20,9 @@ export class Statistics {
   private asked = 0;
 
   constructor(private readonly app: App) {
-    this.csv = el("a", { class: "button", download: "", hidden: api.isPublished }, t("download_csv"));
+    const downloads = downloadsTold();
+    this.csv = downloadLink(t("download_csv"), "", downloads);
+    this.csv.hidden = api.isPublished;
     this.tabs = {
       district: button(t("by_district"), () => this.choose("district")),
       protected: button(t("by_protected"), () => this.choose("protected")),
@@ -32,6 +35,7 @@ export class Statistics {
       this.table,
       el("p", { class: "hint" }, t("sums_hint")),
       this.csv,
+      downloads,
     );
   }
 

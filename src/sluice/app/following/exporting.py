@@ -146,8 +146,8 @@ def _pictures(
 ) -> Pictures:
     if len(ids) > _MOST_PICTURED:
         raise ConfigError(
-            f"pictures of {len(ids):,} sites make too large a file; choose at most "
-            f"{_MOST_PICTURED}, with --limit or --level, or write a .kml without pictures"
+            f"pictures of {len(ids):,} sites make too large a KMZ; choose {_MOST_PICTURED} sites "
+            "at most, by area, level or number, or take a form without pictures, as KML or GeoJSON"
         )
     pictures = {}
     for number, site_id in enumerate(ids, 1):

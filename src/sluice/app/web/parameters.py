@@ -143,6 +143,8 @@ class SiteFilter(Strict):
 
     area: Name | None = None
     bbox: BoxText | None = None
+    ids: Annotated[list[Name], Field(max_length=MOST), Words] = Field(default_factory=list)
+    """Of sites, past ones too."""
     status: Annotated[list[Status], Words] = Field(default_factory=list)
     level: Annotated[list[Level], Words] = Field(default_factory=list)
     verdict: Verdicts = Field(default_factory=list)
@@ -162,6 +164,8 @@ class SiteFilter(Strict):
             min_area_ha=self.min_area_ha,
             min_priority=self.min_priority,
             seen_since=self.since,
+            site_ids=tuple(self.ids) or None,
+            with_past=bool(self.ids),
             limit=limit,
             offset=offset,
         )
