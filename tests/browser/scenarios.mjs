@@ -331,6 +331,11 @@ async function swipeImages(tools) {
   await page.locator(".divider").waitFor();
   assert.equal(await pair(), "2023-01-01/2023-03-31~2023-04-01/2023-06-30");
   assert.deepEqual(await nothing(), []);
+  // The second image is another owner's: each is named, and for its own.
+  const sources = () => text(page, ".maplibregl-ctrl-attrib-inner");
+  await page.waitForFunction(() => /Planet/.test(document.querySelector(".maplibregl-ctrl-attrib-inner").innerText));
+  assert.doesNotMatch(await sources(), /Copernicus/);
+  assert.match(await text(page, ".half-credit"), /Copernicus/);
   await page.locator(".compare-bar select").last().selectOption({ index: 3 });
   await page.waitForSelector(".half-none");
   assert.deepEqual(await nothing(), [["half-none after", "No image of this period"]]);
@@ -345,6 +350,9 @@ async function swipeImages(tools) {
   await page.keyboard.press("b");
   await page.locator(".divider").waitFor();
   assert.equal(await pair(), "2023-01-01/2023-03-31~2023-07-01/2023-09-30", "there is an image on both sides");
+  await page.waitForFunction(() => /Copernicus/.test(document.querySelector(".maplibregl-ctrl-attrib-inner").innerText));
+  assert.doesNotMatch(await sources(), /Planet/);
+  assert.equal(await page.locator(".half-credit").count(), 0);
   return {};
 }
 

@@ -71,11 +71,11 @@ def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
 
 
 def test_periods_without_an_image_are_not_set_side_by_side(play, serve, tmp_path) -> None:
-    """No image of the last period, and clouds over all sites in the third."""
+    """No image of the last period, clouds over all sites in the third, Planet's in the second."""
     path = write_store(tmp_path / "ours.sqlite", images=True)
     (tmp_path / "run-3" / "composite.tif").unlink()
     with contextlib.closing(open_store(path)) as opened:
-        third = opened.runs()[2].run_id
+        second, third = (run.run_id for run in opened.runs()[1:3])
         table = opened.sites(SiteQuery())
     looks = contextlib.closing(sqlite3.connect(path))
     with looks as connection, connection:
@@ -83,6 +83,7 @@ def test_periods_without_an_image_are_not_set_side_by_side(play, serve, tmp_path
             "UPDATE looks SET observed_share = 0.6 WHERE run_id = ?", (third,)
         )
         assert hidden.rowcount >= len(OLD)
+        connection.execute("UPDATE runs SET sensor = 'nicfi' WHERE run_id = ?", (second,))
     began = table.sort_values("first_seen")["site_id"]
     with serve(path) as address:
         play("swipeImages", address=address, old=began.iloc[0], late=began.iloc[-1])

@@ -34,7 +34,7 @@ from sluice.base.places import (
     columns_of,
 )
 from sluice.base.said import RECORDED, Said, joined_texts, packed, read_said, said_texts
-from sluice.base.sensors import SENSORS
+from sluice.base.sensors import OWNERS, SENSORS
 from sluice.sites.history import site_periods
 from sluice.store import schema
 from sluice.store.frames import column_in, json_text
@@ -55,6 +55,8 @@ ENUMS = {
     "sensor": sorted(
         {*SENSORS, *(one.satellites for one in SENSORS.values()), "import", "unknown"}
     ),
+    "credit": OWNERS,
+    "credit_of_years": OWNERS,
     "part": ["probability", "growth", "protected", "river", "settlement"],
     "table": KINDS,
     "column": {

@@ -147,3 +147,21 @@ def satellites_of(sensor_ids: str) -> str:
         for name, sensor in zip(sensor_ids.split(","), known, strict=True)
     }
     return ",".join(sorted(names))
+
+
+OWNERS = {"copernicus": ("s1", "s2"), "planet": ("planet",)}
+"""Who is to be named for images, by how the names of their satellites begin."""
+
+
+def owners_of(sensor_ids: str) -> tuple[str, ...]:
+    """Who is to be named for images of some sensors; some of `OWNERS`.
+
+    Args:
+        sensor_ids: See `satellites_of`.
+    """
+    names = satellites_of(sensor_ids).split(",")
+    return tuple(
+        owner
+        for owner, beginnings in OWNERS.items()
+        if any(name.startswith(beginnings) for name in names)
+    )

@@ -57,6 +57,8 @@ export interface Period {
 export interface Run extends Period {
   run_id: string;
   sensor: string;
+  /** Who is to be named for its images. */
+  owners: string[];
   model?: string;
   has_image: boolean;
   has_probability?: boolean;

@@ -58,6 +58,10 @@ export function text(key: string, values: Values = {}): string {
 /** A text of the map. */
 export const t = (name: string, values: Values = {}): string => text(`map.${name}`, values);
 
+/** Who is to be named for images. */
+export const credits = (owners: readonly string[]): string =>
+  owners.map((owner) => word("credit", owner)).join(" · ");
+
 /** The word for a value of an enumeration; a value without one stands as it is. */
 export function word(group: string, value: string): string {
   return `${group}.${value}` in entries ? text(`${group}.${value}`) : value;

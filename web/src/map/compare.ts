@@ -4,7 +4,7 @@ import { type App, currentArea, periodsOf, runWith } from "../app";
 import { button, el } from "../base/dom";
 import { go, look } from "../base/state";
 import type { Area, LayerInfo, Period, SiteDetail } from "../base/types";
-import { percent, period as periodWords, t } from "../base/words";
+import { credits, percent, period as periodWords, t } from "../base/words";
 import { select } from "../panels/lists";
 import { SiteMap } from "./site_map";
 
@@ -94,12 +94,14 @@ export class Compare {
     );
     const when = (side: 0 | 1, name: string): HTMLElement =>
       el("span", { class: `half-when ${name}`, "aria-hidden": "true" }, periodWords(pair[side].start, pair[side].end));
+    const runs = pair.map((one) => (imageWanted() ? runWith(area.runs, one, "has_image") : null));
     const none = (side: 0 | 1, name: string): HTMLElement | "" =>
-      imageWanted() && !runWith(area.runs, pair[side], "has_image")
-        ? el("span", { class: `half-none ${name}` }, t("no_image_then"))
-        : "";
-    for (const old of this.root.querySelectorAll(".compare-bar, .half-when, .half-none")) old.remove();
-    this.root.append(when(0, "before"), when(1, "after"), none(0, "before"), none(1, "after"), bar);
+      imageWanted() && !runs[side] ? el("span", { class: `half-none ${name}` }, t("no_image_then")) : "";
+    // The sources at the foot of the map are those of its own image, the one after.
+    const others = runs[0]?.owners.filter((owner) => !runs[1]?.owners.includes(owner)) ?? [];
+    const credit = others.length ? el("span", { class: "half-credit before" }, credits(others)) : "";
+    for (const old of this.root.querySelectorAll(".compare-bar, .half-when, .half-none, .half-credit")) old.remove();
+    this.root.append(when(0, "before"), when(1, "after"), none(0, "before"), none(1, "after"), credit, bar);
   }
 
   private close(): void {

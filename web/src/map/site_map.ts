@@ -18,7 +18,7 @@ import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 import { address, isPublished, periodName } from "../base/api";
 import { samePeriod } from "../base/state";
 import type { Area, BBox, LayerInfo, Period, Run, SiteDetail } from "../base/types";
-import { t } from "../base/words";
+import { credits, t } from "../base/words";
 import { layerLook, layersOf } from "./layer_styles";
 import { PublishedSites } from "./published_sites";
 import { LATEST, SITE_LAYERS, baseStyle, duration, emptyCollection, featureOf } from "./style";
@@ -63,6 +63,7 @@ export class SiteMap {
   private area: Area | null = null;
   private period: Period | null = null;
   private layers: LayerInfo[] = [];
+  private readonly credited = new Map<string, string>();
   private readonly published: PublishedSites | null;
 
   constructor(container: HTMLElement, options: Options) {
@@ -186,25 +187,27 @@ export class SiteMap {
   /** Draw the image or the probability of a run, or nothing. */
   showRaster(slot: "image" | "probability", run: Run | null, opacity: number): void {
     const tiles = run ? [`${location.origin}/imagery/${run.run_id}/${slot}/{z}/{x}/{y}.png`] : null;
-    const source = this.gl.getSource(slot) as RasterTileSource | undefined;
-    if (!tiles || !this.area) {
-      if (source) {
-        this.gl.removeLayer(slot);
-        this.gl.removeSource(slot);
-      }
-      return;
+    const attribution = credits(run?.owners ?? []);
+    let source = this.gl.getSource(slot) as RasterTileSource | undefined;
+    // A source keeps whom it was credited to.
+    if (source && (!tiles || !this.area || this.credited.get(slot) !== attribution)) {
+      this.gl.removeLayer(slot);
+      this.gl.removeSource(slot);
+      source = undefined;
     }
+    if (!tiles || !this.area) return;
     if (source) {
       // A source that was just added has none yet.
       if (source.tiles?.[0] !== tiles[0]) source.setTiles(tiles);
     } else {
+      this.credited.set(slot, attribution);
       this.gl.addSource(slot, {
         type: "raster",
         tiles,
         tileSize: 256,
         maxzoom: 16,
         bounds: this.area.bbox,
-        attribution: t("attribution_copernicus"),
+        attribution,
       });
       this.gl.addLayer({ id: slot, type: "raster", source: slot }, `slot-${slot}`);
     }

@@ -32,6 +32,7 @@ from sluice.app.web.settings import Settings
 from sluice.base.errors import ConfigError, NoValidData
 from sluice.base.people import Role
 from sluice.base.places import Verdict
+from sluice.base.sensors import OWNERS, owners_of
 from sluice.base.store import NOT_REJECTED, Store
 from sluice.sites.redaction import Redaction
 
@@ -43,8 +44,6 @@ MOST_PICTURED = 500
 _PUBLIC = "public"
 _COPY = "store.sqlite"
 _QUALITY = 80
-_OWNERS = {"published.copernicus": ("s1", "s2"), "published.planet": ("planet", "nicfi")}
-"""Who is named, by how the names of their sensors begin."""
 
 
 @dataclass(frozen=True)
@@ -298,18 +297,15 @@ def _about(
     names = {name for part in parts for name in part.places.person.areas or ()}
     runs = [run for run in store.runs() if run.area in names]
     sources = []
-    for key, beginnings in _OWNERS.items():
-        own = [
-            run for run in runs
-            if any(name.startswith(beginnings) for name in run.sensor.split(","))
-        ]  # fmt: skip
+    for owner in OWNERS:
+        own = [run for run in runs if owner in owners_of(run.sensor)]
         years = sorted({day.year for run in own for day in (run.start, run.end)})
         if asked.redaction is not None and asked.redaction.delayed:
             newest = asked.redaction.newest(today).year
             years = [year for year in years if year <= newest]
         if years:
             span = f"{years[0]}\N{EN DASH}{years[-1]}" if years[1:] else str(years[0])
-            sources.append(say.text(key, years=span))
+            sources.append(say.text(f"credit_of_years.{owner}", years=span))
     if layers:
         sources.append(say.text("published.layers", names=say.listed(layers)))
     return About(today, __version__, tuple(sources), tuple(notes))

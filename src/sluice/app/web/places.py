@@ -24,7 +24,7 @@ from sluice.app.web.views import Places, bounds_of, view_of
 from sluice.app.web.withheld import area_shown
 from sluice.base.periods import Period
 from sluice.base.places import LandedRun, Review
-from sluice.base.sensors import satellites_of
+from sluice.base.sensors import owners_of, satellites_of
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.coordinates import decimal_degrees, degrees_minutes_seconds, mgrs_references
@@ -94,6 +94,7 @@ def run_told(run: LandedRun) -> dict[str, Any]:
         "start": run.start,
         "end": run.end,
         "sensor": run.sensor,
+        "owners": owners_of(run.sensor),
         "model": run.model,
         "has_image": image is not None,
         "has_probability": probability,

@@ -86,6 +86,8 @@ class RunTold(Told):
     start: dt.date
     end: dt.date
     sensor: str
+    owners: list[str]
+    """Who is to be named for its images."""
     model: str
     has_image: bool
     has_probability: bool
