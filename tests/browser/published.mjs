@@ -81,6 +81,8 @@ async function publishedSite(tools) {
   assert.equal(await page.locator(".statistics a:visible").count(), 0);
   await page.locator(".search input").fill(id);
   await page.waitForSelector(`#found-0:has-text("${id}")`);
+  await page.locator(".search input").fill("-6,51 -56,09");
+  await page.waitForSelector('#found-0:has-text("-6.510000, -56.090000")');
   await page.keyboard.press("?");
   return { pictures, tiled: tools.requests.some((one) => one.url().endsWith(".pmtiles")) };
 }

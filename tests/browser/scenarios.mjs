@@ -470,7 +470,7 @@ async function search(tools) {
   await page.waitForSelector("#found-0");
   assert.match(await text(page, "#found-0"), /Westland/);
   await page.keyboard.press("Escape");
-  await page.locator(".search input").fill("-6.51, -56.09");
+  await page.locator(".search input").fill("-6,51; -56,09");
   await page.waitForSelector('#found-0:has-text("-6.51")');
   await page.keyboard.press("Enter");
   await settled();

@@ -1,56 +1,19 @@
 """What the map says of drawn shapes is what the server will say of them."""
 
-import importlib.util
-import json
-import re
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import shapely
 
+from map_code import asker
 from sluice.sites.area import geodesic_areas_ha
-
-WEB = Path(__file__).parents[2] / "web"
-LEAST_NODE = (22, 18)
-"""That reads TypeScript by itself."""
 
 
 @pytest.fixture(scope="module")
 def judged():
     """Ask the map's own code: faults and hectares of lists of rings."""
-    spec = importlib.util.spec_from_file_location("build_map", WEB / "build_map.py")
-    build_map = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build_map)
-    try:
-        node, _ = build_map.node_and_npm()
-    except build_map.MapNotBuilt as err:
-        pytest.skip(str(err))
-    version = subprocess.run([*node, "--version"], capture_output=True, text=True, check=True)
-    if tuple(map(int, re.findall(r"\d+", version.stdout)[:2])) < LEAST_NODE:
-        pytest.skip(f"node {version.stdout.strip()} reads no TypeScript")
-    rings = json.dumps((WEB / "src" / "map" / "rings.ts").as_uri())
-    program = (
-        f"import {{ faultOf, ringHectares }} from {rings};"
-        "import { readFileSync } from 'node:fs';"
-        "const shapes = JSON.parse(readFileSync(0, 'utf-8'));"
-        "const told = shapes.map((rings) => [faultOf(rings), ringHectares(rings[0])]);"
-        "console.log(JSON.stringify(told));"
+    return asker(
+        "map/rings.ts", "faultOf, ringHectares", "[faultOf(value), ringHectares(value[0])]"
     )
-
-    def ask(shapes):
-        done = subprocess.run(
-            [*node, "--input-type=module", "-e", program],
-            input=json.dumps(shapes),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return ask
 
 
 def closed(points) -> list[list[float]]:

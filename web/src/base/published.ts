@@ -2,6 +2,7 @@
 // answers. Files are asked for whole, one by one as they are needed, so any web space will do.
 
 import { ApiError, UNREACHABLE } from "./api";
+import { readCoordinates } from "./coordinates";
 import type { Alert, Area, Found, Level, Period, Session, Site, SiteDetail, Statistic, Status } from "./types";
 import { t } from "./words";
 
@@ -178,13 +179,14 @@ async function sums(number: number, asked: URLSearchParams): Promise<Statistic[]
   return found[asked.get("by") ?? "district"]?.[asked.get("period") ?? "latest"] ?? [];
 }
 
-/** Coordinates as two numbers, latitude first; areas by name; sites by their ids. */
+/** Coordinates, but none of MGRS; areas by name; sites by their ids. */
 async function search(typed: string): Promise<Found[]> {
   const wanted = typed.trim().toLowerCase();
   const found: Found[] = [];
-  const [lat, lon] = wanted.split(/[\s,;]+/).map(Number);
-  if (/^[-+\d.]+[\s,;]+[-+\d.]+$/.test(wanted) && Math.abs(lat!) <= 90 && Math.abs(lon!) <= 180) {
-    found.push({ kind: "coordinates", label: `${lat!.toFixed(6)}, ${lon!.toFixed(6)}`, lon: lon!, lat: lat! });
+  const place = readCoordinates(typed);
+  if (place) {
+    const [lon, lat] = place;
+    found.push({ kind: "coordinates", label: `${lat.toFixed(6)}, ${lon.toFixed(6)}`, lon, lat });
   }
   const { areas } = await told();
   for (const area of areas) {

@@ -29,11 +29,20 @@ router = APIRouter(prefix="/api", tags=["places"], responses=DOCUMENTED)
 _MOST_FOUND = 20
 _MOST_NAMES = 100_000
 _ROUND_DEG = 0.01
-_PAIR = re.compile(
-    r"\s*([+-]?\d{1,3}(?:\.\d+)?)\s*°?\s*([NSns]?)[\s,;]+([+-]?\d{1,3}(?:\.\d+)?)\s*°?\s*([EWOewo]?)\s*"
+_SOUTH, _EAST = r"\s*°?\s*([NSns]?)", r"\s*°?\s*([EWLOewlo]?)\s*"
+"""East and west in the languages of the map: east, este and leste; west, ouest and oeste."""
+_WEST = frozenset("WO")
+_PAIRS = tuple(
+    re.compile(rf"\s*([+-]?\d{{1,3}}{part}){_SOUTH}{between}([+-]?\d{{1,3}}{part}){_EAST}")
+    for part, between in (
+        (r"(?:\.\d+)?", r"[\s,;]+"),
+        # A comma of a number is not one between numbers.
+        (r"(?:,\d+)?", r"\s*(?:;|,?\s)\s*"),
+        (r",\d+", ","),
+    )
 )
 _ANGLE = r"(\d{1,3})\s*[°d:\s]\s*(\d{1,2})\s*['′m:\s]\s*(\d{1,2}(?:[.,]\d+)?)?\s*[\"″s]?\s*"
-_SEXAGESIMAL = re.compile(rf"\s*{_ANGLE}([NSns])[\s,;]*{_ANGLE}([EWOewo])\s*")
+_SEXAGESIMAL = re.compile(rf"\s*{_ANGLE}([NSns])[\s,;]*{_ANGLE}([EWLOewlo])\s*")
 _MGRS = re.compile(r"\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2}(?:\d\d){1,5}")
 _KINDS = {LayerKind.DISTRICTS: "district"}
 """Other names are of the kind of their layer."""
@@ -89,25 +98,28 @@ def fold(text: str) -> str:
 
 
 def read_coordinates(text: str) -> tuple[float, float] | None:
-    """Longitude and latitude of a text: `5.05, -1.03`, `5°03'00"N 1°02'03"W`, `30NXM6616708142`.
+    """Longitude and latitude of a text.
 
-    Two plain numbers are latitude, longitude, as map services write them; where the first can be
-    none, the other way round. None where it is none of these.
+    It may be `5.05, -1.03`, `5,05 -1,03`, `5°03'00"N 1°02'03"W` or `30NXM6616708142`. Of two plain
+    numbers the first is the latitude, as map services write them, unless it can be none. None where
+    it is none of these.
     """
-    pair = _PAIR.fullmatch(text)
+    # Long gaps could be divided in many ways, and all would be tried.
+    text = " ".join(text.split())
+    pair = next(filter(None, (known.fullmatch(text) for known in _PAIRS)), None)
     if pair is not None:
-        first, second = float(pair[1]), float(pair[3])
+        first, second = (float(pair[part].replace(",", ".")) for part in (1, 3))
         first = -first if pair[2].upper() == "S" else first
-        second = -second if pair[4].upper() in {"W", "O"} else second
+        second = -second if pair[4].upper() in _WEST else second
         if abs(first) > 90 >= abs(second) and not pair[2]:
             first, second = second, first
         return _if_on_earth(second, first)
     angle = _SEXAGESIMAL.fullmatch(text)
     if angle is not None:
         lat = _degrees(angle[1], angle[2], angle[3]) * (-1 if angle[4] in "Ss" else 1)
-        lon = _degrees(angle[5], angle[6], angle[7]) * (1 if angle[8] in "Ee" else -1)
+        lon = _degrees(angle[5], angle[6], angle[7]) * (-1 if angle[8].upper() in _WEST else 1)
         return _if_on_earth(lon, lat)
-    square = re.sub(r"\s", "", text).upper()
+    square = text.replace(" ", "").upper()
     if _MGRS.fullmatch(square):
         try:
             lat, lon = mgrs.MGRS().toLatLon(square)
