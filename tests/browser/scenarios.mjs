@@ -356,6 +356,19 @@ async function swipeImages(tools) {
   return {};
 }
 
+async function coverChange(tools) {
+  const { page, open, options } = tools;
+  await open(`#area=ours&site=${options.site}`);
+  await page.waitForSelector(".site h2");
+  const table = page.locator(".site .cover table");
+  const rows = await table.locator("tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+  const hint = await text(page, ".site .cover");
+  assert.deepEqual(await graveFaults(tools), []);
+  await table.scrollIntoViewIfNeeded();
+  await tools.picture("cover");
+  return { rows, hint };
+}
+
 async function terrain(tools) {
   const { page, open, settled, requests } = tools;
   await open();
@@ -573,6 +586,7 @@ export const scenarios = {
   pictured,
   swipe,
   swipeImages,
+  coverChange,
   terrain,
   noTerrain,
   logIn,

@@ -89,6 +89,30 @@ def test_periods_without_an_image_are_not_set_side_by_side(play, serve, tmp_path
         play("swipeImages", address=address, old=began.iloc[0], late=began.iloc[-1])
 
 
+def test_ground_cover_is_told_before_and_after(play, serve, first_store, tmp_path) -> None:
+    path = str(shutil.copy(first_store, tmp_path / "ours.sqlite"))
+    with contextlib.closing(open_store(path)) as opened:
+        first, *_, last = (run.run_id for run in opened.runs())
+        site = opened.sites(SiteQuery()).sort_values("first_seen")["site_id"].iloc[-1]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for run_id, figures in ((first, (3.5, 0.5, 0, 0)), (last, (1.25, 0.5, 1.5, 0.75))):
+            connection.execute(
+                "UPDATE looks SET forest_ha = ?, farmland_ha = ?, water_ha = ?, bare_ha = ? "
+                "WHERE run_id = ?",
+                (*figures, run_id),
+            )
+    with serve(path) as address:
+        told = play("coverChange", address=address, site=site, locale="fr-FR", width=1400)
+    assert [[cell.replace("\xa0", " ") for cell in row] for row in told["rows"]] == [
+        ["", "Janv.–mars 2023", "Oct.–déc. 2023", "Différence"],
+        ["Forêt", "3,5 ha", "1,3 ha", "\u22122,3 ha"],
+        ["Terres agricoles", "0,5 ha", "0,5 ha", "0,0 ha"],
+        ["Eau", "0,0 ha", "1,5 ha", "+1,5 ha"],
+        ["Sol nu", "0,0 ha", "0,8 ha", "+0,8 ha"],
+    ]
+    assert "existait déjà" not in told["hint"]
+
+
 def test_the_ground_is_raised_to_its_heights(browse) -> None:
     found = browse(
         # Small: without a graphics card, each pixel of a raised map costs.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import getpass
 import hashlib
 import io
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +100,33 @@ def test_a_site_is_told_whole(client: TestClient) -> None:
     assert told["coordinates"]["decimal"] == "5.025000, 0.325000"
     assert told["coordinates"]["dms"] == "5°01'30.0\"N 0°19'30.0\"E"
     assert told["coordinates"]["mgrs"].startswith("31N")
+
+
+def test_cover_is_told_before_and_after(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite", 3)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for run_id, figures in (("run-0", (3.0, 0.5, 0.0, 0.5)), ("run-1", (1.0, 0.5, 1.5, 1.0))):
+            connection.execute(
+                "UPDATE looks SET forest_ha = ?, farmland_ha = ?, water_ha = ?, bare_ha = ? "
+                "WHERE run_id = ? AND site_id <> 's-2'",
+                (*figures, run_id),
+            )
+        connection.execute(
+            "UPDATE looks SET compared_with = 'run-0', forest_lost_ha = 2.25, "
+            "farmland_lost_ha = 0.25, water_lost_ha = 0 WHERE run_id = 'run-1' AND site_id = 's-1'"
+        )
+    with client_of(path) as client:
+        # Site 1 began in the second quarter, site 0 was there in the first.
+        assert get(client, "/api/sites/s-1")["cover"] == {
+            "cover_before": "2024-01-01", "cover_after": "2024-04-01", "known_before": True,
+            "forest_before_ha": 3.0, "farmland_before_ha": 0.5, "water_before_ha": 0.0,
+            "bare_before_ha": 0.5, "forest_after_ha": 1.0, "farmland_after_ha": 0.5,
+            "water_after_ha": 1.5, "bare_after_ha": 1.0,
+            "forest_lost_ha": 2.25, "farmland_lost_ha": 0.25, "water_lost_ha": 0.0,
+        }  # fmt: skip
+        earlier = get(client, "/api/sites/s-0")["cover"]
+        assert (earlier["known_before"], earlier["forest_lost_ha"]) == (False, None)
+        assert get(client, "/api/sites/s-2")["cover"] is None
 
 
 def test_alerts_are_those_that_nobody_rejected_unless_asked(client: TestClient) -> None:

@@ -154,6 +154,19 @@ export interface Look extends Period {
   water_lost_ha: number | null;
 }
 
+type Cover = "forest" | "farmland" | "water" | "bare";
+type Lost = Exclude<Cover, "bare">;
+
+/** Ground cover before a site began and after, in hectares of the same ground. */
+export type CoverChange = {
+  /** First days of the periods of the two looks. */
+  cover_before: string;
+  cover_after: string;
+  /** The first look was before the site began. */
+  known_before: boolean;
+} & Record<`${Cover}_${"before" | "after"}_ha`, number> &
+  Record<`${Lost}_lost_ha`, number | null>;
+
 export interface Review {
   review_id: string;
   site_id: string;
@@ -195,6 +208,8 @@ export interface SiteDetail {
   geometry: GeoJSON.Geometry | null;
   periods: SitePeriod[];
   looks: Look[];
+  /** Null where fewer than two looks tell it. */
+  cover: CoverChange | null;
   alerts: Alert[];
   reviews: Review[];
   outlines: Outline[];

@@ -171,21 +171,59 @@ export function surroundings(context: Record<string, unknown>): Row[] {
   return rows;
 }
 
-/** Ground cover in the last look that tells it, and what was lost since before the site began. */
-export function groundCover(looks: readonly Look[]): Row[] {
-  const told = looks.filter((look) => COVER.some((cover) => look[`${cover}_ha`] !== null));
-  const last = told.at(-1);
-  if (!last) return [];
+/** Ground cover in the last look that tells it, for sites without another one to compare. */
+function lastCover(looks: readonly Look[]): HTMLElement | null {
+  const last = looks.filter((look) => COVER.some((cover) => look[`${cover}_ha`] !== null)).at(-1);
+  if (!last) return null;
   const rows = COVER.map((cover): Row => {
     const value = last[`${cover}_ha`] ?? null;
     return [capital(text(`context.${cover}`)), value === null ? "–" : hectares(value)];
   });
-  for (const cover of LOST) {
-    const value = last[`${cover}_lost_ha`] ?? null;
-    if (value === null) continue;
-    rows.push([`${capital(text(`context.${cover}`))} · ${text("context.loss")}`, hectares(value)]);
-  }
-  return rows;
+  return facts(rows);
+}
+
+/** Ground cover before and after, and what was lost, or where that is not known, the difference. */
+export function groundCover({ looks, cover }: SiteDetail): HTMLElement | null {
+  if (!cover) return lastCover(looks);
+  const hasLosses = LOST.some((name) => cover[`${name}_lost_ha`] !== null);
+  const periodFrom = (start: string): string => {
+    const look = looks.filter((one) => one.start === start).at(-1);
+    return look ? periodWords(look.start, look.end) : date(start);
+  };
+  const rows = COVER.map((name) => {
+    const [before, after] = [cover[`${name}_before_ha`], cover[`${name}_after_ha`]];
+    const lost = name === "bare" ? null : cover[`${name}_lost_ha`];
+    const change = hasLosses ? (lost === null ? "–" : hectares(lost)) : signed(after - before);
+    return el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, capital(text(`context.${name}`))),
+      ...[hectares(before), hectares(after), change].map((told) => el("td", {}, told)),
+    );
+  });
+  const head = [periodFrom(cover.cover_before), periodFrom(cover.cover_after), text(`context.${hasLosses ? "loss" : "change"}`)];
+  return el(
+    "div",
+    { class: "cover" },
+    el("h4", {}, text("context.cover")),
+    el(
+      "div",
+      { class: "wide", tabindex: 0, role: "region", "aria-label": text("context.cover") },
+      el(
+        "table",
+        {},
+        el("thead", {}, el("tr", {}, el("td", {}), ...head.map((words) => el("th", { scope: "col" }, capital(words))))),
+        el("tbody", {}, ...rows),
+      ),
+    ),
+    !cover.known_before && el("p", { class: "hint" }, t("cover_since")),
+    el("p", { class: "hint" }, text("context.cover_note")),
+  );
+}
+
+function signed(change: number): string {
+  if (Math.abs(change) < 0.05) return hectares(0);
+  return `${change > 0 ? "+" : "\u2212"}${hectares(Math.abs(change))}`;
 }
 
 export function legality(site: Site): HTMLElement {

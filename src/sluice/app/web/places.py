@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import shapely
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.responses import Response
@@ -28,6 +30,7 @@ from sluice.base.sensors import owners_of, satellites_of
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.coordinates import decimal_degrees, degrees_minutes_seconds, mgrs_references
+from sluice.sites.looks import cover_changes
 
 router = APIRouter(prefix="/api", responses=DOCUMENTED)
 
@@ -130,6 +133,7 @@ def site_told(places: Places, site_id: str) -> dict[str, Any]:
         "geometry": geojson_of(table.geometry)[0],
         "periods": [],
         "looks": [],
+        "cover": None,
         "alerts": [],
         "reviews": [],
         "outlines": [],
@@ -166,6 +170,7 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
             }
             for row in rows_of(looks)
         ],
+        "cover": _cover(looks, site_id, table["first_seen"].iloc[0]),
         "alerts": rows_of(store.alerts(SiteQuery(site_ids=(site_id,), with_past=True))),
         "reviews": [review.model_dump(mode="json") for review in reviews],
         "outlines": _outlines(store, site_id, runs),
@@ -178,6 +183,12 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
             "mgrs": mgrs_references(lon, lat)[0],
         },
     }
+
+
+def _cover(looks: pd.DataFrame, site_id: str, first_seen: dt.date) -> dict[str, Any] | None:
+    """Ground cover before the site began and after, as reports tell it."""
+    rows = rows_of(cover_changes(looks, pd.Series({site_id: first_seen}, dtype=object)))
+    return rows[0] if rows else None
 
 
 def _drawn(store: Store, area: str, reviews: list[Review]) -> list[dict[str, Any]]:

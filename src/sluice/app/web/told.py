@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 
 from sluice.base.places import Alert, LayerKind, Look, Review, Site, SitePeriod, Verdict
 from sluice.base.records import Record
+from sluice.sites.cover import COLUMNS, LOST_COLUMNS
 
 
 class Told(BaseModel):
@@ -54,6 +55,22 @@ LookTold: Any = _told(
     "What a run saw of a site.",
     satellites=(str, ...),
     scene_ids=(list[str], ...),
+)
+
+
+CoverTold: Any = create_model(
+    "CoverTold",
+    __base__=Told,
+    __doc__="Ground cover of a site before it began and after, in hectares of the same ground.",
+    cover_before=(dt.date, ...),
+    cover_after=(dt.date, ...),
+    known_before=(bool, ...),
+    **{
+        f"{name.removesuffix('_ha')}_{when}_ha": (float, ...)
+        for name in COLUMNS
+        for when in ("before", "after")
+    },
+    **dict.fromkeys(LOST_COLUMNS, (float | None, None)),
 )
 
 
@@ -182,6 +199,8 @@ class SitePage(Told):
     geometry: Geometry
     periods: list[PeriodTold]
     looks: list[LookTold]
+    cover: CoverTold | None
+    """Of sites of which two looks or more tell it."""
     alerts: list[AlertTold]
     reviews: list[Review]
     outlines: list[Outline]
