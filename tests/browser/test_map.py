@@ -36,8 +36,10 @@ def test_a_site_is_told_and_its_link_reopens_it(browse) -> None:
 def test_a_site_is_reviewed_by_keyboard(browse, store) -> None:
     found = browse("reviewByKeyboard")
     opened = open_store(store)
-    reviews = {review.site_id: review for review in opened.reviews()}
+    given = opened.reviews()
     opened.close()
+    assert len(given) == 3
+    reviews = {review.site_id: review for review in given}
     first, second, third, *rest = found["order"]
     assert reviews[first].verdict is Verdict.CONFIRMED
     assert (reviews[second].verdict, reviews[second].reason) == (

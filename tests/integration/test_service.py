@@ -182,6 +182,35 @@ def test_a_review_shows_in_lists_and_tiles_at_once(tmp_path: Path) -> None:
         assert [review.verdict for review in store.reviews()] == [Verdict.REJECTED]
 
 
+def test_a_review_that_is_sent_again_counts_once(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite", 4)
+    outline = {
+        "type": "Polygon",
+        "coordinates": [[[0, 5], [0.02, 5], [0.02, 5.02], [0, 5.02], [0, 5]]],
+    }
+    one = {"verdict": "confirmed", "note": "seen", "review_id": "0" * 31 + "1", "outline": outline}
+    with client_of(path) as client:
+
+        def sent(site: str, **changed: Any) -> int:
+            return client.post(f"/api/sites/{site}/reviews", json=one | changed).status_code
+
+        first = client.post("/api/sites/s-0/reviews", json=one)
+        again = client.post("/api/sites/s-0/reviews", json=one)
+        assert (first.status_code, again.status_code) == (201, 201)
+        assert first.json() == again.json()
+        # By the same id nothing else is said.
+        assert sent("s-0", note="seen twice") == 409
+        assert sent("s-1", outline=None) == 409
+        assert sent("s-0", review_id="not an id") == 422
+        told = get(client, "/api/sites/s-0")
+        assert [review["note"] for review in told["reviews"]] == ["seen"]
+        assert len(told["drawn"]) == 1
+        # Without one, and with another, each counts.
+        assert sent("s-0", review_id=None) == 201
+        assert sent("s-0", review_id="0" * 31 + "2") == 201
+        assert len(get(client, "/api/sites/s-0")["reviews"]) == 3
+
+
 def test_what_others_write_shows_within_a_second(tmp_path: Path) -> None:
     path = write_store(tmp_path / "s.sqlite")
     with client_of(path) as client:

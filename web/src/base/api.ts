@@ -126,19 +126,29 @@ export const site = (id: string): Promise<SiteDetail> =>
 export const alerts = (query: Query): Promise<{ alerts: Alert[]; total: number }> =>
   ask("GET", address("/api/alerts", query));
 
-export const review = (
+/** Ids of reviews to which no answer came yet, by what they say. */
+const unanswered = new Map<string, string>();
+
+/** Add a review; one that is sent again because no answer came counts once. */
+export async function review(
   id: string,
   verdict: string,
   reason: string | null,
   note: string,
   outline: GeoJSON.Geometry | null = null,
-): Promise<Review> =>
-  ask("POST", `/api/sites/${encodeURIComponent(id)}/reviews`, {
-    verdict,
-    reason,
-    note,
-    ...(outline ? { outline } : {}),
-  });
+): Promise<Review> {
+  const said = { verdict, reason, note, ...(outline ? { outline } : {}) };
+  const key = JSON.stringify([id, said]);
+  const review_id = unanswered.get(key) ?? newId();
+  unanswered.set(key, review_id);
+  const added = await ask<Review>("POST", `/api/sites/${encodeURIComponent(id)}/reviews`, { ...said, review_id });
+  unanswered.delete(key);
+  return added;
+}
+
+/** 128 random bits; `crypto.randomUUID` is there on safe connections only. */
+const newId = (): string =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export interface MineToReport {
   area: string;

@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.accounts import computer_user
-from sluice.base.errors import ConfigError, DataError
+from sluice.base.errors import ConfigError, Conflict, DataError
 from sluice.base.places import AlertState, Label, Reason, Review, Verdict
 from sluice.base.store import Row, SiteQuery, Store
 from sluice.labels.polygons import read_polygons
@@ -73,6 +73,7 @@ def add_review(
     who: str | None = None,
     note: str = "",
     outline: BaseGeometry | None = None,
+    review_id: str | None = None,
 ) -> Review:
     """Add a verdict on a site; of one that was merged it goes to the site that goes on.
 
@@ -85,8 +86,10 @@ def add_review(
         note: Anything else.
         outline: What the person drew around it, in longitude and latitude: kept as a label of the
             last period in which the site was detected.
+        review_id: Given by whoever may send it again where no answer came: it counts once.
 
     Raises:
+        Conflict: Something else was said by this id.
         ConfigError: No such site, a rejection without a reason, or a reason without one; an outline
             of what nobody is sure of, or far from the site.
     """
@@ -102,7 +105,7 @@ def add_review(
         _check_outline(store, site_id, verdict, outline)
         check_size(outline)
     review = Review(
-        review_id=uuid.uuid4().hex,
+        review_id=review_id or uuid.uuid4().hex,
         site_id=site_id,
         verdict=verdict,
         reason=reason,
@@ -110,10 +113,27 @@ def add_review(
         when=dt.datetime.now(dt.UTC),
         note=note,
     )
-    added = store.add_review(review)
+    try:
+        added = store.add_review(review)
+    except Conflict:
+        known = _sent_before(store, review)
+        if known is None:
+            raise
+        added = known
     if outline is not None:
         _keep_outline(store, added, outline)
     return added
+
+
+def _sent_before(store: Store, review: Review) -> Review | None:
+    """The same, as it was added at another moment, to this site or the one that goes on."""
+    line = [review.site_id]
+    while merged_into := find_site(store, line[-1])["merged_into"]:
+        line.append(merged_into)
+    for known in store.reviews(line[-1:]):
+        if known == review.model_copy(update={"when": known.when, "site_id": known.site_id}):
+            return known if known.site_id in line else None
+    return None
 
 
 def read_outline(path: Path) -> BaseGeometry:

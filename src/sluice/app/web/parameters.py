@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -217,6 +218,8 @@ class ReviewBody(Strict):
     verdict: Verdict
     reason: Reason | None = None
     """What a rejected site is instead."""
+    review_id: UUID | None = None
+    """That the sender made up: sent again with it, as after a lost answer, a review counts once."""
     note: str = Field(default="", max_length=2000)
 
     @model_validator(mode="after")

@@ -249,6 +249,7 @@ def review(
             who=who.name,
             note=body.note,
             outline=drawn,
+            review_id=None if body.review_id is None else body.review_id.hex,
         )
     return json_response(made.model_dump(mode="json"), 201)
 
