@@ -10,11 +10,12 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { looks } from "./look_scenarios.mjs";
 import { published } from "./published.mjs";
 import { scenarios as served } from "./scenarios.mjs";
 import { work } from "./work_scenarios.mjs";
 
-const scenarios = { ...served, ...work, ...published };
+const scenarios = { ...served, ...looks, ...work, ...published };
 
 const FLAGS = [
   "--no-sandbox",

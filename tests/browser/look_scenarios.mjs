@@ -1,0 +1,195 @@
+// How the map looks, with images and without, and who is let in.
+
+import assert from "node:assert/strict";
+
+import { graveFaults, text } from "./scenarios.mjs";
+
+/** Whether two elements lie over one another, in pixels of height. */
+async function overlap(page, one, other) {
+  const [a, b] = await Promise.all([one, other].map((found) => page.locator(found).first().boundingBox()));
+  const across = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
+  return across > 0 ? Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y) : 0;
+}
+
+async function pictured(tools) {
+  const { page, open, settled, options } = tools;
+  await open();
+  await settled();
+  assert.match(await text(page, ".maplibregl-ctrl-attrib"), options.mobile ? /^$|Copernicus/ : /Copernicus/);
+  const over = await overlap(page, ".maplibregl-ctrl-attrib", ".slider");
+  assert.ok(over <= 0, `the sources reach ${over} px into the slider`);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`pictured-${options.title}`);
+  return {};
+}
+
+async function swipe(tools) {
+  const { page, open, settled, ask, options } = tools;
+  await open();
+  await page.locator("#list-alerts .row").first().click();
+  await page.waitForSelector(".site h2");
+  await settled();
+  await page.keyboard.press("b");
+  const divider = page.locator(".divider");
+  await divider.waitFor();
+  await settled();
+  // Both dates are named: above the halves, and where they are chosen.
+  const [area] = await ask("/api/areas");
+  const years = await page.locator(".half-when").allInnerTexts();
+  assert.equal(years.length, 2);
+  assert.notEqual(years[0], years[1]);
+  const chosen = await page.locator(".compare-bar select").evaluateAll((all) => all.map((one) => one.selectedOptions[0].text));
+  assert.deepEqual(years, chosen);
+  assert.equal(await page.locator(".compare-bar select").first().locator("option").count(), area.periods.length);
+  const at = async () => Number(await divider.getAttribute("aria-valuenow"));
+  const edge = async () => {
+    const box = await divider.boundingBox();
+    return box.x + box.width / 2;
+  };
+  const first = [await at(), await edge()];
+  await divider.focus();
+  await page.keyboard.press("ArrowLeft");
+  assert.equal(await at(), first[0] - 5);
+  assert.ok((await edge()) < first[1] - 10, "the line moves with its value");
+  await page.keyboard.press("Home");
+  assert.equal(await at(), 0);
+  await page.keyboard.press("End");
+  assert.equal(await at(), 100);
+  // By the pointer: to a third of the map's width.
+  await page.keyboard.press("ArrowLeft");
+  const map = await page.locator(".map").boundingBox();
+  const y = map.y + map.height / 2;
+  await page.mouse.move(await edge(), y);
+  await page.mouse.down();
+  await page.mouse.move(map.x + map.width * 0.6, y, { steps: 4 });
+  await page.mouse.move(map.x + map.width / 3, y, { steps: 4 });
+  await page.mouse.up();
+  assert.ok(Math.abs((await at()) - 33) <= 1, `${await at()}`);
+  assert.ok(Math.abs((await edge()) - (map.x + map.width / 3)) < 3);
+  await page.mouse.move(map.x + map.width * 0.8, y);
+  assert.ok(Math.abs((await at()) - 33) <= 1, "let go, it stays");
+  assert.ok((await overlap(page, ".maplibregl-ctrl-attrib", ".compare-bar")) <= 0);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`swipe-${options.title}`);
+  return { years };
+}
+
+/** Of a site that is seen in the first two images only, and one that began after the last image. */
+async function swipeImages(tools) {
+  const { page, open, hash, options } = tools;
+  await open(`#area=ours&site=${options.old}`);
+  await page.waitForSelector(".site h2");
+  const pair = async () => new URLSearchParams(await hash()).get("compare");
+  const nothing = () => page.locator(".half-none").evaluateAll((all) => all.map((one) => [one.className, one.innerText]));
+  await page.keyboard.press("b");
+  await page.locator(".divider").waitFor();
+  assert.equal(await pair(), "2023-01-01/2023-03-31~2023-04-01/2023-06-30");
+  assert.deepEqual(await nothing(), []);
+  // The second image is another owner's: each is named, and for its own.
+  const sources = () => text(page, ".maplibregl-ctrl-attrib-inner");
+  await page.waitForFunction(() => /Planet/.test(document.querySelector(".maplibregl-ctrl-attrib-inner").innerText));
+  assert.doesNotMatch(await sources(), /Copernicus/);
+  assert.match(await text(page, ".half-credit"), /Copernicus/);
+  await page.locator(".compare-bar select").last().selectOption({ index: 3 });
+  await page.waitForSelector(".half-none");
+  assert.deepEqual(await nothing(), [["half-none after", "No image of this period"]]);
+  const sides = await overlap(page, ".half-none", ".half-when.after");
+  assert.ok(sides <= 0, `one covers ${sides} px of the other`);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("swipe-no-image");
+  await page.keyboard.press("Escape");
+  await page.goto("about:blank");
+  await open(`#area=ours&site=${options.late}`);
+  await page.waitForSelector(".site h2");
+  await page.keyboard.press("b");
+  await page.locator(".divider").waitFor();
+  assert.equal(await pair(), "2023-01-01/2023-03-31~2023-07-01/2023-09-30", "there is an image on both sides");
+  await page.waitForFunction(() => /Copernicus/.test(document.querySelector(".maplibregl-ctrl-attrib-inner").innerText));
+  assert.doesNotMatch(await sources(), /Planet/);
+  assert.equal(await page.locator(".half-credit").count(), 0);
+  return {};
+}
+
+async function coverChange(tools) {
+  const { page, open, options } = tools;
+  await open(`#area=ours&site=${options.site}`);
+  await page.waitForSelector(".site h2");
+  const table = page.locator(".site .cover table");
+  const rows = await table.locator("tr").evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+  const hint = await text(page, ".site .cover");
+  assert.deepEqual(await graveFaults(tools), []);
+  await table.scrollIntoViewIfNeeded();
+  await tools.picture("cover");
+  return { rows, hint };
+}
+
+async function terrain(tools) {
+  const { page, open, settled, requests } = tools;
+  await open();
+  await settled();
+  const asked = () => requests.filter((one) => one.url().includes("/elevation/")).length;
+  assert.equal(asked(), 0, "no heights before they are wanted");
+  const button = page.locator(".tool-terrain");
+  assert.equal(await button.getAttribute("aria-pressed"), "false");
+  assert.equal(await page.evaluate(() => window.sluiceMap.getPitch()), 0);
+  await button.click();
+  await settled();
+  assert.equal(await button.getAttribute("aria-pressed"), "true");
+  assert.ok(asked() > 0);
+  assert.ok((await page.evaluate(() => window.sluiceMap.getPitch())) > 30);
+  const lifted = (place) => page.evaluate((at) => window.sluiceMap.queryTerrainElevation(at), place);
+  // Heights are drawn larger than they are, by half.
+  await page.waitForFunction((at) => window.sluiceMap.queryTerrainElevation(at) !== null, tools.options.high);
+  const steps = [await lifted(tools.options.low), await lifted(tools.options.high)];
+  await tools.picture("terrain");
+  assert.deepEqual(await graveFaults(tools), []);
+  await button.click();
+  assert.equal(await page.evaluate(() => window.sluiceMap.getPitch()), 0);
+  assert.equal(await page.evaluate(() => window.sluiceMap.getTerrain()), null);
+  await settled();
+  return { rise_m: steps[1] - steps[0] };
+}
+
+async function noTerrain(tools) {
+  await tools.open();
+  assert.equal(await tools.page.locator(".tool-terrain").count(), 0);
+  return {};
+}
+
+async function logIn(tools) {
+  const { page, options, faults } = tools;
+  await page.goto(options.address);
+  await page.waitForSelector(".log-in");
+  assert.equal(await page.locator(".frame").count(), 0, "nothing is shown before");
+  assert.equal(await page.evaluate(() => document.activeElement.name), "name");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`log-in-${options.title}`);
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wider <= 0, `the form is ${wider} px too wide`);
+  await page.keyboard.type("Kofi");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("not the password");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('.log-in [role="alert"]:not(:empty)');
+  assert.match(await text(page, '.log-in [role="alert"]'), new RegExp(options.refused));
+  assert.equal(await page.locator(".log-in input[type=password]").inputValue(), "");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`log-in-refused-${options.title}`);
+  await page.keyboard.type(options.password);
+  await page.keyboard.press("Enter");
+  await tools.ready();
+  assert.equal(await page.locator(".log-in").count(), 0);
+  assert.match(await text(page, ".person"), /Kofi/);
+  assert.ok((await page.locator("#list-alerts .row").count()) > 0);
+  await tools.picture(`logged-in-${options.title}`);
+  await page.locator(".person button").click();
+  await page.waitForSelector(".log-in");
+  const answer = await page.evaluate(() => fetch("/api/sites").then((one) => one.status));
+  assert.equal(answer, 401, "logged out, nothing is told");
+  // The browser itself tells of the two refusals that were meant.
+  const meant = /401 \(Unauthorized\)/;
+  faults.splice(0, faults.length, ...faults.filter((fault) => !meant.test(fault)));
+  return {};
+}
+
+export const looks = { pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };
