@@ -116,10 +116,10 @@ def add_review(
     try:
         added = store.add_review(review)
     except Conflict:
-        known = _sent_before(store, review)
-        if known is None:
+        there = _sent_before(store, review)
+        if there is None:
             raise
-        added = known
+        added = there
     if outline is not None:
         _keep_outline(store, added, outline)
     return added

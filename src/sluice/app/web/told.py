@@ -58,19 +58,21 @@ LookTold: Any = _told(
 )
 
 
-CoverTold: Any = create_model(
-    "CoverTold",
-    __base__=Told,
-    __doc__="Ground cover of a site before it began and after, in hectares of the same ground.",
-    cover_before=(dt.date, ...),
-    cover_after=(dt.date, ...),
-    known_before=(bool, ...),
+_COVER: dict[str, Any] = {
+    **dict.fromkeys(("cover_before", "cover_after"), (dt.date, ...)),
+    "known_before": (bool, ...),
     **{
         f"{name.removesuffix('_ha')}_{when}_ha": (float, ...)
         for name in COLUMNS
         for when in ("before", "after")
     },
     **dict.fromkeys(LOST_COLUMNS, (float | None, None)),
+}
+CoverTold: Any = create_model(
+    "CoverTold",
+    __base__=Told,
+    __doc__="Ground cover of a site before it began and after, in hectares of the same ground.",
+    **_COVER,
 )
 
 
