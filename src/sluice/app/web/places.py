@@ -18,7 +18,7 @@ from sluice.app.products import layout
 from sluice.app.web import told
 from sluice.app.web.access import Person, Role, person, require
 from sluice.app.web.answers import geojson_of, json_response, rows_of
-from sluice.app.web.errors import DOCUMENTED, Forbidden
+from sluice.app.web.errors import DOCUMENTED, ErrorAnswer, Forbidden
 from sluice.app.web.parameters import AlertList, Nothing, SiteList
 from sluice.app.web.service import Served
 from sluice.app.web.shapes import OutlinedReview, read_shape
@@ -221,7 +221,13 @@ def _outlines(store: Store, site_id: str, runs: list[LandedRun]) -> list[dict[st
     return rows
 
 
-@router.post("/sites/{site_id}/reviews", status_code=201, tags=["places"], response_model=Review)
+@router.post(
+    "/sites/{site_id}/reviews",
+    status_code=201,
+    tags=["places"],
+    response_model=Review,
+    responses={409: {"model": ErrorAnswer, "description": "Something else has this id."}},
+)
 def review(
     service: Served,
     who: Annotated[Person, Depends(require(Role.REVIEWER))],
