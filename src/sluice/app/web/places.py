@@ -27,7 +27,7 @@ from sluice.app.web.withheld import area_shown
 from sluice.base.periods import Period
 from sluice.base.places import LandedRun, Review
 from sluice.base.sensors import owners_of, satellites_of
-from sluice.base.store import SiteQuery, Store
+from sluice.base.store import NOT_REJECTED, SiteQuery, Store
 from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.coordinates import decimal_degrees, degrees_minutes_seconds, mgrs_references
 from sluice.sites.looks import cover_changes
@@ -79,7 +79,7 @@ def _areas_told(store: Store) -> list[dict[str, Any]]:
                 "bbox": bounds_of(geometry),
                 "geometry": shape,
                 "hectares": round(float(size), 1),
-                "sites": store.count_sites(SiteQuery(area=name)),
+                "sites": store.count_sites(SiteQuery(area=name, verdict=NOT_REJECTED)),
                 "alerts": store.count_alerts(SiteQuery(area=name, standing=True)),
                 "periods": [{"start": p.start, "end": p.end, "name": p.name} for p in periods],
                 "runs": [run_told(run) for run in runs],
