@@ -98,6 +98,12 @@ def test_one_damaged_model_does_not_hide_the_others(sluice, tmp_path) -> None:
             "sluice.app.demo.run_demo",
             "Stopped. Run the same command again to go on where it stopped.\n",
         ),
+        (
+            ("labels", "grid", "--labels", "a.gpkg", "--area", "a.gpkg", "--out", "b"),
+            "sluice.app.config.make_config",
+            "Stopped. Run the same command again to go on where it stopped.\n",
+        ),
+        (("labels", "check", "chips"), "sluice.labels.check.check_dataset", "Stopped.\n"),
     ],
 )
 def test_only_what_goes_on_says_so_when_stopped(words, function, told, sluice, monkeypatch) -> None:

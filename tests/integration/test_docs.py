@@ -69,7 +69,7 @@ def write_chips(folder: Path) -> None:
     sheet = rng.integers(40, 80, (48, 20 * 48, 3)).astype(np.uint8)
     sheet[:, 10 * 48 :] += 100
     Image.fromarray(sheet).save(folder / "grids" / "a.png")
-    rows = [("a.png", i, 0, i, int(i >= 10), "some", 0.75, i, "pool") for i in range(20)]
+    rows = [("a.png", i, 0, i, int(i >= 10), "some", 0.75, i, "test_caroni") for i in range(20)]
     names = ["grid", "cell", "row", "col", "label", "source", "clear_threshold", "group", "split"]
     pd.DataFrame(rows, columns=names).to_csv(folder / "chips.csv", index=False)
 

@@ -139,6 +139,18 @@ def test_text_says_what_was_found_and_what_it_is_worth() -> None:
     assert max(len(line) for line in text.splitlines()) < 100
 
 
+def test_outlines_of_some_sites_are_summed_and_counted() -> None:
+    some = summary_text(make_summary(delineated_ha=12.5, outlined_sites=5))
+    assert "The outlined workings of 5 of 6 sites have 12.5 ha." in some
+    every = summary_text(make_summary(delineated_ha=12.5, outlined_sites=6))
+    assert "The outlined workings have 12.5 ha." in every
+
+
+def test_what_is_too_small_depends_on_what_is_judged() -> None:
+    assert "little of a 480 m square" in summary_text(make_summary(window_m=480.0))
+    assert "hardly wider than a pixel of 10 m" in summary_text(make_summary(window_m=10.0))
+
+
 def test_text_without_a_site_claims_nothing() -> None:
     none = {"sites": 0, "isolated_sites": 0, "footprint_ha": 0.0, "largest": []}
     text = summary_text(make_summary(**none))

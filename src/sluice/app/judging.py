@@ -32,7 +32,7 @@ from sluice.labels.chips import (
     read_chip_table,
     write_scores,
 )
-from sluice.labels.splits import select_split
+from sluice.labels.splits import POOL, select_split
 from sluice.models.manifest import Manifest
 from sluice.models.package import load_package
 from sluice.models.predictor import WindowPredictor
@@ -47,7 +47,7 @@ class JudgedModel:
     table: pd.DataFrame
     """The chips with a column `score` (NaN: not observed)."""
     was_taught: bool
-    """Whether the manifest says that it was trained on a split of this name, of such a folder."""
+    """Whether the manifest says that it was trained on chips of this split of such a folder."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,17 @@ class Judgement:
     models: tuple[JudgedModel, ...]
     comparison: Comparison | None
     """With the first model; None where there is only one."""
+
+    @property
+    def warning(self) -> str | None:
+        """What is said of models that were trained on these chips; None where none was."""
+        taught = [model.manifest.name for model in self.models if model.was_taught]
+        if not taught:
+            return None
+        return (
+            f"{', '.join(taught)} was trained on chips of this split: these figures flatter it. "
+            "Judge a model on chips that it never saw."
+        )
 
 
 def judge_models(folder: Path, models: Sequence[str], split: str | None = None) -> Judgement:
@@ -209,7 +220,8 @@ def read_truth(path: Path, layer: str | None) -> gpd.GeoDataFrame:
 
 def _was_taught(manifest: Manifest, folder: Path, split: str | None) -> bool:
     told = manifest.training
-    return told.get("data") == folder.resolve().name and split in {None, told.get("split")}
+    # Who names no split has learnt from the pool: held-out splits are refused.
+    return told.get("data") == folder.resolve().name and split in {None, told.get("split", POOL)}
 
 
 def evaluate_chips(

@@ -206,6 +206,13 @@ def _key(kind: str) -> str:
     return f"kind: {kind}"
 
 
+IN_FOLDS = (
+    "Threshold and calibration were chosen on the out-of-fold scores that these figures are of, "
+    "and flatter them a little. Judge on chips that were kept apart."
+)
+"""For cards of models that were judged in cross-validation."""
+
+
 def render_report(report: ChipReport) -> str:
     """The report as plain text, for a terminal or a fenced block of a model card."""
     lines = [

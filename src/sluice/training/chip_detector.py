@@ -26,7 +26,7 @@ from sluice.evaluation.calibration import (
     choose_threshold,
     fit_calibration,
 )
-from sluice.evaluation.report import ChipReport, evaluate_scores, render_report
+from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
 from sluice.labels.chips import (
     CHIP_BANDS,
     FULL_SCALE_REFLECTANCE,
@@ -221,7 +221,7 @@ def _package(
         training={**contract.record, "fitted_to": fitted_to},
     )
     figures = render_report(contract.report)
-    card = f"# {name}\n\n{contract.attribution}\n\n```\n{figures}\n```\n"
+    card = f"# {name}\n\n{contract.attribution}\n\n{IN_FOLDS}\n\n```\n{figures}\n```\n"
     return write_package(contract.out_dir / name, manifest, weights, card, replace=True)
 
 

@@ -28,7 +28,7 @@ from sluice.evaluation.calibration import (
     choose_threshold,
     fit_calibration,
 )
-from sluice.evaluation.report import ChipReport, evaluate_scores, render_report
+from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
 from sluice.labels.chips import (
     CHIP_BANDS,
     FULL_SCALE_REFLECTANCE,
@@ -226,7 +226,7 @@ def train_random_features(
         weights=Weights(sha256=weights_sha256(weights)),
         **_description(run, fitted, judged, window_px),
     )
-    card = f"# {name}\n\n{attribution}\n\n```\n{render_report(report)}\n```\n"
+    card = f"# {name}\n\n{attribution}\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
     package = write_package(out_dir / name, manifest, weights, card, replace=True)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
     return TrainedFeatures(package, out_of_fold, report)

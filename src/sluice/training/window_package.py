@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from torch import nn
 
 from sluice.base.calibration import Calibration
-from sluice.evaluation.report import ChipReport, render_report
+from sluice.evaluation.report import IN_FOLDS, ChipReport, render_report
 from sluice.labels.dataset import DatasetAbout
 from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
@@ -157,5 +157,5 @@ def _card(manifest: Manifest, training: WindowTraining, report: ChipReport) -> s
         f"Licence of the data: {about.licence or 'not stated'}. {about.attribution}\n\n"
         f"{training.chips} chips taught; each member saw a bootstrap of "
         f"{training.options.bootstrap_share:.0%} of the places.\n\n"
-        f"## Figures\n\n```\n{render_report(report)}\n```\n"
+        f"## Figures\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
     )

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import sys
 import traceback
+from typing import Any
+
+from typer.core import TyperGroup
 
 from sluice.base.errors import RunFailed, SluiceError
 
 USER_MISTAKE = 2
 FAILED_RUN = 1
 INTERRUPTED = 130
+
+
+def stoppable(*resumable: str) -> type[TyperGroup]:
+    """Commands that hand Ctrl-C on to `main`: typer would end without a word, or with "Aborted!".
+
+    Args:
+        resumable: Those that go on where they stopped. Groups among the commands say it of
+            their own ones.
+    """
+
+    class Commands(TyperGroup):
+        def invoke(self, ctx: Any) -> Any:
+            """Run the command that was named."""
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt as err:
+                raise Stopped(resumable=ctx.invoked_subcommand in resumable) from err
+
+    return Commands
 
 
 class Stopped(Exception):

@@ -33,6 +33,8 @@ def chips(
     from sluice.evaluation.report import render_report
 
     judgement = judge_models(folder, model, split)
+    if judgement.warning is not None:
+        typer.echo(judgement.warning, err=True)
     if scores is not None:
         with telling_disk_errors(scores.parent):
             write_judged_scores(judgement, scores)

@@ -7,8 +7,12 @@ from pathlib import Path
 import typer
 
 from sluice.app.cli import label_formats, options
+from sluice.app.cli.errors import stoppable
 
-app = typer.Typer(help="Labels: draw, import, make chips with masks, divide and check them.")
+app = typer.Typer(
+    cls=stoppable("grid"),
+    help="Labels: draw, import, make chips with masks, divide and check them.",
+)
 app.add_typer(label_formats.app)
 _FOLDER = typer.Argument(help="A data set: dataset.json and index.csv, or chips.csv and grids/.")
 

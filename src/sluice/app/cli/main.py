@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from sluice.app.cli import (
     alerts,
@@ -31,25 +29,11 @@ from sluice.app.cli import (
     users,
     worker,
 )
-from sluice.app.cli.errors import Stopped, report_error
-
-_RESUMABLE = {"scan", "composite", "demo", "train", "labels"}
-
-
-class _Commands(TyperGroup):
-    """Hands Ctrl-C on to `main`: typer would end without a word, or with "Aborted!"."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as err:
-            raise Stopped(resumable=ctx.invoked_subcommand in _RESUMABLE) from err
-
+from sluice.app.cli.errors import report_error, stoppable
 
 app = typer.Typer(
     name="sluice",
-    cls=_Commands,
+    cls=stoppable("scan", "composite", "demo"),
     help="Find and follow artisanal and small-scale mines in satellite images. "
     "A detection is a lead to verify, not proof.",
     no_args_is_help=True,

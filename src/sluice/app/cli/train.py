@@ -8,8 +8,12 @@ from pathlib import Path
 import typer
 
 from sluice.app.cli import train_networks
+from sluice.app.cli.errors import stoppable
 
-app = typer.Typer(help="Train a model from labels. Needs: pip install 'sluice[train]'")
+app = typer.Typer(
+    cls=stoppable("unet", "segformer", "cnn", "chip-detector"),
+    help="Train a model from labels. Needs: pip install 'sluice[train]'",
+)
 train_networks.register(app)
 
 _ALPHAS = "0.01,0.1,1,10"

@@ -13,6 +13,8 @@ from sluice.base.records import Record, Run, TileStatus
 from sluice.sites.classes import CLASS, class_columns
 
 _SHOWN = 5
+_PIXELS_M = 100.0
+"""Below it a model judges pixels, not windows."""
 _LEVEL_NAMES = {"s2-l1c": "top-of-atmosphere (L1C)"}
 
 
@@ -49,7 +51,9 @@ class Summary(Record):
     footprint_ha: float
     """Of all sites: the cells that were marked."""
     delineated_ha: float | None
-    """Of the outlined workings; None where a site has no outline."""
+    """Of the outlined workings; None where no site has an outline."""
+    outlined_sites: int = 0
+    """That have one: of a site of which too little was seen, the workings cannot be told."""
     classes: tuple[ClassTotal, ...] = ()
     """Those that are sought, in the model's order, where it tells several apart."""
     area_ha: float
@@ -106,12 +110,13 @@ def summarise(
         removed: What was taken away on purpose, a line each.
     """
     dates = [scene.acquired for scene in run.scenes if scene.acquired is not None]
-    outlined = len(table) > 0 and bool(table["delineated_ha"].notna().all())
+    outlined = int(table["delineated_ha"].notna().sum())
     return Summary(
         sites=len(table),
         isolated_sites=int(table["isolated"].sum()),
         footprint_ha=round(float(table["footprint_ha"].sum()), 1),
         delineated_ha=round(float(table["delineated_ha"].sum()), 1) if outlined else None,
+        outlined_sites=outlined,
         classes=_class_totals(table, run),
         area_ha=round(coverage.area_ha, 1),
         not_observed_ha=round(coverage.not_observed_ha, 1),
@@ -199,8 +204,8 @@ def _found(summary: Summary) -> str:
         if summary.not_observed_percent >= 100:
             return "Nothing could be observed, so this run says nothing about the area."
         return (
-            "No likely mine site found. Nothing that could be observed looked enough like the\n"
-            "mines that the model learned from. That is no proof that there is no mine."
+            "No likely mine site found. Nothing that could be observed looked enough like a mine.\n"
+            "That is no proof that there is no mine."
         )
     sites = _count(summary.sites, "likely mine site")
     lines = [
@@ -210,7 +215,9 @@ def _found(summary: Summary) -> str:
         "and may miss parts of it.",
     ]
     if summary.delineated_ha is not None:
-        lines.append(f"The outlined workings have {_hectares(summary.delineated_ha)}.")
+        told = summary.outlined_sites
+        of = "" if told == summary.sites else f" of {told:,} of {summary.sites:,} sites"
+        lines.append(f"The outlined workings{of} have {_hectares(summary.delineated_ha)}.")
     if summary.isolated_sites:
         stand = "stands" if summary.isolated_sites == 1 else "stand"
         lines.append(
@@ -295,10 +302,12 @@ def _places(summary: Summary) -> str:
 
 
 def _limits(summary: Summary) -> str:
+    small = f"fill\nlittle of a {summary.window_m:,.0f} m square"
+    if summary.window_m < _PIXELS_M:
+        small = f"are\nhardly wider than a pixel of {summary.window_m:,.0f} m"
     return (
-        f"What this cannot see: workings under forest or underground, and workings that fill\n"
-        f"little of a {summary.window_m:,.0f} m square. Sites whose footprint is below "
-        f"{summary.smallest_site_ha:g} ha are left out."
+        f"What this cannot see: workings under forest or underground, and workings that {small}.\n"
+        f"Sites whose footprint is below {summary.smallest_site_ha:g} ha are left out."
     )
 
 

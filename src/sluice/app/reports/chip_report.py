@@ -112,15 +112,8 @@ def _head(judgement: Judgement, title: str) -> list[Html]:
         ),
         page.paragraph(report.disclaimer, "box"),
     ]
-    taught = [model.manifest.name for model in judgement.models if model.was_taught]
-    if taught:
-        parts.append(
-            page.paragraph(
-                f"{', '.join(taught)} was trained on chips of this split: these figures flatter "
-                "it. Judge a model on chips that it never saw.",
-                "box",
-            )
-        )
+    if judgement.warning is not None:
+        parts.append(page.paragraph(judgement.warning, "box"))
     return parts
 
 
