@@ -8,6 +8,7 @@ import pytest
 
 from scenes import write_toy_model
 from sluice.app.cli.main import main
+from sluice.app.judging import JudgedModel, Judgement
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ def assert_refused(ended) -> None:
 
 def test_scores_that_cannot_be_written(sluice, file, monkeypatch) -> None:
     table = pd.DataFrame({"grid": ["g"], "cell": [0], "label": [1], "score": [0.5]})
-    monkeypatch.setattr("sluice.app.judging.evaluate_chips", lambda *_: (None, table))
+    judged = Judgement(None, (JudgedModel(None, None, table, False),), None)
+    monkeypatch.setattr("sluice.app.judging.judge_models", lambda *_: judged)
     assert_refused(sluice("evaluate", "chips", ".", "--scores", file / "scores.csv"))
 
 
@@ -92,7 +94,7 @@ def test_one_damaged_model_does_not_hide_the_others(sluice, tmp_path) -> None:
     ("words", "function", "told"),
     [
         (("models", "list"), "sluice.models.package.list_packages", "Stopped.\n"),
-        (("evaluate", "chips", "."), "sluice.app.judging.evaluate_chips", "Stopped.\n"),
+        (("evaluate", "chips", "."), "sluice.app.judging.judge_models", "Stopped.\n"),
         (
             ("demo",),
             "sluice.app.demo.run_demo",

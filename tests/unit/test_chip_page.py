@@ -239,6 +239,16 @@ def test_scores_of_several_models_have_a_column_each(judgement: Judgement, tmp_p
     np.testing.assert_allclose(found["one"], judgement.models[0].table["score"], atol=1e-6)
 
 
+def test_scores_that_are_missing_are_left_empty(judgement: Judgement, tmp_path: Path) -> None:
+    first = judgement.models[0]
+    table = first.table.head(2).assign(score=[0.25, np.nan])
+    alone = replace(judgement, models=(replace(first, table=table),), comparison=None)
+    write_judged_scores(alone, tmp_path / "s.csv")
+    ids = [f"{grid},{cell}" for grid, cell in zip(table["grid"], table["cell"], strict=True)]
+    written = (tmp_path / "s.csv").read_text()
+    assert written == f"grid,cell,score\n{ids[0]},0.2500000\n{ids[1]},\n"
+
+
 def test_a_model_named_twice_is_refused(folder: Path, toy_model: Path) -> None:
     with pytest.raises(ConfigError, match="named twice"):
         judge_models(folder, [str(toy_model), str(toy_model)])

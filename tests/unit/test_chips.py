@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sluice.base.errors import AssetReadError, DataError, ItemNotFound, NoValidData
-from sluice.labels.chips import chip_reflectance, load_chips, read_chip_table, write_scores
+from sluice.labels.chips import chip_reflectance, load_chips, read_chip_table
 from sluice.labels.kinds import place_kind
 
 SIDE = 6
@@ -72,13 +72,6 @@ def test_reflectance_is_linear_and_only_three_zeros_are_no_data() -> None:
     found = chip_reflectance(chips)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.array(expected), rtol=1e-6)
-
-
-def test_scores_are_written_with_those_not_observed_left_empty(tmp_path: Path) -> None:
-    table = pd.DataFrame({"grid": ["a.png"] * 2, "cell": [0, 1], "score": [0.25, np.nan]})
-    write_scores(table.assign(label=1), tmp_path / "scores.csv")
-    text = (tmp_path / "scores.csv").read_text()
-    assert text == "grid,cell,score\na.png,0,0.2500000\na.png,1,\n"
 
 
 @pytest.mark.parametrize(

@@ -293,15 +293,11 @@ def test_of_equal_precision_the_one_that_finds_more() -> None:
     assert choose_precise_threshold(scores, labels, 0.3) == pytest.approx(0.4)
 
 
-@pytest.mark.parametrize("aim", ["", "f", "f-1", "recall", "recall>=", "precision>=0.9", "auc"])
+@pytest.mark.parametrize(
+    "aim",
+    ["", "f", "f0", "f-1", "recall", "recall>=", "recall>=0", "recall>=1.5", "precision>=0.9"],
+)
 def test_unknown_aims_are_named(aim: str) -> None:
     scores, labels = draw_scores(10, 10, seed=0)
     with pytest.raises(ConfigError, match=r"use f1, f0\.5 or recall>=0\.9"):
-        choose_threshold_for(aim, scores, labels)
-
-
-@pytest.mark.parametrize(("aim", "told"), [("f0", "positive beta"), ("recall>=1.5", "of 1.5")])
-def test_aims_that_cannot_be(aim: str, told: str) -> None:
-    scores, labels = draw_scores(10, 10, seed=0)
-    with pytest.raises(DataError, match=told):
         choose_threshold_for(aim, scores, labels)

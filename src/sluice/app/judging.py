@@ -16,6 +16,7 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import read_area
+from sluice.app.chip_inputs import ChipInputs, open_chip_inputs, was_taught
 from sluice.app.config import models_folder
 from sluice.app.products.coverage import observed_polygons
 from sluice.app.products.landing import holds_finished
@@ -25,16 +26,9 @@ from sluice.base.files import read_vector, vector_layers, write_whole
 from sluice.evaluation.compare import Comparison, ScoredModel, compare_models
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.evaluation.site_figures import BLOCK_KM, SiteReport, evaluate_sites
-from sluice.labels.chips import (
-    CHIP_BANDS,
-    chip_reflectance,
-    load_chips,
-    read_chip_table,
-    write_scores,
-)
-from sluice.labels.splits import POOL, select_split
+from sluice.labels.dataset import ChipDataset, read_dataset
 from sluice.models.manifest import Manifest
-from sluice.models.package import load_package
+from sluice.models.package import ModelPackage, load_package
 from sluice.models.predictor import WindowPredictor
 
 
@@ -47,14 +41,14 @@ class JudgedModel:
     table: pd.DataFrame
     """The chips with a column `score` (NaN: not observed)."""
     was_taught: bool
-    """Whether the manifest says that it was trained on chips of this split of such a folder."""
+    """Whether the manifest says that it has learnt from some of these chips."""
 
 
 @dataclass(frozen=True)
 class Judgement:
     """Models judged on the same chips."""
 
-    folder: Path
+    dataset: ChipDataset
     models: tuple[JudgedModel, ...]
     comparison: Comparison | None
     """With the first model; None where there is only one."""
@@ -66,28 +60,29 @@ class Judgement:
         if not taught:
             return None
         return (
-            f"{', '.join(taught)} was trained on chips of this split: these figures flatter it. "
-            "Judge a model on chips that it never saw."
+            f"{', '.join(taught)} was trained or calibrated on chips of this split: these figures "
+            "flatter it. Judge a model on chips that it never saw."
         )
 
 
 def judge_models(folder: Path, models: Sequence[str], split: str | None = None) -> Judgement:
-    """Judge each model on the chips of a folder, and compare them with the first.
+    """Judge each model on labelled chips, and compare them with the first.
 
     Args:
-        folder: `chips.csv` and `grids/`.
+        folder: A data set, or `chips.csv` and `grids/`.
         models: Names or folders.
         split: Only this split.
 
     Raises:
         ConfigError: A model is named twice.
+        SluiceError: As `evaluate_chips`.
     """
     judged = []
     for name in models:
-        report, table = evaluate_chips(folder, name, split)
-        manifest = load_package(name, models_folder()).manifest
-        taught = _was_taught(manifest, folder, split)
-        judged.append(JudgedModel(manifest, report, table, taught))
+        package = load_package(name, models_folder())
+        chips = open_chip_inputs(folder, package.manifest, split)
+        report, table = _judge(package, chips, split)
+        judged.append(JudgedModel(package.manifest, report, table, was_taught(chips)))
     comparison = None
     if len(judged) > 1:
         scored = [
@@ -100,22 +95,26 @@ def judge_models(folder: Path, models: Sequence[str], split: str | None = None) 
             for model in judged
         ]
         comparison = compare_models(judged[0].table, scored, data=judged[0].report.data)
-    return Judgement(folder, tuple(judged), comparison)
+    return Judgement(read_dataset(folder), tuple(judged), comparison)
 
 
 def write_judged_scores(judgement: Judgement, path: Path) -> None:
-    """Write each chip's score as CSV: `grid`, `cell` and `score`, or a column for each model.
+    """Write each chip's score as CSV: its id and `score`, or a column for each model.
+
+    The id of a chip of a sheet is `grid` and `cell`, of others `chip_id`.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full.
     """
     first, *others = judgement.models
-    if not others:
-        write_scores(first.table, path)
-        return
-    columns = {model.manifest.name: model.table["score"] for model in judgement.models}
+    ids = ["grid", "cell"] if "grid" in first.table else ["chip_id"]
+    columns = (
+        {model.manifest.name: model.table["score"] for model in judgement.models}
+        if others
+        else {"score": first.table["score"]}
+    )
     with write_whole(path) as part:
-        first.table[["grid", "cell"]].assign(**columns).to_csv(
+        first.table[ids].assign(**columns).to_csv(
             part, index=False, float_format="%.7f", lineterminator="\n"
         )
 
@@ -218,36 +217,58 @@ def read_truth(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     return read_vector(path, layer=layer)
 
 
-def _was_taught(manifest: Manifest, folder: Path, split: str | None) -> bool:
-    told = manifest.training
-    # Who names no split has learnt from the pool: held-out splits are refused.
-    return told.get("data") == folder.resolve().name and split in {None, told.get("split", POOL)}
-
-
 def evaluate_chips(
     folder: Path, model: str, split: str | None = None
 ) -> tuple[ChipReport, pd.DataFrame]:
-    """Score the chips of a folder and judge the scores at the model's own threshold.
+    """Score labelled chips and judge the scores at the model's own threshold.
 
     Args:
-        folder: `chips.csv` and `grids/`.
-        model: Name or folder.
+        folder: A data set, or `chips.csv` and `grids/`.
+        model: Name or folder of a model that judges windows.
         split: Only this split.
 
     Returns:
         The figures, and the table of chips with a column `score` (NaN: not observed).
+
+    Raises:
+        ConfigError: The model judges pixels, or no chip is in the split.
+        BandNotFound, ManifestMismatch: The chips are not what the model takes.
+        SluiceError: Either cannot be read.
     """
     package = load_package(model, models_folder())
-    table = read_chip_table(folder)
-    if split is not None:
-        table = select_split(table, split)
-    chips = chip_reflectance(load_chips(folder, table)).transpose(0, 3, 1, 2)
-    scored = table.assign(score=WindowPredictor(package).score_chips(chips, CHIP_BANDS))
+    return _judge(package, open_chip_inputs(folder, package.manifest, split), split)
+
+
+def _judge(
+    package: ModelPackage, chips: ChipInputs, split: str | None
+) -> tuple[ChipReport, pd.DataFrame]:
+    scored = score_chips(package, chips)
     report = evaluate_scores(
         scored,
         package.manifest.thresholds.t_main,
         package.manifest.calibration,
         model=package.name,
-        data=f"{folder.resolve().name}, {f'split {split}' if split else 'all chips'}",
+        data=f"{chips.data}, {f'split {split}' if split else 'all chips'}",
     )
     return report, scored
+
+
+def score_chips(package: ModelPackage, chips: ChipInputs) -> pd.DataFrame:
+    """Score the chosen chips, each by its central window.
+
+    Args:
+        package: A model that judges windows.
+        chips: Opened for it.
+
+    Returns:
+        Their table with a column `score` (NaN: not observed).
+
+    Raises:
+        ConfigError: The model judges pixels.
+        ShapeMismatch: The chips are smaller than the model's window.
+        SourceError: A chip cannot be read.
+    """
+    predictor = WindowPredictor(package)
+    bands = package.manifest.bands
+    scores = [predictor.score_chips(images, bands) for _, images in chips.batches()]
+    return chips.table.assign(score=np.concatenate(scores))

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sluice.app.chip_inputs import ChipInputs, open_chip_inputs
 from sluice.app.config import models_folder
 from sluice.base.arrays import ObjectArray
 from sluice.base.classes import NOT_OBSERVED, name_classes
 from sluice.base.errors import ManifestMismatch
 from sluice.evaluation.masks import MaskReport, count_masks, evaluate_masks
-from sluice.labels.dataset import UNLABELLED, ChipDataset, read_dataset
-from sluice.labels.splits import select_split
+from sluice.labels.dataset import UNLABELLED
 from sluice.models.package import load_package
 from sluice.models.pixels import ClassesNKHW, PixelPredictor
 
@@ -65,41 +65,40 @@ def count_chip_masks(folder: Path, model: str, split: str | None = None) -> Coun
     """
     package = load_package(model, models_folder())
     predictor = PixelPredictor(package)
-    dataset = read_dataset(folder)
-    classes = package.manifest.classes
-    if len(dataset.about.classes) != len(classes):
+    inputs = open_chip_inputs(folder, package.manifest, split)
+    classes, named = package.manifest.classes, inputs.dataset.about.classes
+    if len(named) != len(classes):
         raise ManifestMismatch(
-            f"{folder}: has the classes {', '.join(dataset.about.classes)}, model {package.name} "
+            f"{folder}: has the classes {', '.join(named)}, model {package.name} "
             f"tells {', '.join(classes)}; judge it on labels of its own classes"
         )
-    table = dataset.table if split is None else select_split(dataset.table, split)
     threshold = package.manifest.thresholds.t_main
     counts: list[pd.DataFrame] = []
-    for index in _batches(table):
-        drawn, truth = _compare(dataset, predictor, index, threshold)
-        part = count_masks(drawn, truth, len(classes))
+    for found, truth in classified_chips(inputs, predictor):
+        part = count_masks(choose_classes(found, threshold), truth, len(classes))
         counts.append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts)))
-    return CountedMasks(
-        pd.concat(counts, ignore_index=True), table["group"].to_numpy(), dataset.about.classes
-    )
+    table = pd.concat(counts, ignore_index=True)
+    return CountedMasks(table, inputs.table["group"].to_numpy(), named)
 
 
-def _batches(table: pd.DataFrame) -> Iterator[npt.NDArray[np.int64]]:
-    rows = table.index.to_numpy()
-    return (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
+def classified_chips(
+    inputs: ChipInputs, predictor: PixelPredictor
+) -> Iterator[tuple[ClassesNKHW, Masks]]:
+    """What a model says of the chosen chips, and the truth, some chips at a time.
 
+    Yields:
+        (n, classes, H, W) probabilities, NaN = not observed, and (n, H, W) uint8 classes, 255
+        where nobody labelled or nothing was observed.
 
-def _compare(
-    dataset: ChipDataset,
-    predictor: PixelPredictor,
-    index: npt.NDArray[np.int64],
-    threshold: float,
-) -> tuple[Masks, Masks]:
-    """What the model says of some chips, and the truth, 255 where nothing was observed."""
-    truth = dataset.masks(index)
-    found = predictor.classify_chips(dataset.images(index), dataset.about.bands)
-    truth[~np.isfinite(found[:, 0])] = UNLABELLED
-    return choose_classes(found, threshold), truth
+    Raises:
+        DataError: The chips have no masks, or differ in size.
+        SluiceError: They cannot be read.
+    """
+    for rows, images in inputs.batches(_AT_ONCE):
+        truth = inputs.dataset.masks(rows)
+        found = predictor.classify_chips(images, inputs.manifest.bands)
+        truth[~np.isfinite(found[:, 0])] = UNLABELLED
+        yield found, truth
 
 
 def choose_classes(found_nkhw: ClassesNKHW, threshold: float) -> Masks:

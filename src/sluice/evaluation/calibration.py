@@ -7,10 +7,9 @@ would overstate every detection.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
@@ -19,6 +18,7 @@ from scipy.special import expit, logit
 from sluice.base.arrays import FloatArray
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, DataError, ShapeMismatch
+from sluice.evaluation.aims import BestF, parse_aim
 from sluice.evaluation.metrics import Numbers
 
 CalibrationMethod = Literal["beta", "isotonic", "temperature"]
@@ -26,7 +26,6 @@ CalibrationMethod = Literal["beta", "isotonic", "temperature"]
 _KNOTS = 33
 # A float32 score of a sigmoid cannot come closer to 0 or 1 and mean anything by it.
 _EDGE = 1e-7
-_AIM = re.compile(r"f(?P<beta>\d+(?:\.\d+)?)|recall>=(?P<recall>\d*\.?\d+)")
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,19 @@ class _Evidence:
         """Lowest and highest score, off the ends where a logit is infinite."""
         low, high = np.clip((self.values.min(), self.values.max()), _EDGE, 1 - _EDGE)
         return float(low), float(high)
+
+
+def check_method(name: str) -> CalibrationMethod:
+    """The calibration of that name.
+
+    Raises:
+        ConfigError: None is called so.
+    """
+    for known in get_args(CalibrationMethod):
+        if name == known:
+            return cast(CalibrationMethod, known)
+    names = ", ".join(get_args(CalibrationMethod))
+    raise ConfigError(f"no calibration is called {name!r}; use {names}")
 
 
 def fit_calibration(
@@ -103,9 +115,7 @@ def fit_calibration(
         Zadrozny & Elkan 2002, doi:10.1145/775047.775151 (isotonic); Guo, Pleiss, Sun &
         Weinberger 2017, arXiv:1706.04599 (temperature).
     """
-    known = get_args(CalibrationMethod)
-    if method not in known:
-        raise ConfigError(f"no calibration is called {method!r}; use {', '.join(known)}")
+    method = check_method(method)
     seen = _evidence(scores, labels, weights)
     at, ratio = _isotonic_knots(seen) if method == "isotonic" else _smooth_knots(seen, method)
     return Calibration(
@@ -233,13 +243,10 @@ def choose_threshold_for(aim: str, scores: Numbers, labels: Numbers) -> float:
         ShapeMismatch: Lists of different length.
         DataError: What `choose_threshold` and `choose_precise_threshold` refuse.
     """
-    stated = _AIM.fullmatch(aim.replace(" ", "").lower())
-    if stated is None:
-        raise ConfigError(f"aim {aim!r} is not known; use f1, f0.5 or recall>=0.9")
-    number = float(stated["beta"] or stated["recall"])
-    if stated["beta"]:
-        return choose_threshold(scores, labels, beta=number)
-    return choose_precise_threshold(scores, labels, number)
+    wanted = parse_aim(aim)
+    if isinstance(wanted, BestF):
+        return choose_threshold(scores, labels, beta=wanted.beta)
+    return choose_precise_threshold(scores, labels, wanted.min_recall)
 
 
 def choose_isolated_threshold(

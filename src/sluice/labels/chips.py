@@ -15,7 +15,6 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from sluice.base.errors import AssetReadError, DataError, ItemNotFound, NoValidData
-from sluice.base.files import write_whole
 from sluice.labels.kinds import place_kind
 
 TABLE_NAME = "chips.csv"
@@ -137,18 +136,6 @@ def chip_reflectance(chips: ChipBytes) -> npt.NDArray[np.float32]:
     reflectance: npt.NDArray[np.float32] = chips * np.float32(FULL_SCALE_REFLECTANCE / 255)
     reflectance[~chips.any(axis=-1)] = np.nan
     return reflectance
-
-
-def write_scores(table: pd.DataFrame, path: Path) -> None:
-    """Write the columns grid, cell and score as CSV; a chip that was not scored has none.
-
-    Raises:
-        OSError: The folder cannot be written, or the disk is full.
-    """
-    with write_whole(path) as part:
-        table[["grid", "cell", "score"]].to_csv(
-            part, index=False, float_format="%.7f", lineterminator="\n"
-        )
 
 
 def _check_columns(table: pd.DataFrame, href: str) -> None:

@@ -32,6 +32,8 @@ POOL = "pool"
 EXCLUDED = "excluded"
 """Split of chips that serve for nothing, as they are too near to held-out ones."""
 TEST = "test"
+CALIBRATION = "cal"
+"""Split that only thresholds and calibrations are chosen on."""
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 SHARES_WITH_CALIBRATION = {"train": 0.5, "val": 0.15, "cal": 0.15, "test": 0.2}
 
@@ -83,6 +85,19 @@ def check_trainable(table: pd.DataFrame) -> None:
             f"{int(held_out.sum())} chips are held out ({named}) and may not be trained on, "
             "nor set a threshold or a calibration; use the pool"
         )
+
+
+def may_teach(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which chips a model may learn from.
+
+    Where there is a split `pool`, it alone; else all but those held out (`test…`), kept for
+    thresholds and calibration (`cal`), and excluded.
+    """
+    split = table["split"].astype(str)
+    if (split == POOL).any():
+        return (split == POOL).to_numpy()
+    held_out = split.str.startswith(TEST) | split.isin((CALIBRATION, EXCLUDED))
+    return (~held_out).to_numpy()
 
 
 def grouped_folds(table: pd.DataFrame, n_folds: int, seed: int) -> pd.Series:

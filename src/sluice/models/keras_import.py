@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sluice.base.errors import ConfigError, ManifestMismatch, WeightsError
+from sluice.base.errors import ManifestMismatch, WeightsError
 from sluice.base.files import sha256_file
 from sluice.models.keras_file import KerasFile, read_keras_file
 from sluice.models.keras_graph import to_onnx
-from sluice.models.manifest import Manifest, Weights, is_legal_name
-from sluice.models.package import ModelPackage, builtin_folder, weights_sha256, write_package
+from sluice.models.manifest import Manifest, Weights
+from sluice.models.package import ModelPackage, check_new_name, weights_sha256, write_package
 from sluice.models.presets import Preset, find_preset
 
 
@@ -31,12 +31,7 @@ def import_keras(file: Path, preset: str, name: str, models_dir: Path) -> ModelP
         OSError: `models_dir` cannot be written.
     """
     contract = find_preset(preset)
-    if not is_legal_name(name):
-        raise ConfigError(
-            f"{name!r} cannot name a model; use up to 64 small letters, digits, '.', '-', '_'"
-        )
-    if (builtin_folder() / name).exists():
-        raise ConfigError(f"{name!r} is a model that comes with Sluice; choose another name")
+    check_new_name(name, models_dir)
     keras = read_keras_file(file)
     try:
         model, found = to_onnx(keras)

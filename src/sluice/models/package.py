@@ -168,6 +168,28 @@ def load_package(name_or_path: str | Path, models_dir: Path | None) -> ModelPack
     )
 
 
+def check_new_name(name: str, models_dir: Path) -> None:
+    """Refuse a name that a model of the user's cannot be given.
+
+    Raises:
+        ConfigError: It is no legal name, or a model bears it.
+    """
+    if not is_legal_name(name):
+        raise ConfigError(
+            f"{name!r} cannot name a model; use up to 64 small letters, digits, '.', '-', '_'"
+        )
+    if (builtin_folder() / name).exists():
+        raise ConfigError(f"{name!r} is a model that comes with Sluice; choose another name")
+    if (models_dir / name).exists():
+        raise _is_there(models_dir / name)
+
+
+def _is_there(folder: Path) -> ConfigError:
+    return ConfigError(
+        f"{folder}: is there already; choose another name or remove it", href=str(folder)
+    )
+
+
 def write_package(
     folder: Path,
     manifest: Manifest,
@@ -215,9 +237,7 @@ def write_package(
             "name each with its SHA-256"
         )
     if folder.exists() and not replace:
-        raise ConfigError(
-            f"{folder}: is there already; choose another name or remove it", href=str(folder)
-        )
+        raise _is_there(folder)
     there = _put_aside(folder) if folder.exists() else contextlib.nullcontext()
     with there, write_whole(folder) as part:
         part.mkdir()

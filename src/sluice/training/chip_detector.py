@@ -21,11 +21,7 @@ from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
-from sluice.evaluation.calibration import (
-    choose_isolated_threshold,
-    choose_threshold,
-    fit_calibration,
-)
+from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
 from sluice.labels.chips import (
     CHIP_BANDS,
@@ -272,9 +268,8 @@ def _members(
 
 
 def _judge(scores: FloatArray, labels: IntArray, fitted_on: str) -> tuple[Thresholds, Calibration]:
-    main = choose_threshold(scores, labels)
-    isolated = choose_isolated_threshold(scores, labels, main)
-    return Thresholds(t_main=main, t_iso=isolated), fit_calibration(scores, labels, fitted_on)
+    decided = decide_windows(scores, labels, fitted_on)
+    return Thresholds(t_main=decided.t_main, t_iso=decided.t_iso), decided.calibration
 
 
 def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:

@@ -253,7 +253,9 @@ def _choose_device(options: FitOptions) -> tuple[torch.device, str]:
 
 def _identity(options: FitOptions, identity: str, device: torch.device, precision: str) -> str:
     where_and_speed = {"device", "precision", "cache_gb", "workers"}
-    depends = options.model_dump_json(exclude=where_and_speed)
+    # What is made of the scores afterwards changes no network.
+    afterwards = {"aim", "calibration"}
+    depends = options.model_dump_json(exclude=where_and_speed | afterwards)
     text = "\n".join((depends, identity, device.type, precision, torch.__version__))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -9,7 +9,10 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from sluice.base.errors import ConfigError
+from sluice.evaluation.aims import parse_aim
 
 
 def _split_commas(given: Any) -> Any:
@@ -18,10 +21,21 @@ def _split_commas(given: Any) -> Any:
     return given
 
 
+def _check_aim(given: str) -> str:
+    try:
+        parse_aim(given)
+    except ConfigError as err:
+        raise ValueError(str(err)) from err
+    return given
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 """Names; a text is split at its commas."""
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
 WidthList = Annotated[tuple[int, int, int, int], BeforeValidator(_split_commas)]
+
+Aim = Annotated[str, AfterValidator(_check_aim)]
+"""What a threshold is chosen for, see `parse_aim`."""
 
 LossName = Literal["bce", "weighted_bce", "dice", "tversky", "focal"]
 Precision = Literal["auto", "f32", "bf16"]
@@ -80,6 +94,10 @@ class DataOptions(FitOptions):
     """How far gain and haze of optical bands are varied."""
     gaps: float = Field(default=0.1, ge=0, le=1)
     """How often a part of a chip is hidden, as a cloud would."""
+    aim: Aim = "f1"
+    """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
+    calibration: Literal["beta", "isotonic", "temperature"] = "beta"
+    """The form of the curve from scores to probabilities."""
 
 
 class PixelOptions(DataOptions):

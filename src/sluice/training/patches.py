@@ -1,7 +1,8 @@
-"""Scores of whole chips from patches, and what thresholds and figures need of them."""
+"""Scores of whole chips from patches."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sluice.base.arrays import ArrayBHW, ArrayNBHW, FloatArray, IntArray
+from sluice.base.arrays import ArrayNBHW, IntArray
+from sluice.evaluation.pixel_sample import ScoredChip
 from sluice.labels.dataset import UNLABELLED, MasksNHW
 from sluice.training.chip_reading import ChipReader
 from sluice.training.loop import Scorer
@@ -19,52 +21,6 @@ from sluice.training.scaling import Scaling
 _BINS = 2048
 _LIMIT = 14.0
 """Logits beyond are one bin: a float32 probability tells them apart no more."""
-
-
-@dataclass(frozen=True)
-class ScoredChip:
-    """A chip as a model sees it."""
-
-    row: int
-    """Of the data set's table."""
-    probabilities: ArrayBHW
-    """(classes, H, W), sum 1."""
-    classes: npt.NDArray[np.uint8]
-    """(H, W) truth, 255 = unlabelled or not observed."""
-
-    @property
-    def sought(self) -> npt.NDArray[np.float32]:
-        """(H, W) probability of anything sought."""
-        sought: npt.NDArray[np.float32] = 1 - self.probabilities[0]
-        return sought
-
-    def in_squares(self, side: int) -> ScoredChip:
-        """The chip in squares of pixels, as a map gives its scores.
-
-        Args:
-            side: Of a square, pixels; rows and columns that make no whole one are left out.
-
-        Returns:
-            Mean probabilities. A square is of the commonest sought class where half of it is
-            sought, else of class 0, and unlabelled where a pixel of it is.
-        """
-        if side == 1:
-            return self
-        count, height, width = self.probabilities.shape
-        rows, cols = height // side, width // side
-        whole = np.s_[..., : rows * side, : cols * side]
-        mean = self.probabilities[whole].reshape(count, rows, side, cols, side).mean(axis=(2, 4))
-        blocks = self.classes[whole].reshape(rows, side, cols, side)
-        votes = np.stack([(blocks == k).sum(axis=(1, 3)) for k in range(count)])
-        sought = 2 * votes[1:].sum(axis=0) >= side * side
-        classes = np.where(sought, 1 + votes[1:].argmax(axis=0), 0).astype(np.uint8)
-        classes[(blocks == UNLABELLED).any(axis=(1, 3))] = UNLABELLED
-        return ScoredChip(self.row, mean, classes)
-
-    def labelled(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Scores and truths (True = sought) of the labelled pixels, as two lists."""
-        known = self.classes != UNLABELLED
-        return self.sought[known], self.classes[known] != 0
 
 
 def patch_starts(size: int, patch: int) -> list[int]:
@@ -104,12 +60,9 @@ def score_chips(
     score: Scorer, reader: ChipReader, rows: IntArray, scaling: Scaling, *, patch: int, batch: int
 ) -> Iterator[ScoredChip]:
     """Score chips as they are, no augmentation."""
-    done = 0
     for images, masks in reader.batches(rows, batch):
-        probabilities, classes = _score_batch(score, images, masks, scaling, patch)
-        for p, c in zip(probabilities, classes, strict=True):
-            yield ScoredChip(int(rows[done]), p, c)
-            done += 1
+        scored = _score_batch(score, images, masks, scaling, patch)
+        yield from itertools.starmap(ScoredChip, zip(*scored, strict=True))
 
 
 def _score_batch(
@@ -145,46 +98,3 @@ class ScoreHistogram:
         alarms, hits = self.counts[:, ::-1].cumsum(axis=1)
         flagged, mines = hits + alarms, self.counts[1].sum()
         return float((2 * hits / np.maximum(flagged + mines, 1)).max())
-
-
-@dataclass(frozen=True)
-class PixelSample:
-    """Scores of some labelled pixels."""
-
-    scores: FloatArray
-    sought: npt.NDArray[np.int64]
-    weights: FloatArray
-    """Pixels that each stands for."""
-
-
-def sample_pixels(
-    chips: Iterator[ScoredChip], per_chip: int, rng: np.random.Generator, *, by_class: bool
-) -> PixelSample:
-    """Draw pixels: neighbours tell the same thing again, and nobody needs millions.
-
-    Args:
-        chips: Scored.
-        per_chip: Most pixels of a chip.
-        rng: Of the draw.
-        by_class: Draw half of them from what is sought where there is enough, and weigh each
-            by how many it stands for; else draw without regard to the truth.
-    """
-    scores, sought, weights = [], [], []
-    for chip in chips:
-        values, truth = chip.labelled()
-        strata = [truth, ~truth] if by_class else [np.ones_like(truth)]
-        for stratum in strata:
-            there = np.flatnonzero(stratum)
-            if there.size == 0:
-                continue
-            most = max(1, per_chip // len(strata))
-            taken = there if there.size <= most else rng.choice(there, most, replace=False)
-            scores.append(values[taken])
-            sought.append(truth[taken])
-            weights.append(np.full(taken.size, there.size / taken.size))
-    empty = np.zeros(0)
-    return PixelSample(
-        np.concatenate([empty, *scores]).astype(np.float64),
-        np.concatenate([empty, *sought]).astype(np.int64),
-        np.concatenate([empty, *weights]),
-    )

@@ -15,8 +15,9 @@ import numpy as np
 from torch import nn
 
 from sluice.base.arrays import IntArray
-from sluice.evaluation.calibration import choose_threshold, fit_calibration
+from sluice.evaluation.decisions import choose_pixel_threshold, fit_pixel_calibration
 from sluice.evaluation.pixel_report import PixelReport, count_pixels, evaluate_pixels
+from sluice.evaluation.pixel_sample import ScoredChip
 from sluice.labels.dataset import read_dataset
 from sluice.models.manifest import Thresholds
 from sluice.models.package import ModelPackage
@@ -33,17 +34,11 @@ from sluice.training.loop import fit, open_scorer
 from sluice.training.losses import choose_loss
 from sluice.training.naming import Naming
 from sluice.training.options import PixelOptions
-from sluice.training.patches import ScoredChip, sample_pixels, score_chips
+from sluice.training.patches import score_chips
 from sluice.training.pixel_data import look_through
 from sluice.training.pixel_package import Judgement, PixelTraining, write_pixel_package
 from sluice.training.pixel_task import PixelTask
 from sluice.training.scaling import Scaling
-
-_THRESHOLD_PIXELS = 2_000_000
-_CALIBRATION_PIXELS_PER_CHIP = 32
-"""Neighbouring pixels are no independent evidence; more of them would claim more than is known."""
-_HIGHEST = 1 - 1e-6
-"""A softmax rounds to 1 easily: then no threshold could be above it."""
 
 _Chips = Callable[[IntArray], Iterator[ScoredChip]]
 
@@ -147,18 +142,10 @@ def _judge(network: nn.Module, training: PixelTraining) -> Judgement:
     rng = np.random.default_rng(options.seed)
     val, cal, about = data.division.val, data.division.cal, data.reader.dataset.about
     _tell(name, f"choosing thresholds on {len(val)} validation chips")
-    per_chip = max(1, _THRESHOLD_PIXELS // len(val))
-    seen = sample_pixels(chips(val), per_chip, rng, by_class=False)
-    scores = np.minimum(seen.scores, _HIGHEST)
-    main = choose_threshold(scores, seen.sought)
+    main = choose_pixel_threshold(chips(val), len(val), rng, aim=options.aim)
     _tell(name, f"calibrating on {len(cal)} chips")
-    drawn = sample_pixels(chips(cal), _CALIBRATION_PIXELS_PER_CHIP, rng, by_class=True)
-    calibration = fit_calibration(
-        drawn.scores,
-        drawn.sought,
-        f"{drawn.scores.size} pixels of {len(cal)} chips of {about.name}, part cal",
-        drawn.weights,
-    )
+    where = f"{len(cal)} chips of {about.name}, part cal"
+    calibration = fit_pixel_calibration(chips(cal), where, rng, method=options.calibration)
     report = _test(training, chips, main) if data.division.test.size else None
     return Judgement(Thresholds(t_main=main, t_iso=main), calibration, report)
 

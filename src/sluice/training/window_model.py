@@ -17,11 +17,7 @@ import pandas as pd
 from sluice.base.arrays import ArrayNBHW, IntArray
 from sluice.base.errors import DataError
 from sluice.base.files import write_whole
-from sluice.evaluation.calibration import (
-    choose_isolated_threshold,
-    choose_threshold,
-    fit_calibration,
-)
+from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.dataset import ChipDataset, read_dataset
 from sluice.labels.splits import POOL, grouped_folds
@@ -47,7 +43,6 @@ from sluice.training.window_task import central
 
 FOLD_SEED = 7
 _AT_ONCE = 64
-_HIGHEST = 1 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -128,6 +123,7 @@ def train_window_model(
         f"{about.name}, {options.folds} folds by place, each scored by networks that never saw "
         "its places",
         naming.name,
+        options,
     )
     training = WindowTraining(
         options, naming, about, data.inputs, data.levels, data.digest, len(rows), parent
@@ -206,14 +202,17 @@ def _members(rows: IntArray, fold_of: IntArray, options: CnnOptions) -> list[Win
     return members + whole
 
 
-def _judge(out_of_fold: pd.DataFrame, data: str, name: str) -> WindowJudgement:
+def _judge(out_of_fold: pd.DataFrame, data: str, name: str, options: CnnOptions) -> WindowJudgement:
     seen = out_of_fold[out_of_fold["score"].notna()]
-    scores = np.minimum(seen["score"].to_numpy(np.float64), _HIGHEST)
-    labels = seen["label"].to_numpy()
-    main = choose_threshold(scores, labels)
-    isolated = choose_isolated_threshold(scores, labels, main)
-    calibration = fit_calibration(
-        scores, labels, f"out-of-fold scores of {len(seen)} chips of {data}"
+    decided = decide_windows(
+        seen["score"].to_numpy(),
+        seen["label"].to_numpy(),
+        f"out-of-fold scores of {len(seen)} chips of {data}",
+        aim=options.aim,
+        method=options.calibration,
     )
-    report = evaluate_scores(out_of_fold, main, calibration, model=name, data=data)
-    return WindowJudgement(Thresholds(t_main=main, t_iso=isolated), calibration, report)
+    report = evaluate_scores(
+        out_of_fold, decided.t_main, decided.calibration, model=name, data=data
+    )
+    thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
+    return WindowJudgement(thresholds, decided.calibration, report)

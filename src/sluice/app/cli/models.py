@@ -1,4 +1,4 @@
-"""`sluice models import | list | show`."""
+"""`sluice models import | list | show | calibrate`."""
 
 from __future__ import annotations
 
@@ -76,3 +76,28 @@ def import_model(
         package = import_keras(file, preset, name, folder)
     typer.echo(f"Imported {file} as {package.name} in {package.folder}")
     typer.echo(f"Try it: sluice scan IMAGE --model {package.name} --out results")
+
+
+@app.command("calibrate")
+def calibrate(
+    model: str = typer.Argument(help="A model's name, or its folder."),
+    data: Path = typer.Option(..., "--data", help="Labelled chips that the model never saw."),
+    name: str = typer.Option(..., "--name", help="What to call the calibrated model."),
+    split: str | None = typer.Option(
+        None, "--split", help="Of the chips; cal where there is one, if left out."
+    ),
+    aim: str = typer.Option(
+        "f1", "--aim", help="What the threshold is for: f1, f0.5, F of another beta, recall>=0.9."
+    ),
+    method: str = typer.Option(
+        "beta", "--method", help="Form of the calibration: beta, isotonic or temperature."
+    ),
+) -> None:
+    """Give a model thresholds and a calibration of your own labels; its weights stay."""
+    from sluice.app.calibrating import calibrate_model, decided_text
+    from sluice.app.config import models_folder
+    from sluice.app.products.landing import telling_disk_errors
+
+    with telling_disk_errors(models_folder()):
+        decided = calibrate_model(model, data, name, split=split, aim=aim, method=method)
+    typer.echo(decided_text(decided))

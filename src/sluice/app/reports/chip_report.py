@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from sluice.app.judging import JudgedModel, Judgement
+from sluice.app.products.picture_tones import grey_tones_of
 from sluice.app.reports import charts, page
 from sluice.app.reports.page import Html
 from sluice.base.errors import DataError
@@ -25,7 +27,8 @@ from sluice.evaluation.curves import (
     roc_curve,
 )
 from sluice.evaluation.report import CLEAR_THRESHOLD, ChipFigures, ChipReport
-from sluice.labels.chips import load_chips
+from sluice.labels.chips import CHIP_BANDS, FULL_SCALE_REFLECTANCE
+from sluice.labels.dataset import ChipDataset
 
 WORST = 12
 """Pictures of each sort of mistake."""
@@ -90,7 +93,7 @@ def _of_one_model(judgement: Judgement, model: JudgedModel, key: str) -> list[Ht
     return [
         *_reliability(model, seen, of, key),
         *_kinds(model.report.overall, of),
-        *_mistakes(judgement.folder, model, seen, of),
+        *_mistakes(judgement.dataset, model, seen, of),
         *_map(model, seen, of, key),
     ]
 
@@ -316,7 +319,7 @@ def _kinds(overall: ChipFigures, of: str) -> list[Html]:
     ]
 
 
-def _mistakes(folder: Path, model: JudgedModel, seen: pd.DataFrame, of: str) -> list[Html]:
+def _mistakes(dataset: ChipDataset, model: JudgedModel, seen: pd.DataFrame, of: str) -> list[Html]:
     detected = seen["score"].to_numpy(np.float32) >= model.report.threshold
     mine = seen["label"].to_numpy() == 1
     order = {"kind": "stable", "ignore_index": False}
@@ -330,7 +333,7 @@ def _mistakes(folder: Path, model: JudgedModel, seen: pd.DataFrame, of: str) -> 
             parts.append(page.paragraph("None."))
             continue
         worst = rows.head(WORST)
-        pictures = load_chips(folder, worst)
+        pictures = _pictures(dataset, worst)
         parts.append(
             page.thumbnails(
                 [
@@ -342,6 +345,18 @@ def _mistakes(folder: Path, model: JudgedModel, seen: pd.DataFrame, of: str) -> 
         if len(rows) > WORST:
             parts.append(page.paragraph(f"The first {WORST} of {len(rows):,}.", "note"))
     return parts
+
+
+def _pictures(dataset: ChipDataset, chips: pd.DataFrame) -> list[npt.NDArray[np.uint8]]:
+    """Chips in colour, as sheets hold them; of bands without colour the first one, in grey."""
+    images, bands = dataset.images(chips.index.to_numpy()), dataset.about.bands
+    if all(band in bands for band in CHIP_BANDS):
+        colours = images[:, [bands.index(band) for band in CHIP_BANDS]]
+        shades = 255 * np.clip(np.nan_to_num(colours) / FULL_SCALE_REFLECTANCE, 0, 1)
+        return list(np.round(shades).astype(np.uint8).transpose(0, 2, 3, 1))
+    # One scale for all, so that dark and bright chips can be told from each other.
+    tones = grey_tones_of(np.concatenate(list(images[:, 0])))
+    return [np.repeat(tones.apply(image[0])[..., None], 3, axis=2) for image in images]
 
 
 def _chip_lines(row: pd.Series) -> list[str]:
