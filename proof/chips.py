@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -20,11 +21,13 @@ from sluice.evaluation.report import (
     evaluate_scores,
 )
 from sluice.labels.chips import read_chip_table
+from sluice.labels.splits import POOL
 
 TEST_SPLIT = "test_caroni"
 PUBLISHED_SCORES = "keras_44px_v2.6_rgb_scores.csv"
 PUBLISHED_THRESHOLD = 0.8
 """At which the RGB model of 2021 was published."""
+_FLOOR = "redness-rule"
 UNSEEN_SINCE = pd.Timestamp(2022, 1, 1)
 """Chips of composites from then on did not exist when the model of 2021 was trained."""
 
@@ -42,6 +45,22 @@ _FIGURES = {
 Column = tuple[str, ChipFigures | Mapping[str, Estimate]]
 
 
+@dataclass(frozen=True)
+class _Floor:
+    """The rule that every learned model must beat, with the threshold that is its best one."""
+
+    pool: pd.DataFrame
+    """Chips with a column `score`."""
+    test: pd.DataFrame
+
+    def column(self, scored: pd.DataFrame) -> Column:
+        """Its figures on some chips, at the threshold with the best F1 of the pool."""
+        seen = self.pool[self.pool["score"].notna()]
+        best = choose_threshold(seen["score"].to_numpy(), seen["label"].to_numpy())
+        figures = _judge(scored, best, None).overall
+        return f"`{_FLOOR}` at {best:.3f}, its best F1 of the pool", figures
+
+
 def prove_chips(setup: Setup) -> str:
     """Measure, and write the tables."""
     package = setup.package
@@ -51,6 +70,10 @@ def prove_chips(setup: Setup) -> str:
     joined = join_out_of_fold(setup, chips)
     threshold, calibration = package.manifest.thresholds.t_main, package.manifest.calibration
     again = score_again(setup, joined)
+    floor = _Floor(
+        evaluate_chips(setup.chips, _FLOOR, POOL)[1],
+        evaluate_chips(setup.chips, _FLOOR, TEST_SPLIT)[1],
+    )
     worst = (again - joined["score"]).abs().max()
     seen = joined[again.notna()]
     pool_report = _judge(seen, threshold, calibration)
@@ -63,9 +86,9 @@ def prove_chips(setup: Setup) -> str:
             f"{int(joined['label'].sum() - seen['label'].sum())} of them mines, hold too little "
             "data for a scan to score them, and are left out.",
             f"(a) On `{TEST_SPLIT}`:",
-            _test_table(test_report, test, published),
+            _test_table(test_report, test, published, floor),
             "(b) In cross-validation of the pool:",
-            _pool_table(pool_report, seen),
+            _pool_table(pool_report, seen, floor),
             f"Both models on the chips of the pool composed of images since "
             f"{UNSEEN_SINCE:%Y}, which the published one cannot have seen:",
             _later_table(seen, threshold, calibration, published),
@@ -75,7 +98,7 @@ def prove_chips(setup: Setup) -> str:
     )
 
 
-def _test_table(report: ChipReport, test: pd.DataFrame, published: pd.Series) -> str:
+def _test_table(report: ChipReport, test: pd.DataFrame, published: pd.Series, floor: _Floor) -> str:
     theirs = _with_scores(test, published)
     best = choose_threshold(theirs["score"].to_numpy(), theirs["label"].to_numpy())
     at_own, at_best = (_judge(theirs, at, None) for at in (PUBLISHED_THRESHOLD, best))
@@ -84,16 +107,18 @@ def _test_table(report: ChipReport, test: pd.DataFrame, published: pd.Series) ->
             *_both(report, "this model"),
             *_both(at_own, f"RGB of 2021 at {PUBLISHED_THRESHOLD}"),
             (f"RGB of 2021 at {best:.3f}, its best F1, chosen here", at_best.overall),
+            floor.column(floor.test),
         ]
     )
 
 
-def _pool_table(report: ChipReport, seen: pd.DataFrame) -> str:
+def _pool_table(report: ChipReport, seen: pd.DataFrame, floor: _Floor) -> str:
     columns = [*_both(report, "threshold of the manifest")]
     columns.append(("nested", nested_figures(seen)))
     if report.clear is not None:
         clear = seen[seen["clear_threshold"] == CLEAR_THRESHOLD]
         columns.append((f"nested, clear {CLEAR_THRESHOLD} alone", nested_figures(clear)))
+    columns.append(floor.column(floor.pool))
     return _figures_table(columns)
 
 
