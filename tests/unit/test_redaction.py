@@ -9,7 +9,7 @@ import pandas as pd
 import pyproj
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from export_cases import alerts_table, periods_table, sites_table
@@ -38,6 +38,7 @@ SIZE = st.sampled_from([100.0, 1000.0, 5000.0, 33_333.0, 1_000_000.0])
 
 
 @given(LONGITUDE, LATITUDE, SIZE)
+@example(math.nextafter(180, 0), 0.0, 100.0)
 def test_a_cell_holds_its_place_and_is_as_large_as_asked(lon, lat, grid_m) -> None:
     cell = cells_of([lon], [lat], grid_m)
     west, south, east, north = (

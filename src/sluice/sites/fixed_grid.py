@@ -74,7 +74,8 @@ def cells_of(lon: FloatArray, lat: FloatArray, grid_m: float) -> Cells:
     row = np.clip(np.floor((lat + 90) * rows / 180), 0, rows - 1)
     south, north = -90 + row * 180 / rows, -90 + (row + 1) * 180 / rows
     columns = np.maximum(1, np.floor(_parallel_m(np.maximum(-south, north)) / grid_m))
-    turned = (lon + 180) % 360
+    # A place just west of 180 degrees rounds to 360 here, and stays in the last column.
+    turned = np.where((lon >= -180) & (lon < 180), lon + 180, (lon + 180) % 360)
     column = np.clip(np.floor(turned * columns / 360), 0, columns - 1)
     west, east = -180 + column * 360 / columns, -180 + (column + 1) * 360 / columns
     return Cells(*(np.round(edge, _DECIMALS) for edge in (west, south, east, north)))
