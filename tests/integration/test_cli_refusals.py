@@ -47,7 +47,7 @@ def assert_refused(ended) -> None:
 
 def test_scores_that_cannot_be_written(sluice, file, monkeypatch) -> None:
     table = pd.DataFrame({"grid": ["g"], "cell": [0], "label": [1], "score": [0.5]})
-    judged = Judgement(None, (JudgedModel(None, None, table, False),), None)
+    judged = Judgement(None, (JudgedModel(None, None, table, was_taught=False),), None)
     monkeypatch.setattr("sluice.app.judging.judge_models", lambda *_: judged)
     assert_refused(sluice("evaluate", "chips", ".", "--scores", file / "scores.csv"))
 
