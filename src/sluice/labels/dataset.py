@@ -177,15 +177,13 @@ def read_dataset(folder: Path | str) -> ChipDataset:
             lambda rows: _read_masks(folder, about, rows),
         )
     if (folder / TABLE_NAME).is_file():
-        table = read_chip_table(folder)
-        names = table["grid"].str.removesuffix(".png") + "-" + table["cell"].astype(str)
         about = DatasetAbout(
             name=folder.resolve().name, bands=CHIP_BANDS, sensor="s2-l1c", gsd_m=10
         )
         return ChipDataset(
             folder,
             about,
-            table.assign(chip_id=names),
+            read_chip_table(folder),
             lambda rows: chip_reflectance(load_chips(folder, rows)).transpose(0, 3, 1, 2),
             None,
         )

@@ -37,7 +37,7 @@ from sluice.labels.chips import (
     read_chip_table,
 )
 from sluice.labels.kinds import place_kind
-from sluice.labels.splits import check_trainable, grouped_folds, pool
+from sluice.labels.splits import check_trainable, grouped_folds, trainable
 from sluice.models.manifest import Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import ModelPackage, weights_sha256, write_package
 from sluice.training.feature_graph import forest_weights, linear_weights
@@ -143,7 +143,7 @@ def train_on_chips(
     Raises:
         SluiceError: The folder is not of that form, or as `train_random_features`.
     """
-    table = pool(read_chip_table(folder)).reset_index(drop=True)
+    table = trainable(read_chip_table(folder)).reset_index(drop=True)
     chips = load_chips(folder, table)
 
     def images(index: IntArray) -> ImagesNBHW:

@@ -7,6 +7,7 @@ all of them with the same options. Held-out splits are scored by nobody here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ import numpy as np
 import pandas as pd
 
 from sluice.base.arrays import ArrayNBHW, IntArray
-from sluice.base.errors import DataError
 from sluice.base.files import write_whole
 from sluice.evaluation.calibration import (
     choose_isolated_threshold,
@@ -24,7 +24,7 @@ from sluice.evaluation.calibration import (
 )
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.dataset import ChipDataset, read_dataset
-from sluice.labels.splits import POOL, grouped_folds
+from sluice.labels.splits import count_joined, grouped_folds, joined_words, trainable
 from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
@@ -65,7 +65,7 @@ class TrainedWindowModel:
 class _Data:
     dataset: ChipDataset
     chosen: pd.DataFrame
-    """Chips that may teach, indexed by row."""
+    """Chips that may teach, indexed by row; groups that share ground are one."""
     inputs: tuple[ScaledInput, ...]
     levels: tuple[Level, ...]
     digest: str
@@ -81,8 +81,7 @@ def train_window_model(
     """Train an ensemble of convolutional networks and write its package.
 
     Args:
-        folder: A data set; labels of whole chips suffice. Splits `test…` and `excluded` never
-            teach, and where there is a split `pool`, it alone does.
+        folder: A data set; labels of whole chips suffice. Who teaches: `labels.splits.trainable`.
         out_dir: Gets `<name>/` (the package), `out_of_fold.csv` and `work/` (checkpoints and
             curves: a second call goes on where one was cut off).
         options: See there.
@@ -100,16 +99,16 @@ def train_window_model(
     if parent is not None:
         check_same_network(parent, network_record(architecture))
     data = _look_through(read_dataset(folder), options, architecture, parent)
-    # With one source only, chips would be dealt out without regard to their labels.
-    dealt = data.chosen.assign(
-        source=data.chosen["source"].astype(str) + "/" + data.chosen["label"].astype(str)
-    )
-    fold_of = grouped_folds(dealt, options.folds, FOLD_SEED).to_numpy()
+    joined = count_joined(data.dataset.table, data.chosen)
+    if joined:
+        sys.stderr.write(f"{naming.name}: {joined_words(joined)}\n")
+    fold_of = grouped_folds(data.chosen, options.folds, FOLD_SEED).to_numpy()
     rows = data.chosen.index.to_numpy()
     ensemble = Ensemble(
         naming.name,
         folder,
         data.inputs,
+        data.chosen["group"],
         options,
         out_dir / "work",
         f"{data.digest}\n{parent.sha256 if parent else ''}\n{code_digest()}",
@@ -130,35 +129,13 @@ def train_window_model(
         naming.name,
     )
     training = WindowTraining(
-        options, naming, about, data.inputs, data.levels, data.digest, len(rows), parent
+        options, naming, about, data.inputs, data.levels, data.digest, len(rows), joined, parent
     )
     package = write_window_package(out_dir, training, networks, judgement)
     with write_whole(out_dir / "out_of_fold.csv") as part:
         columns = ["chip_id", "label", "source", "group", "fold", "score"]
         out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
     return TrainedWindowModel(package, out_of_fold, judgement.report)
-
-
-def trainable(table: pd.DataFrame) -> pd.DataFrame:
-    """Chips that may teach.
-
-    Raises:
-        DataError: None may, or a place has chips on both sides.
-    """
-    split = table["split"].astype(str)
-    held_out = split.str.startswith("test") | (split == "excluded")
-    chosen = table[split == POOL] if (split == POOL).any() else table[~held_out]
-    shared = np.intersect1d(
-        chosen["group"].unique(), table.loc[split.str.startswith("test"), "group"].unique()
-    )
-    if shared.size:
-        raise DataError(
-            f"{shared.size} groups have chips that teach and chips that test, such as "
-            f"{shared[0]}; move each group to one side"
-        )
-    if chosen.empty:
-        raise DataError("every chip is held out (test or excluded); give some to learn from")
-    return chosen
 
 
 def _look_through(
@@ -172,10 +149,10 @@ def _look_through(
     if own:
         check_same_inputs(own, bands, ())
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
-    chosen = trainable(dataset.table)
-    rows = chosen.index.to_numpy()
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=False)
-    digest = DataDigest(dataset.table)
+    chosen = trainable(dataset.table, reader.chip_side_m())
+    rows = chosen.index.to_numpy()
+    digest = DataDigest(chosen)
     digest.add_rows(rows)
     scaling = options.scaling or architecture.scaling
     clip_at = options.clip_at or architecture.clip_at

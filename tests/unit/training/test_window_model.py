@@ -16,7 +16,7 @@ from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions  # noqa: E402
 from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble  # noqa: E402
 from sluice.training.window_members import draw_places  # noqa: E402
-from sluice.training.window_model import train_window_model, trainable  # noqa: E402
+from sluice.training.window_model import train_window_model  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
 
 TINY = CnnOptions(
@@ -99,17 +99,6 @@ def test_places_are_drawn_whole_and_the_rest_is_never_seen():
     assert np.array_equal(drawn, again)
     with pytest.raises(DataError, match="too few to draw from"):
         draw_places(table, rows[:63], 0.7, seed=3)
-
-
-def test_held_out_chips_never_teach():
-    splits = ["pool", "test_far", "excluded", "train"]
-    table = pd.DataFrame({"split": splits, "group": ["a", "b", "a", "c"], "label": [0, 1, 0, 1]})
-    assert trainable(table).index.tolist() == [0]
-    assert trainable(table.iloc[1:]).index.tolist() == [3]
-    with pytest.raises(DataError, match="teach and chips that test, such as b"):
-        trainable(table.assign(group="b"))
-    with pytest.raises(DataError, match="every chip is held out"):
-        trainable(table.iloc[1:3])
 
 
 @pytest.fixture(scope="module")
