@@ -43,6 +43,7 @@ from sluice.base.files import open_raster, write_whole
 from sluice.base.records import Record
 from sluice.labels.chips import (
     CHIP_BANDS,
+    FULL_SCALE_REFLECTANCE,
     TABLE_NAME,
     chip_reflectance,
     load_chips,
@@ -87,6 +88,8 @@ class DatasetAbout(Record):
     sensor: str | None = None
     """`Sensor.id`, None where unknown."""
     gsd_m: float = Field(gt=0)
+    brightest: float | None = Field(default=None, gt=0)
+    """Reflectance that brighter ground was cut to when the chips were made; None: it was not."""
     classes: tuple[str, ...] = ("other", "mine")
     """Names of the masks' values 0, 1, …; 0 is what is not sought."""
     licence: str = ""
@@ -178,7 +181,11 @@ def read_dataset(folder: Path | str) -> ChipDataset:
         )
     if (folder / TABLE_NAME).is_file():
         about = DatasetAbout(
-            name=folder.resolve().name, bands=CHIP_BANDS, sensor="s2-l1c", gsd_m=10
+            name=folder.resolve().name,
+            bands=CHIP_BANDS,
+            sensor="s2-l1c",
+            gsd_m=10,
+            brightest=FULL_SCALE_REFLECTANCE,
         )
         return ChipDataset(
             folder,

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from sluice.base.arrays import ArrayNBHW, IntArray
-from sluice.base.errors import BandNotFound, ConfigError, DataError
-from sluice.base.sensors import find_sensor
+from sluice.base.errors import ConfigError, DataError
 from sluice.labels.dataset import UNLABELLED, ChipDataset
 from sluice.labels.splits import refuse_leaks
 from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
+from sluice.training.data_choice import choose_sensor, refuse_repeats
 from sluice.training.digests import DataDigest
 from sluice.training.divisions import Division, divide
 from sluice.training.in_graph import check_index
@@ -156,51 +156,3 @@ def check_share(sought: npt.NDArray[np.bool_], positive_share: float | None) -> 
             f"positive_share {positive_share:g} needs training chips with something sought and "
             f"chips without; {int(sought.sum())} of {len(sought)} have it: leave it out"
         )
-
-
-def choose_sensor(dataset: ChipDataset, given: str | None) -> str:
-    """The sensor of the images: as given, else as the data set says.
-
-    Raises:
-        ConfigError: Neither says it, or there is no such sensor.
-    """
-    sensor = given or dataset.about.sensor
-    if sensor is None:
-        raise ConfigError(
-            f"{dataset.folder}: does not say which sensor its images are of; name it with "
-            "sensor, such as s2-l2a"
-        )
-    return find_sensor(sensor).id
-
-
-def refuse_repeats(names: tuple[str, ...], option: str) -> None:
-    """Refuse what is named twice.
-
-    Raises:
-        ConfigError: It is.
-    """
-    repeated = [name for k, name in enumerate(names) if name in names[:k]]
-    if repeated:
-        raise ConfigError(f"{option}: {repeated[0]} is named twice; name each once")
-
-
-def choose_bands(dataset: ChipDataset, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Bands by name, or by `rgb`, `rgb+nir`, `all`.
-
-    Raises:
-        BandNotFound: One is not in the data set.
-    """
-    sets = {
-        ("rgb",): ("red", "green", "blue"),
-        ("rgb+nir",): ("red", "green", "blue", "nir"),
-        ("all",): dataset.about.bands,
-        (): dataset.about.bands,
-    }
-    bands = sets.get(wanted, wanted)
-    refuse_repeats(bands, "--bands")
-    missing = [band for band in bands if band not in dataset.about.bands]
-    if missing:
-        raise BandNotFound.from_missing_and_available(
-            missing, dataset.about.bands, wanted_by="the training", href=str(dataset.folder)
-        )
-    return bands

@@ -28,13 +28,13 @@ from sluice.labels.splits import count_joined, grouped_folds, joined_words, trai
 from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
+from sluice.training.data_choice import choose_bands, choose_sensor
 from sluice.training.digests import DataDigest, code_digest
 from sluice.training.families import check_same_inputs, check_same_network
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import ARCHITECTURES, Architecture
-from sluice.training.pixel_data import choose_bands, choose_sensor
 from sluice.training.scaling import band_statistics, scaled_inputs
 from sluice.training.window_members import Ensemble, WindowMember, fit_window_members
 from sluice.training.window_package import (
