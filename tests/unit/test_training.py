@@ -255,7 +255,8 @@ def test_a_test_chip_on_ground_that_teaches_is_refused(
     east[36] = east[35] + between
     place_chips(tmp_path / "chips", east)
     monkeypatch.setattr(chip_detector, "fit_members", reach)
-    expected = (DataError, r"such as a-35 and a-36 \(470 m") if between < 480 else (Reached, "")
+    said = r"such as a-35 and a-36 \(470 m"
+    expected = (DataError, said) if between < 480 else (Reached, None)
     with pytest.raises(expected[0], match=expected[1]):
         train_chip_detector(
             tmp_path / "chips",

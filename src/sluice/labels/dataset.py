@@ -155,6 +155,14 @@ class ChipDataset:
             )
         return self.read_masks(self._rows(index))
 
+    def chip_side_m(self) -> float:
+        """Longer side of the first chip in metres, the square that chips share ground by.
+
+        Raises:
+            AssetReadError: The chip's file is damaged.
+        """
+        return float(max(self.images(np.array([0])).shape[2:]) * self.about.gsd_m)
+
     def _rows(self, index: IntArray) -> pd.DataFrame:
         if len(index) == 0:
             raise NoValidData(f"{self.folder}: no chips chosen; choose another split")

@@ -81,10 +81,6 @@ class ChipReader:
             np.stack([found[row][1] for row in wanted]),
         )
 
-    def chip_side_m(self) -> float:
-        """Longer side of the first chip, in metres: what chips of a data set share ground by."""
-        return float(max(self.read([0])[0].shape[2:]) * self.dataset.about.gsd_m)
-
     def batches(self, rows: IntArray, size: int) -> Iterator[tuple[ArrayNBHW, MasksNHW]]:
         """Read chips in order, some at a time."""
         jobs = [rows[start : start + size] for start in range(0, len(rows), size)]

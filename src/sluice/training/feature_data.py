@@ -66,7 +66,7 @@ def open_images(
     chosen_bands = choose_bands(dataset, bands)
     of = find_sensor(choose_sensor(dataset, sensor))
     reader = ChipReader(dataset, chosen_bands, _CACHE_BYTES, with_masks=False)
-    chosen = trainable(dataset.table, reader.chip_side_m())
+    chosen = trainable(dataset.table, dataset.chip_side_m())
     rows = chosen.index.to_numpy()
     return LabelledImages(
         lambda index: reader.read(rows[index])[0],

@@ -150,7 +150,7 @@ def _look_through(
         check_same_inputs(own, bands, ())
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=False)
-    chosen = trainable(dataset.table, reader.chip_side_m())
+    chosen = trainable(dataset.table, dataset.chip_side_m())
     rows = chosen.index.to_numpy()
     digest = DataDigest(chosen)
     digest.add_rows(rows)
