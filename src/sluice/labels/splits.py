@@ -68,9 +68,8 @@ def trainable(table: pd.DataFrame, chip_m: float = 0.0) -> pd.DataFrame:
     Raises:
         DataError: None may teach, or a group or a place has chips that teach and chips that judge.
     """
-    split = table["split"].astype(str)
-    held_out = split.str.startswith(TEST) | (split == EXCLUDED)
-    teaches = (split == POOL) if (split == POOL).any() else ~held_out
+    split = table["split"]
+    teaches = (split == POOL) if (split == POOL).any() else ~_held_out(table)
     if not teaches.any():
         raise DataError("every chip is held out (test or excluded); give some to learn from")
     judges = ~teaches & ~split.isin(("", EXCLUDED))
@@ -121,13 +120,17 @@ def check_trainable(table: pd.DataFrame) -> None:
     Raises:
         DataError: At least one such chip.
     """
-    held_out = table["split"].str.startswith("test") | (table["split"] == EXCLUDED)
+    held_out = _held_out(table)
     if held_out.any():
         named = ", ".join(sorted(table.loc[held_out, "split"].unique()))
         raise DataError(
             f"{int(held_out.sum())} chips are held out ({named}) and may not be trained on, "
             "nor set a threshold or a calibration; use the pool"
         )
+
+
+def _held_out(table: pd.DataFrame) -> pd.Series:
+    return table["split"].str.startswith(TEST) | (table["split"] == EXCLUDED)
 
 
 def grouped_folds(table: pd.DataFrame, n_folds: int, seed: int) -> pd.Series:
