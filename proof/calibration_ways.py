@@ -20,7 +20,7 @@ from sluice.evaluation.bootstrap import Estimate
 from sluice.evaluation.calibration import fit_calibration
 from sluice.evaluation.compare import estimate_text
 from sluice.labels.chips import chip_reflectance, load_chips, read_chip_table
-from sluice.labels.splits import pool
+from sluice.labels.splits import trainable
 from sluice.training.random_features import draw_random_filters, featurise_all, fit_scaling
 from sluice.training.regressors import fit_model, scale_decisions
 
@@ -161,7 +161,7 @@ def _over_draws(values: pd.Series) -> Estimate:
 
 
 def _load(setup: Setup) -> Chips:
-    table = pool(read_chip_table(setup.chips)).reset_index(drop=True)
+    table = trainable(read_chip_table(setup.chips)).reset_index(drop=True)
     reflectance = chip_reflectance(load_chips(setup.chips, table)).transpose(0, 3, 1, 2)
     every = np.arange(len(table))
     # Random patches know no image; the scaling sees all, and no label.

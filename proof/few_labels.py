@@ -18,7 +18,7 @@ from sluice.evaluation import metrics
 from sluice.evaluation.bootstrap import bootstrap_estimates
 from sluice.evaluation.compare import estimate_text
 from sluice.labels.chips import chip_reflectance, load_chips, read_chip_table
-from sluice.labels.splits import grouped_folds, pool
+from sluice.labels.splits import grouped_folds, trainable
 from sluice.training.chip_detector import FOLD_SEED
 from sluice.training.fit import FitSettings, fit_network, score_chips
 from sluice.training.members import chip_set
@@ -37,7 +37,7 @@ Scores = dict[tuple[str, int | None], npt.NDArray[np.float64]]
 
 def prove_few_labels(setup: Setup) -> str:
     """Average precision out of fold, pooled over folds, and the paired difference."""
-    table = pool(read_chip_table(setup.chips)).reset_index(drop=True)
+    table = trainable(read_chip_table(setup.chips)).reset_index(drop=True)
     labels, groups = table["label"].to_numpy(), table["group"].to_numpy()
     fold_of = grouped_folds(table, _FOLDS, FOLD_SEED).to_numpy()
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:
@@ -85,7 +85,7 @@ def prove_few_labels(setup: Setup) -> str:
 def _score_fold(folder: Path, fold: int) -> Scores:
     """Scores of a fold's chips by models of few labels and of many."""
     torch.set_num_threads(1)
-    table = pool(read_chip_table(folder)).reset_index(drop=True)
+    table = trainable(read_chip_table(folder)).reset_index(drop=True)
     labels, groups = table["label"].to_numpy(), table["group"].to_numpy()
     fold_of = grouped_folds(table, _FOLDS, FOLD_SEED).to_numpy()
     learn, judge = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)

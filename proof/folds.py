@@ -13,7 +13,7 @@ from sluice.evaluation import metrics
 from sluice.evaluation.bootstrap import Estimate, Statistic, bootstrap_estimates
 from sluice.evaluation.calibration import choose_threshold, fit_calibration
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips
-from sluice.labels.splits import check_folds, pool
+from sluice.labels.splits import check_folds, trainable
 from sluice.models.package import load_package
 from sluice.models.predictor import WindowPredictor
 
@@ -31,7 +31,7 @@ def join_out_of_fold(setup: Setup, chips: pd.DataFrame) -> pd.DataFrame:
         DataError: The file leaves chips of the pool out, or a group lies in two folds.
     """
     scores = pd.read_csv(setup.out_of_fold, usecols=[*_KEYS, "fold", "score"])
-    chosen = pool(chips)
+    chosen = trainable(chips)
     # The index stays that of the chips, so that their pixels can be found.
     joined = chosen.join(scores.set_index(_KEYS), on=_KEYS)
     missing = int(joined["fold"].isna().sum())

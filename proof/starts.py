@@ -23,7 +23,7 @@ from sluice.base.atmosphere import to_top_of_atmosphere
 from sluice.base.files import open_raster
 from sluice.evaluation.compare import ComparedModel, ScoredModel, compare_models, estimate_text
 from sluice.labels.chips import CHIP_BANDS, FULL_SCALE_REFLECTANCE, load_chips, read_chip_table
-from sluice.labels.splits import grouped_folds, pool
+from sluice.labels.splits import grouped_folds, trainable
 from sluice.models.package import load_package
 from sluice.models.predictor import WindowPredictor
 from sluice.training.chip_detector import FOLD_SEED
@@ -68,7 +68,7 @@ class Task:
 
 def prove_starts(setup: Setup) -> str:
     """Average precision on a fold that no start has seen, and paired differences from scratch."""
-    table = pool(read_chip_table(setup.chips)).reset_index(drop=True)
+    table = trainable(read_chip_table(setup.chips)).reset_index(drop=True)
     task = _read_task(setup, table)
     jobs = [(way, seed) for seed in _SEEDS for way in (_SCRATCH, _DISTILLED, _LONGER, _SELF)]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as workers:

@@ -21,6 +21,7 @@ from sluice.app.labelling.grid import make_label_grid
 from sluice.app.products.coverage import outline_lonlat
 from sluice.base.errors import ConfigError, NoValidData, RunFailed
 from sluice.labels.dataset import read_dataset
+from sluice.models.package import load_package
 from sluice.phantom.scene import build_scene
 from sluice.phantom.write import write_scene
 
@@ -105,6 +106,26 @@ def test_chips_show_the_scene_and_masks_the_truth(scene, tmp_path) -> None:
     card = (tmp_path / "d" / "DATASET_CARD.md").read_text()
     assert "| riverbank | 3 | 0 | 3 |" in card
     assert not (tmp_path / "d" / ".sluice-work").exists()
+
+
+def test_a_grid_of_any_bands_trains_random_features_that_scan(scene, tmp_path) -> None:
+    pytest.importorskip("skl2onnx", reason="training needs scikit-learn and skl2onnx")
+    truth, folder = scene
+    layers = ("green", "red", "nir", "swir16")
+    make_label_grid(config(truth, folder, tmp_path / "d", layers=layers))
+    naming = "--name grid --licence CC0-1.0 --attribution nobody --folds 2 --patches 12"
+    trained = ["train", "random-features", "--data", tmp_path / "d", "--out", tmp_path / "m"]
+    ended = CliRunner().invoke(app, [*map(str, trained), *naming.split()])
+    assert ended.exit_code == 0, ended.output
+    assert load_package(tmp_path / "m" / "grid", None).manifest.bands == layers
+    scanned = ["scan", folder / "scene", "--model", tmp_path / "m" / "grid"]
+    ended = CliRunner().invoke(app, [*map(str, scanned), "--out", str(tmp_path / "s"), "--quiet"])
+    assert ended.exit_code == 0, ended.output
+    with rasterio.open(tmp_path / "s" / "score.tif") as file:
+        scores = file.read(1, masked=True).compressed()
+        places = truth.mines.to_crs(file.crs).representative_point()
+        at_mines = [value for (value,) in file.sample(zip(places.x, places.y, strict=True))]
+    assert np.median(at_mines) > np.quantile(scores, 0.9)
 
 
 def test_ground_that_nobody_can_judge_is_not_labelled(scene, tmp_path) -> None:

@@ -28,11 +28,11 @@ from sluice.base.errors import (
 from sluice.base.raster import Raster
 from sluice.models.predictor import WindowPredictor
 from sluice.training import feature_graph, regressors
+from sluice.training.feature_data import LabelledImages
 from sluice.training.feature_detector import (
     FeatureSettings,
-    LabelledImages,
     TrainedFeatures,
-    train_on_chips,
+    train_on_dataset,
     train_random_features,
 )
 from sluice.training.levels import levels_for
@@ -104,8 +104,9 @@ def made_training(tmp_path: Path, **settings: object) -> tuple[TrainedFeatures, 
     images, labels = made_images(96)
     images[5, :, :, :9] = np.nan
     images[6, 0, :2] = np.nan
+    bands, limits = ("red", "nir"), ((0.0, 0.3), (0.0, 0.3))
     labelled = LabelledImages(
-        images.__getitem__, made_table(labels), ("red", "nir"), 10.0, "made", limits=(0.0, 0.3)
+        images.__getitem__, made_table(labels), bands, 10.0, "made", limits=limits
     )
     trained = train_random_features(
         labelled,
@@ -161,7 +162,7 @@ def test_empirical_patches_are_white_and_never_cut_from_gaps() -> None:
 
 def test_scaling_is_of_observed_pixels_within_the_limits() -> None:
     images = np.array([0.1, 0.3, 0.9, np.nan], np.float32).reshape(1, 1, 2, 2)
-    scaling = fit_scaling(images.__getitem__, np.array([0]), (0.0, 0.5))
+    scaling = fit_scaling(images.__getitem__, np.array([0]), ((0.0, 0.5),))
     assert scaling.mean == pytest.approx((0.3,))
     assert scaling.deviation == pytest.approx((np.std([0.1, 0.3, 0.5]),))
     scaled = scaling.apply(images)
@@ -350,7 +351,7 @@ def test_a_chip_folder_trains_on_its_pool_alone(tmp_path: Path) -> None:
     Image.fromarray(sheet).save(tmp_path / "chips" / "grids" / "a.png")
     columns = ["grid", "cell", "row", "col", "label", "source", "group", "split"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "chips" / "chips.csv", index=False)
-    trained = train_on_chips(
+    trained = train_on_dataset(
         tmp_path / "chips",
         tmp_path / "out",
         name="tiny",

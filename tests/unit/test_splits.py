@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from sluice.base.errors import ConfigError, DataError, NoValidData
 from sluice.labels.chips import read_chip_table
-from sluice.labels.splits import check_folds, check_trainable, grouped_folds, pool, select_split
+from sluice.labels.splits import (
+    check_folds,
+    check_trainable,
+    count_joined,
+    grouped_folds,
+    join_overlapping,
+    joined_words,
+    select_split,
+    trainable,
+)
 
 SOURCES = ("mine a", "mine b", "river", "cloud", "random")
 
@@ -94,11 +103,81 @@ def test_held_out_chips_never_teach(split: str) -> None:
         grouped_folds(table, 2, 0)
 
 
-def test_a_pool_that_shares_a_place_with_the_test_is_refused() -> None:
-    table = make_table([1, 2, 2, 3], [0, 0, 0, 2])
-    table.loc[1, "split"] = "test_caroni"
-    with pytest.raises(DataError, match="both in the pool and outside it, such as 2"):
-        pool(table)
+def placed(groups: list[str], splits: list[str], east_m: list[float]) -> pd.DataFrame:
+    """Chips on the equator, by metres to the east; NaN: nobody knows where."""
+    east = np.array(east_m) / 111_195
+    return make_table([0] * len(groups), [0] * len(groups)).assign(
+        chip_id=[f"c{k}" for k in range(len(groups))],
+        group=groups,
+        split=splits,
+        lon=east,
+        lat=np.where(np.isnan(east), np.nan, 0.0),
+    )
+
+
+FAR = [0.0, 10_000.0, 20_000.0, 30_000.0]
+
+
+def test_the_pool_teaches_or_else_whatever_is_not_held_out() -> None:
+    table = placed(["a", "b", "a", "c"], ["pool", "test_far", "excluded", "train"], FAR)
+    assert trainable(table, 480).index.tolist() == [0]
+    assert trainable(table.iloc[1:], 480).index.tolist() == [3]
+    with pytest.raises(DataError, match="every chip is held out"):
+        trainable(table.iloc[1:3], 480)
+
+
+@pytest.mark.parametrize("teaching", ["pool", "train", "val", ""])
+def test_what_teaches_shares_no_group_and_no_ground_with_the_test(teaching: str) -> None:
+    splits = [teaching, teaching, "test_far", "test_near"]
+    with pytest.raises(DataError, match="1 groups have chips in two splits, such as b"):
+        trainable(placed(["a", "b", "b", "c"], splits, FAR))
+    near = placed(["a", "b", "c", "d"], splits, [0, 10_000, 10_400, 30_000])
+    with pytest.raises(DataError, match=r"1 pairs .* c1 and c2 \(400 m between"):
+        trainable(near, 480)
+    # Smaller chips there would be neighbours; two tests may share ground; so may unknown places.
+    assert trainable(near, 400).index.tolist() == [0, 1]
+    two_tests = placed(["a", "b", "c", "c"], splits, [0, 10_000, 20_000, 20_010])
+    assert trainable(two_tests, 480).index.tolist() == [0, 1]
+    unknown = placed(["a", "b", "c", "d"], splits, [0, np.nan, np.nan, np.nan])
+    assert trainable(unknown, 480).index.tolist() == [0, 1]
+
+
+def test_groups_that_share_ground_are_one_and_no_others_change() -> None:
+    # A chain of three groups, two neighbours side by side, one of nowhere, one of an excluded chip.
+    groups = ["z", "m", "m", "a", "q", "r", "n", "e"]
+    east = [0.0, 300.0, 5_000.0, 5_400.0, 20_000.0, 20_480.0, np.nan, 20_960.0]
+    table = placed(groups, ["train"] * 7 + ["excluded"], east)
+    chosen = trainable(table, 480)
+    assert chosen["group"].tolist() == ["z", "z", "z", "z", "q", "r", "n"]
+    assert count_joined(table, chosen) == 2
+    assert "by place: 2 " in joined_words(2)
+    assert trainable(table)["group"].tolist() == groups[:7]
+    numbers = make_table([7, 3, 3, 5], [0, 0, 2, 2]).assign(lon=[0, 1, 2, 3], lat=0.0)
+    pd.testing.assert_series_equal(join_overlapping(numbers, 480), numbers["group"])
+
+
+def test_folds_share_no_ground_whatever_the_groups_say() -> None:
+    rng = np.random.default_rng(0)
+    east = rng.uniform(0, 40_000, 60)
+    table = placed([f"g{k}" for k in range(60)], ["pool"] * 60, east.tolist())
+    table["label"] = np.arange(60) % 2
+    near = np.abs(east[:, None] - east) < 0.97 * 480
+    leaking = grouped_folds(table, 3, 7).to_numpy()
+    assert (near & (leaking[:, None] != leaking)).any(), "or nothing is tested"
+    folds = grouped_folds(trainable(table, 480), 3, 7).to_numpy()
+    assert not (near & (folds[:, None] != folds)).any()
+
+
+def test_one_source_of_both_labels_is_dealt_out_by_label() -> None:
+    table = make_table(list(range(20)), [0] * 20).assign(label=[1] * 4 + [0] * 16)
+    for seed in range(20):
+        folds = grouped_folds(table, 4, seed)
+        assert table["label"].groupby(folds).sum().tolist() == [1, 1, 1, 1]
+
+
+def test_chips_of_one_label_teach_nothing() -> None:
+    with pytest.raises(DataError, match="all 4 chips that may teach are labelled 0"):
+        grouped_folds(make_table([1, 2, 3, 4], [2, 2, 3, 3]), 2, 0)
 
 
 def test_an_unknown_split_lists_those_there_are() -> None:
@@ -106,12 +185,14 @@ def test_an_unknown_split_lists_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"'tset'; found: pool\."):
         select_split(table, "tset")
     with pytest.raises(ConfigError, match="the table has no splits"):
-        pool(table.assign(split=""))
+        select_split(table.assign(split=""), "pool")
 
 
 def test_the_real_pool_is_folded_as_published_figures_assume(shared_data: Path) -> None:
-    chips = pool(read_chip_table(shared_data / "amw-chips"))
+    table = read_chip_table(shared_data / "amw-chips")
+    chips = trainable(table, 480)
     assert len(chips) == 8362
+    assert count_joined(table, chips) == 0, "its groups hold all ground that chips share"
     # The plain form of the rule, kept apart from the code on purpose.
     first = chips.groupby("group").source.first().reset_index().sample(frac=1, random_state=7)
     first["fold"] = first.groupby("source").cumcount() % 5

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from sluice.base.errors import DataError, WeightsError  # noqa: E402
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
 from sluice.models.local_scores import LocalScorer  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
+from sluice.training import chip_detector  # noqa: E402
 from sluice.training.augment import (  # noqa: E402
     Augmentation,
     augment,
@@ -24,7 +26,7 @@ from sluice.training.augment import (  # noqa: E402
 from sluice.training.chip_detector import train_chip_detector  # noqa: E402
 from sluice.training.export import export_onnx  # noqa: E402
 from sluice.training.fit import ChipSet, FitSettings, fit_network, score_chips  # noqa: E402
-from sluice.training.members import chip_set  # noqa: E402
+from sluice.training.members import Member, chip_set  # noqa: E402
 from sluice.training.network import ChipNetwork, NetworkShape  # noqa: E402
 
 TINY = FitSettings(epochs=2, batch=16, widths=(4, 8, 8, 8), warmup_steps=2)
@@ -230,6 +232,72 @@ def write_chip_folder(folder: Path, groups: int = 40) -> None:
     Image.fromarray(sheet).save(folder / "grids" / "a.png")
     columns = ["grid", "cell", "row", "col", "label", "source", "clear_threshold", "group", "split"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "chips.csv", index=False)
+
+
+def place_chips(folder: Path, east_m: npt.NDArray[np.float64]) -> None:
+    """Say where the chips of `write_chip_folder` are, on the equator."""
+    table = pd.read_csv(folder / "chips.csv").assign(lon=east_m / 111_195, lat=0.0)
+    table.to_csv(folder / "chips.csv", index=False)
+
+
+@pytest.mark.parametrize("between", [470, 481])
+def test_a_test_chip_on_ground_that_teaches_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, between: int
+) -> None:
+    class Reached(Exception):
+        pass
+
+    def reach(*_: object) -> None:
+        raise Reached
+
+    write_chip_folder(tmp_path / "chips")
+    east = 1000.0 * np.arange(40)
+    east[36] = east[35] + between
+    place_chips(tmp_path / "chips", east)
+    monkeypatch.setattr(chip_detector, "fit_members", reach)
+    said = r"such as a-35 and a-36 \(470 m"
+    expected = (DataError, said) if between < 480 else (Reached, None)
+    with pytest.raises(expected[0], match=expected[1]):
+        train_chip_detector(
+            tmp_path / "chips",
+            tmp_path / "out",
+            name="tiny",
+            licence="CC-BY-4.0",
+            attribution="nobody",
+            settings=TINY,
+        )
+
+
+def test_groups_that_overlap_are_one_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = []
+
+    class Reached(Exception):
+        pass
+
+    def reach(_: object, members: list[Member], *__: object) -> None:
+        folds.extend(set(m.score_index.tolist()) for m in members if m.name.startswith("fold"))
+        raise Reached
+
+    write_chip_folder(tmp_path / "chips")
+    east = 1000.0 * np.arange(40)
+    east[:4] = (0, 300, 600, 900)
+    place_chips(tmp_path / "chips", east)
+    monkeypatch.setattr(chip_detector, "fit_members", reach)
+    with pytest.raises(Reached):
+        train_chip_detector(
+            tmp_path / "chips",
+            tmp_path / "out",
+            name="tiny",
+            licence="CC-BY-4.0",
+            attribution="nobody",
+            settings=TINY,
+        )
+    assert sum({0, 1, 2, 3} <= fold for fold in folds) == 1
+    assert "tiny: groups made one with others, as their chips overlap by place: 3" in (
+        capsys.readouterr().err
+    )
 
 
 def test_a_windows_logit_is_the_mean_of_its_fields(tmp_path: Path) -> None:

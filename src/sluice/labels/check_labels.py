@@ -18,7 +18,7 @@ from sluice.labels.shortcuts import (
     one_sided,
     predictability,
 )
-from sluice.labels.splits import EXCLUDED
+from sluice.labels.splits import EXCLUDED, held_out
 from sluice.labels.survey import Survey
 
 BoolArray = npt.NDArray[np.bool_]
@@ -112,11 +112,10 @@ def _single_classes(dataset: ChipDataset, pixels: IntArray) -> list[Finding]:
 def check_hints(dataset: ChipDataset, survey: Survey) -> list[Finding]:
     """Columns that tell the label, among chips that are not held out."""
     whole = dataset.table
-    held_out = whole["split"].str.startswith("test") | (whole["split"] == EXCLUDED)
-    table = whole[~held_out]
+    kept = ~held_out(whole)
+    table = whole[kept]
     if table.empty:
         return []
-    kept = ~held_out.to_numpy()
     findings: list[Finding] = []
     columns = metadata_columns(table, survey.blank[kept], survey.brightness[kept])
     for name, column in columns.items():

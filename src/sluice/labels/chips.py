@@ -47,8 +47,8 @@ def read_chip_table(folder: Path | str) -> pd.DataFrame:
         - `start`, `end` (datetime64, NaT where unknown);
         - `group` (chips that share ground or pixels; each chip its own where the file has none);
         - `split` (`""` where the file has none);
-        - `kind` (of place, from `source`) and `sheet_cols` (chips in a row of the sheet), both
-          derived here.
+        - `chip_id` (of sheet and cell), `kind` (of place, from `source`) and `sheet_cols` (chips
+          in a row of the sheet), all derived here.
 
     Raises:
         ItemNotFound: No such table.
@@ -78,6 +78,7 @@ def read_chip_table(folder: Path | str) -> pd.DataFrame:
         table["group"] = np.arange(len(table), dtype=np.int64)
     table["split"] = table["split"].fillna("") if "split" in table else ""
     _check_rows(table, href)
+    table["chip_id"] = table["grid"].str.removesuffix(".png") + "-" + table["cell"].astype(str)
     table["kind"] = table["source"].map(place_kind)
     table["sheet_cols"] = _sheet_columns(table, href)
     return table

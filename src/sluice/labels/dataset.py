@@ -43,6 +43,7 @@ from sluice.base.files import open_raster, write_whole
 from sluice.base.records import Record
 from sluice.labels.chips import (
     CHIP_BANDS,
+    FULL_SCALE_REFLECTANCE,
     TABLE_NAME,
     chip_reflectance,
     load_chips,
@@ -87,6 +88,8 @@ class DatasetAbout(Record):
     sensor: str | None = None
     """`Sensor.id`, None where unknown."""
     gsd_m: float = Field(gt=0)
+    brightest: float | None = Field(default=None, gt=0)
+    """Reflectance that brighter ground was cut to when the chips were made; None: it was not."""
     classes: tuple[str, ...] = ("other", "mine")
     """Names of the masks' values 0, 1, …; 0 is what is not sought."""
     licence: str = ""
@@ -152,6 +155,14 @@ class ChipDataset:
             )
         return self.read_masks(self._rows(index))
 
+    def chip_side_m(self) -> float:
+        """Longer side of the first chip in metres, the square that chips share ground by.
+
+        Raises:
+            AssetReadError: The chip's file is damaged.
+        """
+        return float(max(self.images(np.array([0])).shape[2:]) * self.about.gsd_m)
+
     def _rows(self, index: IntArray) -> pd.DataFrame:
         if len(index) == 0:
             raise NoValidData(f"{self.folder}: no chips chosen; choose another split")
@@ -177,15 +188,17 @@ def read_dataset(folder: Path | str) -> ChipDataset:
             lambda rows: _read_masks(folder, about, rows),
         )
     if (folder / TABLE_NAME).is_file():
-        table = read_chip_table(folder)
-        names = table["grid"].str.removesuffix(".png") + "-" + table["cell"].astype(str)
         about = DatasetAbout(
-            name=folder.resolve().name, bands=CHIP_BANDS, sensor="s2-l1c", gsd_m=10
+            name=folder.resolve().name,
+            bands=CHIP_BANDS,
+            sensor="s2-l1c",
+            gsd_m=10,
+            brightest=FULL_SCALE_REFLECTANCE,
         )
         return ChipDataset(
             folder,
             about,
-            table.assign(chip_id=names),
+            read_chip_table(folder),
             lambda rows: chip_reflectance(load_chips(folder, rows)).transpose(0, 3, 1, 2),
             None,
         )

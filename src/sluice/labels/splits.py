@@ -54,22 +54,64 @@ def select_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
     return chosen
 
 
-def pool(table: pd.DataFrame) -> pd.DataFrame:
-    """Chips that training, threshold and calibration may use.
+def trainable(table: pd.DataFrame, chip_m: float = 0.0) -> pd.DataFrame:
+    """Chips that a model may learn from, see `may_teach`.
+
+    Groups whose chips overlap are made one, so that folds by group share no ground.
+
+    Args:
+        table: Of a data set: `chip_id`, `group`, `split`, `lon`, `lat`.
+        chip_m: Side of a chip, whatever part of it a model looks at; 0 trusts groups.
+
+    Returns:
+        Rows of `table` on its index; `group` differs where groups were made one.
 
     Raises:
-        ConfigError: The table has no split `pool`.
-        DataError: A place has chips both in the pool and outside it.
+        DataError: None may teach, or a group or a place has chips that teach and chips that judge.
     """
-    chosen = select_split(table, POOL)
-    others = table[table["split"] != POOL]
-    shared = np.intersect1d(chosen["group"].unique(), others["group"].unique())
-    if shared.size:
-        raise DataError(
-            f"{shared.size} groups have chips both in the pool and outside it, "
-            f"such as {shared[0]}; move each group to one side"
-        )
-    return chosen
+    teaches = may_teach(table)
+    if not teaches.any():
+        raise DataError("every chip is held out (test, cal or excluded); give some to learn from")
+    judges = ~teaches & ~table["split"].isin(("", EXCLUDED)).to_numpy()
+    sides = np.select([teaches, judges], ["teaches", "judges"], "")
+    refuse_leaks(table.assign(split=sides), chip_m)
+    chosen = table[teaches]
+    return chosen.assign(group=join_overlapping(chosen, chip_m)) if chip_m > 0 else chosen
+
+
+def join_overlapping(table: pd.DataFrame, chip_m: float) -> pd.Series:
+    """Groups of which those that share ground, as the places of their chips say, are one.
+
+    Args:
+        table: With `group`, `lon` and `lat`.
+        chip_m: Side of a chip.
+
+    Returns:
+        Group of each chip, named as the first of those that are one; the others stay as they are.
+
+    Raises:
+        DataError: A chip has no group.
+    """
+    joined = join_groups(table["group"], ground_groups(table, chip_m))
+    return table["group"].groupby(joined).transform("first")
+
+
+def count_joined(table: pd.DataFrame, chosen: pd.DataFrame) -> int:
+    """How many groups `trainable` made one with others.
+
+    Args:
+        table: What it was given.
+        chosen: What it gave.
+    """
+    return int(table.loc[chosen.index, "group"].nunique() - chosen["group"].nunique())
+
+
+def joined_words(count: int) -> str:
+    """Say that groups were made one."""
+    return (
+        f"groups made one with others, as their chips overlap by place: {count} "
+        "(`sluice labels check` names such chips)"
+    )
 
 
 def check_trainable(table: pd.DataFrame) -> None:
@@ -78,11 +120,11 @@ def check_trainable(table: pd.DataFrame) -> None:
     Raises:
         DataError: At least one such chip.
     """
-    held_out = table["split"].str.startswith("test") | (table["split"] == EXCLUDED)
-    if held_out.any():
-        named = ", ".join(sorted(table.loc[held_out, "split"].unique()))
+    held = held_out(table)
+    if held.any():
+        named = ", ".join(sorted(table.loc[held, "split"].unique()))
         raise DataError(
-            f"{int(held_out.sum())} chips are held out ({named}) and may not be trained on, "
+            f"{int(held.sum())} chips are held out ({named}) and may not be trained on, "
             "nor set a threshold or a calibration; use the pool"
         )
 
@@ -90,21 +132,26 @@ def check_trainable(table: pd.DataFrame) -> None:
 def may_teach(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
     """Which chips a model may learn from.
 
-    Where there is a split `pool`, it alone; else all but those held out (`test…`), kept for
-    thresholds and calibration (`cal`), and excluded.
+    Where there is a split `pool`, it alone; else all but those held out, and those kept for
+    thresholds and calibration (`cal`).
     """
     split = table["split"].astype(str)
     if (split == POOL).any():
         return (split == POOL).to_numpy()
-    held_out = split.str.startswith(TEST) | split.isin((CALIBRATION, EXCLUDED))
-    return (~held_out).to_numpy()
+    return ~held_out(table) & (split != CALIBRATION).to_numpy()
+
+
+def held_out(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Which chips nothing may be learnt from: splits `test…` and `excluded`."""
+    split = table["split"].astype(str)
+    return (split.str.startswith(TEST) | (split == EXCLUDED)).to_numpy()
 
 
 def grouped_folds(table: pd.DataFrame, n_folds: int, seed: int) -> pd.Series:
     """Divide chips into folds that no group straddles, alike in sources and labels.
 
-    Groups are shuffled, then those of a source are dealt out to the folds in turn; a group of
-    several sources counts as its first one's. So every fold has its share of each kind of
+    Groups are shuffled, then those of a source and a label are dealt out to the folds in turn; a
+    group of several counts as its first chip's. So every fold has its share of each kind of
     place, and of both labels.
 
     Args:
@@ -117,14 +164,22 @@ def grouped_folds(table: pd.DataFrame, n_folds: int, seed: int) -> pd.Series:
 
     Raises:
         ConfigError: Fewer than 2 folds.
-        DataError: Held-out chips in `table`, a fold without both labels, or a group in two folds.
+        DataError: Held-out chips in `table`, chips of one label only, a fold without both labels,
+            or a group in two folds.
     """
     if n_folds < 2:
         raise ConfigError(f"{n_folds} folds leave nothing to hold out; use 2 or more")
     if table.empty:
         raise NoValidData("no chips to divide into folds; choose another split or folder")
     check_trainable(table)
-    sources = table.groupby("group")["source"].first()
+    labels = table["label"].unique()
+    if len(labels) < 2:
+        raise DataError(
+            f"all {len(table)} chips that may teach are labelled {labels[0]} (1 mine, 0 none); a "
+            "detector learns from both, so add chips of the other label"
+        )
+    kinds = table["source"].astype(str) + "/" + table["label"].astype(str)
+    sources = kinds.groupby(table["group"]).first()
     shuffled = sources.sample(frac=1, random_state=seed)
     fold_of_group = shuffled.groupby(shuffled).cumcount() % n_folds
     folds = table["group"].map(fold_of_group).astype(np.int64).rename("fold")

@@ -9,6 +9,7 @@ pool with the same settings. Held-out splits are scored by nobody here.
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from sluice.labels.chips import (
     load_chips,
     read_chip_table,
 )
-from sluice.labels.splits import grouped_folds, pool
+from sluice.labels.splits import POOL, count_joined, grouped_folds, joined_words, trainable
 from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import ModelPackage, weights_sha256, write_package
 from sluice.training.export import export_onnx
@@ -38,6 +39,7 @@ from sluice.training.members import Member, chip_set, fit_members
 from sluice.training.network import ChipNetwork, NetworkShape
 
 FOLD_SEED = 7
+_GSD_M = 10
 _BAND_OF = {"red": "B04", "green": "B03", "blue": "B02"}
 # The chips are top-of-atmosphere reflectance; a clear sky is put over surface reflectance.
 _UNDER_CLEAR_SKY = {
@@ -93,7 +95,7 @@ def train_chip_detector(
     """Train a detector on a folder of chips and write its package.
 
     Args:
-        folder: `chips.csv` and `grids/`, with splits; only the split `pool` is used.
+        folder: `chips.csv` and `grids/`; who teaches, see `labels.splits.trainable`.
         out_dir: Gets `<name>/` (the package), `<name>-fold-K/` (networks that did not see fold
             K), `out_of_fold.csv` and `members/` (finished networks: a second call resumes).
         name: Of the model.
@@ -106,16 +108,21 @@ def train_chip_detector(
         workers: Fits side by side.
 
     Raises:
-        DataError: The chips cannot be divided into folds with both labels.
+        DataError: The chips cannot be divided into folds with both labels, or share ground with
+            those that judge.
         ConfigError: `views` is not 1, 2 or 4.
         SluiceError: The folder is not of that form.
     """
     table = read_chip_table(folder)
-    chosen = pool(table)
+    chips_bytes = load_chips(folder, table)
+    chosen = trainable(table, chips_bytes.shape[1] * _GSD_M)
+    joined = count_joined(table, chosen)
+    if joined:
+        sys.stderr.write(f"{name}: {joined_words(joined)}\n")
     fold_of = grouped_folds(chosen, folds, FOLD_SEED)
     index = chosen.index.to_numpy()
     labels = table["label"].to_numpy()
-    chips = chip_set(load_chips(folder, table), labels, index)
+    chips = chip_set(chips_bytes, labels, index)
     members = _members(index, fold_of.to_numpy(), settings, folds=folds, seeds=seeds, views=views)
     fitted = fit_members(chips, members, out_dir / "members", workers)
     out_of_fold = chosen.assign(
@@ -124,14 +131,14 @@ def train_chip_detector(
     thresholds, calibration = _judge(
         out_of_fold["score"].to_numpy(),
         labels[index],
-        f"out-of-fold scores of {len(index)} chips of {folder.name}, split pool",
+        f"out-of-fold scores of {len(index)} chips of {folder.name}, {_part(chosen)}",
     )
     report = evaluate_scores(
         out_of_fold,
         thresholds.t_main,
         calibration,
         model=name,
-        data=f"{folder.name}, split pool, {folds} folds by group, each scored by networks "
+        data=f"{folder.name}, {_part(chosen)}, {folds} folds by group, each scored by networks "
         "that never saw its places",
     )
     contract = _Contract(
@@ -142,9 +149,17 @@ def train_chip_detector(
         thresholds=thresholds,
         calibration=calibration,
         report=report,
-        record=_record(folder, settings, folds, seeds, views),
+        record={
+            "data": folder.name,
+            "chips": _part(chosen),
+            "joined_groups": joined,
+            "folds": folds,
+            "seeds": seeds,
+            "views": views,
+            "settings": settings.model_dump(mode="json"),
+        },
     )
-    whole = _package(contract, name, _networks(fitted, "pool", seeds), "the whole pool")
+    whole = _package(contract, name, _networks(fitted, "pool", seeds), "all chips that teach")
     fold_packages = _package_folds(contract, name, fitted, folds, seeds)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
     return TrainedDetector(whole, fold_packages, out_of_fold, report)
@@ -168,7 +183,7 @@ def _package_folds(
             contract,
             f"{name}-fold-{fold}",
             _networks(fitted, f"fold-{fold}", seeds),
-            f"the pool without fold {fold}",
+            f"chips that teach, without fold {fold}",
         )
         for fold in range(folds)
     )
@@ -205,7 +220,7 @@ def _package(
         pretrained=False,
         inputs=contract.inputs,
         levels=_LEVELS,
-        gsd_m=10,
+        gsd_m=_GSD_M,
         window_px=NetworkShape.window_px,
         context_px=NetworkShape.context_px,
         dense_stride_px=NetworkShape.stride_px,
@@ -279,14 +294,5 @@ def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:
     )
 
 
-def _record(
-    folder: Path, settings: FitSettings, folds: int, seeds: int, views: int
-) -> dict[str, JsonValue]:
-    return {
-        "data": folder.name,
-        "split": "pool",
-        "folds": folds,
-        "seeds": seeds,
-        "views": views,
-        "settings": settings.model_dump(mode="json"),
-    }
+def _part(chosen: pd.DataFrame) -> str:
+    return "split pool" if (chosen["split"] == POOL).all() else "all but held-out chips"

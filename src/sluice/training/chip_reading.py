@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from sluice.base.arrays import ArrayBHW, ArrayNBHW, IntArray
-from sluice.base.errors import BandNotFound
+from sluice.base.errors import BandNotFound, DataError
 from sluice.labels.dataset import ChipDataset, MasksNHW
 
 _READERS = 2
@@ -31,6 +31,7 @@ class ChipReader:
     """Whether pixels are labelled, and wanted."""
     _kept: dict[int, tuple[ArrayBHW, MasksNHW]] = field(default_factory=dict, repr=False)
     _size: int = 0
+    _shape: tuple[int, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def __post_init__(self) -> None:
@@ -58,13 +59,15 @@ class ChipReader:
             labelled as wholes the masks are empty.
 
         Raises:
-            DataError, AssetReadError: As `ChipDataset.images` and `masks`.
+            DataError: A chip differs in size from those read before.
+            AssetReadError: As `ChipDataset.images` and `masks`.
         """
         wanted = [int(row) for row in rows]
         found = {row: self._kept[row] for row in wanted if row in self._kept}
         missing = np.array([row for row in dict.fromkeys(wanted) if row not in found], np.int64)
         if missing.size:
             images = self.dataset.images(missing)[:, self._columns]
+            self._refuse_other_size(images.shape[2:], missing[0])
             masks = (
                 self.dataset.masks(missing)
                 if self.with_masks
@@ -82,6 +85,16 @@ class ChipReader:
         """Read chips in order, some at a time."""
         jobs = [rows[start : start + size] for start in range(0, len(rows), size)]
         yield from read_ahead(self.read, jobs)
+
+    def _refuse_other_size(self, found: tuple[int, ...], row: int) -> None:
+        self._shape = self._shape or found
+        if found != self._shape:
+            one, other = (f"{height} x {width} px" for height, width in (found, self._shape))
+            chip = self.dataset.table["chip_id"].iloc[row]
+            raise DataError(
+                f"{self.dataset.folder}: chip {chip} is {one}, others are {other}; make all chips "
+                "of one size"
+            )
 
     def _keep(self, row: int, image: ArrayBHW, mask: MasksNHW) -> None:
         with self._lock:

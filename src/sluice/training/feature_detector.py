@@ -7,6 +7,7 @@ and fit the calibration. The package's own model is fitted to everything with th
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,33 +21,22 @@ from scipy.special import expit
 
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.calibration import Calibration
-from sluice.base.errors import ConfigError, DataError, ShapeMismatch
+from sluice.base.errors import ConfigError, ShapeMismatch
 from sluice.base.files import write_whole
 from sluice.base.records import Record
-from sluice.evaluation.calibration import (
-    choose_isolated_threshold,
-    choose_threshold,
-    fit_calibration,
-)
+from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
-from sluice.labels.chips import (
-    CHIP_BANDS,
-    FULL_SCALE_REFLECTANCE,
-    chip_reflectance,
-    load_chips,
-    read_chip_table,
-)
-from sluice.labels.kinds import place_kind
-from sluice.labels.splits import check_trainable, grouped_folds, pool
+from sluice.labels.dataset import read_dataset
+from sluice.labels.splits import grouped_folds, joined_words
 from sluice.models.manifest import Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import ModelPackage, weights_sha256, write_package
+from sluice.training.feature_data import LabelledImages, checked_table, open_images
 from sluice.training.feature_graph import forest_weights, linear_weights
 from sluice.training.levels import levels_for
 from sluice.training.random_features import (
     PATCH_SIDES,
     BandScaling,
     Features,
-    ImageReader,
     ImagesNBHW,
     PatchKind,
     RandomFilters,
@@ -68,8 +58,7 @@ from sluice.training.regressors import (
 FOLD_SEED = 7
 MAX_INVALID_SHARE = 0.2
 _EXAMPLES = 16
-_COLUMNS = ("label", "group", "source", "split")
-_OUT_OF_FOLD = ("grid", "cell", "label", "source", "group", "fold", "score")
+_OUT_OF_FOLD = ("chip_id", "grid", "cell", "label", "source", "group", "fold", "score")
 
 
 class FeatureSettings(Record):
@@ -98,26 +87,6 @@ def _say_nothing(doing: str) -> None:
 
 
 @dataclass(frozen=True)
-class LabelledImages:
-    """Images of one size with their labels, wherever they come from."""
-
-    images: ImageReader
-    """By position in `table`."""
-    table: pd.DataFrame
-    """A row for each image: `label` (1 mine, 0 none), `group` (images that share ground), `source`
-    and `split`; `kind` and `clear_threshold` where known."""
-    bands: tuple[str, ...]
-    """Keys of the inputs, `red` or `vv@-1`, in the order of the images' second axis."""
-    gsd_m: float
-    name: str
-    """Of the data, for the record."""
-    sensor: str = "s2-l1c"
-    """What the images were cut from."""
-    limits: tuple[float, float] | None = None
-    """Reflectance that the images were cut to when they were made."""
-
-
-@dataclass(frozen=True)
 class TrainedFeatures:
     """What training leaves."""
 
@@ -128,7 +97,7 @@ class TrainedFeatures:
     """Figures of `out_of_fold`."""
 
 
-def train_on_chips(
+def train_on_dataset(
     folder: Path,
     out_dir: Path,
     *,
@@ -136,27 +105,31 @@ def train_on_chips(
     licence: str,
     attribution: str,
     settings: FeatureSettings,
+    bands: tuple[str, ...] = (),
+    sensor: str | None = None,
     tell: Callable[[str], None] = _say_nothing,
 ) -> TrainedFeatures:
-    """`train_random_features` on the split `pool` of a folder with `chips.csv` and `grids/`.
+    """`train_random_features` on the chips of a data set that may teach.
+
+    Args:
+        folder: A data set, or a folder of chip sheets; labels of whole chips suffice.
+        out_dir: As for `train_random_features`, and so are the others.
+        name: Of the model.
+        licence: Of the weights.
+        attribution: Whom to name.
+        settings: See there.
+        bands: Of the data set, by name, or `rgb`, `rgb+nir`; none means all.
+        sensor: Of the images, where the data set does not say it.
+        tell: Called with what is being done.
 
     Raises:
-        SluiceError: The folder is not of that form, or as `train_random_features`.
+        BandNotFound: A band is not in the data set, or none of the sensor's.
+        ConfigError: The sensor is unknown.
+        SluiceError: The folder cannot be read, or as `train_random_features`.
     """
-    table = pool(read_chip_table(folder)).reset_index(drop=True)
-    chips = load_chips(folder, table)
-
-    def images(index: IntArray) -> ImagesNBHW:
-        return chip_reflectance(chips[index]).transpose(0, 3, 1, 2)
-
-    labelled = LabelledImages(
-        images,
-        table,
-        CHIP_BANDS,
-        gsd_m=10,
-        name=folder.resolve().name,
-        limits=(0.0, FULL_SCALE_REFLECTANCE),
-    )
+    labelled = open_images(read_dataset(folder), bands, sensor)
+    if labelled.joined_groups:
+        tell(joined_words(labelled.joined_groups))
     return train_random_features(
         labelled,
         out_dir,
@@ -197,7 +170,7 @@ def train_random_features(
         DataError: Held-out images, or labels that cannot be divided into folds.
         WeightsError: The exported model differs from the fitted one.
     """
-    table = _checked(labelled)
+    table = checked_table(labelled)
     window_px = _window_side(labelled, settings)
     levels = levels_for(labelled.sensor, labelled.bands)
     everything = np.arange(len(table))
@@ -321,12 +294,9 @@ def _draw(run: _Run, index: IntArray, scaling: BandScaling) -> RandomFilters:
 
 def _judge(run: _Run, scores: FloatArray) -> _Judged:
     seen, labels = scores[run.observed], run.labels[run.observed]
-    main = choose_threshold(seen, labels)
-    isolated = choose_isolated_threshold(seen, labels, main)
     fitted_on = f"out-of-fold scores of {seen.size} images of {run.folds_in_words}"
-    return _Judged(
-        Thresholds(t_main=main, t_iso=isolated), fit_calibration(seen, labels, fitted_on)
-    )
+    decided = decide_windows(seen, labels, fitted_on)
+    return _Judged(Thresholds(t_main=decided.t_main, t_iso=decided.t_iso), decided.calibration)
 
 
 def _export(
@@ -339,34 +309,12 @@ def _export(
     return forest_weights(fitted.filters, fitted.model, window_px, examples), None
 
 
-def _checked(labelled: LabelledImages) -> pd.DataFrame:
-    table = labelled.table
-    missing = [column for column in _COLUMNS if column not in table]
-    if missing:
-        raise DataError(
-            f"{labelled.name}: the table of images lacks {', '.join(missing)}; add the column"
-        )
-    wrong = ~table["label"].isin((0, 1))
-    if wrong.any():
-        raise DataError(
-            f"{labelled.name}: label {table['label'][wrong].iloc[0]} is neither 1 (mine) nor 0 "
-            f"(none), {int(wrong.sum())} such; correct or leave them out"
-        )
-    check_trainable(table)
-    table = table.reset_index(drop=True).astype({"label": np.int64})
-    if "kind" not in table:
-        table["kind"] = table["source"].map(place_kind)
-    if "clear_threshold" not in table:
-        table["clear_threshold"] = np.nan
-    return table
-
-
 def _window_side(labelled: LabelledImages, settings: FeatureSettings) -> int:
     shape = labelled.images(np.arange(1)).shape
     if len(shape) != 4 or shape[1] != len(labelled.bands) or shape[2] != shape[3]:
         raise ShapeMismatch(
             f"{labelled.name}: square images of {len(labelled.bands)} bands are needed, "
-            f"(n, {len(labelled.bands)}, side, side), got {shape}; cut chips of one side"
+            f"(n, {len(labelled.bands)}, side, side), got {shape}; cut square chips of one side"
         )
     side = int(shape[2])
     if max(settings.sides) > side or settings.stride_px > side:
@@ -384,18 +332,20 @@ def _some(observed: IntArray) -> IntArray:
 
 
 def _inputs(scaling: BandScaling, bands: tuple[str, ...]) -> tuple[ScaledInput, ...]:
-    low, high = scaling.limits or (None, None)
+    limits = scaling.limits or ((-math.inf, math.inf),) * len(bands)
     return tuple(
         ScaledInput(
             band=band.partition("@")[0],
             period=int(band.partition("@")[2] or 0),
             subtract=mean,
             divide=deviation,
-            low=None if low is None else (low - mean) / deviation,
-            high=None if high is None else (high - mean) / deviation,
+            low=(low - mean) / deviation if math.isfinite(low) else None,
+            high=(high - mean) / deviation if math.isfinite(high) else None,
             fill=0.0,
         )
-        for band, mean, deviation in zip(bands, scaling.mean, scaling.deviation, strict=True)
+        for band, mean, deviation, (low, high) in zip(
+            bands, scaling.mean, scaling.deviation, limits, strict=True
+        )
     )
 
 
@@ -437,6 +387,7 @@ def _record(run: _Run, fitted: _Fit) -> dict[str, JsonValue]:
         "data": run.labelled.name,
         "images": int(run.observed.sum()),
         "not_observed": int((~run.observed).sum()),
+        "joined_groups": run.labelled.joined_groups,
         "settings": run.settings.model_dump(mode="json"),
     }
     if isinstance(fitted.model, LinearModel):

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from sluice.base.arrays import ArrayNBHW, IntArray
-from sluice.base.errors import BandNotFound, ConfigError, DataError
-from sluice.base.sensors import find_sensor
+from sluice.base.errors import ConfigError, DataError
 from sluice.labels.dataset import UNLABELLED, ChipDataset
-from sluice.labels.splits import refuse_leaks
+from sluice.labels.splits import EXCLUDED, count_joined, join_overlapping, refuse_leaks
 from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
+from sluice.training.data_choice import choose_sensor, refuse_repeats
 from sluice.training.digests import DataDigest
 from sluice.training.divisions import Division, divide
 from sluice.training.in_graph import check_index
@@ -45,6 +46,8 @@ class PixelData:
     """Kinds of imagery that the model will take."""
     digest: str
     """Of the chips of train, val and cal, and of their labels."""
+    joined_groups: int
+    """How many groups of the data set were made one with others, as they share ground."""
 
 
 def look_through(
@@ -72,13 +75,12 @@ def look_through(
         check_index(name, bands)
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
-    division = divide(dataset.table, options.seed)
+    table = _by_ground(dataset.table, dataset.chip_side_m())
+    division = divide(table, options.seed)
     check_batches(len(division.train), options.batch)
     sought = dataset.table["label"].to_numpy()[division.train] == 1
     check_share(sought, options.positive_share)
     chip = reader.read(division.train[:1])[0].shape[2:]
-    if (dataset.table["split"] != "").any():
-        refuse_leaks(dataset.table, max(chip) * dataset.about.gsd_m)
     patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
     overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
     if 2 * overlap > patch or overlap % options.window_px:
@@ -113,7 +115,19 @@ def look_through(
         tuple(pixels.tolist()),
         levels,
         digest.text(),
+        count_joined(dataset.table, table),
     )
+
+
+def _by_ground(table: pd.DataFrame, chip_m: float) -> pd.DataFrame:
+    """The table with groups that share no ground, so that parts drawn by group share none."""
+    refuse_leaks(table, chip_m)
+    # Without any splits all chips are dealt out; else those in none serve for nothing.
+    idle = ("", EXCLUDED) if (table["split"] != "").any() else ()
+    used = ~table["split"].isin(idle)
+    groups = table["group"].copy()
+    groups[used] = join_overlapping(table[used], chip_m)
+    return table.assign(group=groups)
 
 
 def _watched(
@@ -156,51 +170,3 @@ def check_share(sought: npt.NDArray[np.bool_], positive_share: float | None) -> 
             f"positive_share {positive_share:g} needs training chips with something sought and "
             f"chips without; {int(sought.sum())} of {len(sought)} have it: leave it out"
         )
-
-
-def choose_sensor(dataset: ChipDataset, given: str | None) -> str:
-    """The sensor of the images: as given, else as the data set says.
-
-    Raises:
-        ConfigError: Neither says it, or there is no such sensor.
-    """
-    sensor = given or dataset.about.sensor
-    if sensor is None:
-        raise ConfigError(
-            f"{dataset.folder}: does not say which sensor its images are of; name it with "
-            "sensor, such as s2-l2a"
-        )
-    return find_sensor(sensor).id
-
-
-def refuse_repeats(names: tuple[str, ...], option: str) -> None:
-    """Refuse what is named twice.
-
-    Raises:
-        ConfigError: It is.
-    """
-    repeated = [name for k, name in enumerate(names) if name in names[:k]]
-    if repeated:
-        raise ConfigError(f"{option}: {repeated[0]} is named twice; name each once")
-
-
-def choose_bands(dataset: ChipDataset, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Bands by name, or by `rgb`, `rgb+nir`, `all`.
-
-    Raises:
-        BandNotFound: One is not in the data set.
-    """
-    sets = {
-        ("rgb",): ("red", "green", "blue"),
-        ("rgb+nir",): ("red", "green", "blue", "nir"),
-        ("all",): dataset.about.bands,
-        (): dataset.about.bands,
-    }
-    bands = sets.get(wanted, wanted)
-    refuse_repeats(bands, "--bands")
-    missing = [band for band in bands if band not in dataset.about.bands]
-    if missing:
-        raise BandNotFound.from_missing_and_available(
-            missing, dataset.about.bands, wanted_by="the training", href=str(dataset.folder)
-        )
-    return bands

@@ -19,6 +19,7 @@ from sluice.evaluation.decisions import choose_pixel_threshold, fit_pixel_calibr
 from sluice.evaluation.pixel_report import PixelReport, count_pixels, evaluate_pixels
 from sluice.evaluation.pixel_sample import ScoredChip
 from sluice.labels.dataset import read_dataset
+from sluice.labels.splits import joined_words
 from sluice.models.manifest import Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.digests import code_digest
@@ -86,6 +87,8 @@ def train_pixel_model(
         check_same_inputs(parent.manifest, options.bands, options.indices)
     dataset = read_dataset(folder)
     data = look_through(dataset, options, family.multiple, parent)
+    if data.joined_groups:
+        _tell(naming.name, joined_words(data.joined_groups))
     training = PixelTraining(family, options, naming, data, parent)
     task = PixelTask(
         data.reader,

@@ -161,6 +161,7 @@ def _record(training: PixelTraining, fitted: Fit) -> dict[str, JsonValue]:
         "data": about.name,
         "data_sha256": data.digest,
         "division": division.how,
+        "joined_groups": data.joined_groups,
         "chips": {part: len(getattr(division, part)) for part in ("train", "val", "cal", "test")},
         "class_pixels": dict(zip(about.classes, data.class_pixels, strict=True)),
         "side_multiple_px": training.family.multiple,

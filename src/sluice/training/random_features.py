@@ -28,6 +28,9 @@ ImageReader: TypeAlias = Callable[[IntArray], ImagesNBHW]
 """Positions to (n, B, H, W) reflectance, NaN = not observed; an array's `__getitem__` is one."""
 PatchKind: TypeAlias = Literal["random", "empirical"]
 
+Limits: TypeAlias = tuple[tuple[float, float], ...]
+"""Lowest and highest value of each band; infinite where it is not cut."""
+
 BIAS = -1.0
 PATCH_SIDES = (4, 6)
 ZCA_EPS = 1e-3
@@ -45,8 +48,8 @@ class BandScaling:
 
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
-    limits: tuple[float, float] | None = None
-    """Reflectance is cut to this before; None: as it is. Training images whose brightness was
+    limits: Limits | None = None
+    """Values are cut to this before; None: as they are. Training images whose brightness was
     cut when they were made must say so, or brighter ground would mean something else in a scan."""
 
     def apply(self, images: ImagesNBHW) -> ImagesNBHW:
@@ -59,7 +62,10 @@ class BandScaling:
             Same shape, float32, no NaN.
         """
         shape = (1, -1, 1, 1)
-        cut = images if self.limits is None else np.clip(images, *self.limits)
+        cut = images
+        if self.limits is not None:
+            low, high = np.array(self.limits, np.float32).T.reshape(2, *shape)
+            cut = np.clip(images, low, high)
         mean, deviation = (
             np.array(values, np.float32).reshape(shape) for values in (self.mean, self.deviation)
         )
@@ -87,9 +93,7 @@ class RandomFilters:
         return int(self.kernels[0].shape[1])
 
 
-def fit_scaling(
-    images: ImageReader, index: IntArray, limits: tuple[float, float] | None = None
-) -> BandScaling:
+def fit_scaling(images: ImageReader, index: IntArray, limits: Limits | None = None) -> BandScaling:
     """Mean and deviation of each band over the observed pixels of some images.
 
     Args:
@@ -106,7 +110,8 @@ def fit_scaling(
         part = images(index[start : start + _AT_ONCE])
         seen = part.swapaxes(0, 1)[:, _valid(part)].astype(np.float64)
         if limits is not None:
-            seen = np.clip(seen, *limits)
+            low, high = np.array(limits).T[:, :, None]
+            seen = np.clip(seen, low, high)
         count += seen.shape[1]
         total = total + seen.sum(axis=1)
         squares = squares + (seen**2).sum(axis=1)

@@ -37,6 +37,8 @@ class Ensemble:
     folder: Path
     """Of the data set."""
     inputs: tuple[ScaledInput, ...]
+    groups: pd.Series
+    """Of the chips that may teach, by row: what is drawn together."""
     options: CnnOptions
     work_dir: Path
     identity: str
@@ -146,7 +148,9 @@ def _fit_and_score(
     table, scaling = reader.dataset.table, Scaling(ensemble.inputs)
     options = ensemble.options.model_copy(update={"seed": member.seed})
     architecture = ARCHITECTURES[options.architecture]
-    train, val = draw_places(table, member.rows, options.bootstrap_share, member.seed)
+    # The table's own groups may share ground.
+    grouped = table.assign(group=ensemble.groups)
+    train, val = draw_places(grouped, member.rows, options.bootstrap_share, member.seed)
     check_batches(len(train), options.batch)
     labels = table["label"].to_numpy()
     task = WindowTask(reader, train, val, labels, scaling, architecture, options)

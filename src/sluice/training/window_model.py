@@ -7,6 +7,7 @@ all of them with the same options. Held-out splits are scored by nobody here.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +16,21 @@ import numpy as np
 import pandas as pd
 
 from sluice.base.arrays import ArrayNBHW, IntArray
-from sluice.base.errors import DataError
 from sluice.base.files import write_whole
 from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.dataset import ChipDataset, read_dataset
-from sluice.labels.splits import POOL, grouped_folds
+from sluice.labels.splits import count_joined, grouped_folds, joined_words, trainable
 from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
+from sluice.training.data_choice import choose_bands, choose_sensor
 from sluice.training.digests import DataDigest, code_digest
 from sluice.training.families import check_same_inputs, check_same_network
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import ARCHITECTURES, Architecture
-from sluice.training.pixel_data import choose_bands, choose_sensor
 from sluice.training.scaling import band_statistics, scaled_inputs
 from sluice.training.window_members import Ensemble, WindowMember, fit_window_members
 from sluice.training.window_package import (
@@ -60,7 +60,7 @@ class TrainedWindowModel:
 class _Data:
     dataset: ChipDataset
     chosen: pd.DataFrame
-    """Chips that may teach, indexed by row."""
+    """Chips that may teach, indexed by row; groups that share ground are one."""
     inputs: tuple[ScaledInput, ...]
     levels: tuple[Level, ...]
     digest: str
@@ -76,8 +76,7 @@ def train_window_model(
     """Train an ensemble of convolutional networks and write its package.
 
     Args:
-        folder: A data set; labels of whole chips suffice. Splits `test…` and `excluded` never
-            teach, and where there is a split `pool`, it alone does.
+        folder: A data set; labels of whole chips suffice. Who teaches: `labels.splits.trainable`.
         out_dir: Gets `<name>/` (the package), `out_of_fold.csv` and `work/` (checkpoints and
             curves: a second call goes on where one was cut off).
         options: See there.
@@ -95,16 +94,16 @@ def train_window_model(
     if parent is not None:
         check_same_network(parent, network_record(architecture))
     data = _look_through(read_dataset(folder), options, architecture, parent)
-    # With one source only, chips would be dealt out without regard to their labels.
-    dealt = data.chosen.assign(
-        source=data.chosen["source"].astype(str) + "/" + data.chosen["label"].astype(str)
-    )
-    fold_of = grouped_folds(dealt, options.folds, FOLD_SEED).to_numpy()
+    joined = count_joined(data.dataset.table, data.chosen)
+    if joined:
+        sys.stderr.write(f"{naming.name}: {joined_words(joined)}\n")
+    fold_of = grouped_folds(data.chosen, options.folds, FOLD_SEED).to_numpy()
     rows = data.chosen.index.to_numpy()
     ensemble = Ensemble(
         naming.name,
         folder,
         data.inputs,
+        data.chosen["group"],
         options,
         out_dir / "work",
         f"{data.digest}\n{parent.sha256 if parent else ''}\n{code_digest()}",
@@ -126,35 +125,13 @@ def train_window_model(
         options,
     )
     training = WindowTraining(
-        options, naming, about, data.inputs, data.levels, data.digest, len(rows), parent
+        options, naming, about, data.inputs, data.levels, data.digest, len(rows), joined, parent
     )
     package = write_window_package(out_dir, training, networks, judgement)
     with write_whole(out_dir / "out_of_fold.csv") as part:
         columns = ["chip_id", "label", "source", "group", "fold", "score"]
         out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
     return TrainedWindowModel(package, out_of_fold, judgement.report)
-
-
-def trainable(table: pd.DataFrame) -> pd.DataFrame:
-    """Chips that may teach.
-
-    Raises:
-        DataError: None may, or a place has chips on both sides.
-    """
-    split = table["split"].astype(str)
-    held_out = split.str.startswith("test") | (split == "excluded")
-    chosen = table[split == POOL] if (split == POOL).any() else table[~held_out]
-    shared = np.intersect1d(
-        chosen["group"].unique(), table.loc[split.str.startswith("test"), "group"].unique()
-    )
-    if shared.size:
-        raise DataError(
-            f"{shared.size} groups have chips that teach and chips that test, such as "
-            f"{shared[0]}; move each group to one side"
-        )
-    if chosen.empty:
-        raise DataError("every chip is held out (test or excluded); give some to learn from")
-    return chosen
 
 
 def _look_through(
@@ -168,10 +145,10 @@ def _look_through(
     if own:
         check_same_inputs(own, bands, ())
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
-    chosen = trainable(dataset.table)
-    rows = chosen.index.to_numpy()
     reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=False)
-    digest = DataDigest(dataset.table)
+    chosen = trainable(dataset.table, dataset.chip_side_m())
+    rows = chosen.index.to_numpy()
+    digest = DataDigest(chosen)
     digest.add_rows(rows)
     scaling = options.scaling or architecture.scaling
     clip_at = options.clip_at or architecture.clip_at

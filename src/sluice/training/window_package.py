@@ -36,6 +36,8 @@ class WindowTraining:
     """Kinds of imagery that the model will take."""
     data_digest: str
     chips: int
+    joined_groups: int
+    """How many groups of the data set were made one with others, as they share ground."""
     parent: ModelPackage | None
     """Model that training goes on from."""
 
@@ -141,6 +143,7 @@ def _record(training: WindowTraining) -> dict[str, JsonValue]:
         "data": training.about.name,
         "data_sha256": training.data_digest,
         "chips": training.chips,
+        "joined_groups": training.joined_groups,
         "options": training.options.model_dump(mode="json"),
         "torch": torch.__version__.split("+", maxsplit=1)[0],
         "from_model": training.parent.sha256 if training.parent else None,

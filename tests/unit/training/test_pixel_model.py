@@ -27,6 +27,7 @@ from sluice.models.package import load_package  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import SegFormerOptions, UNetOptions  # noqa: E402
 from sluice.training.patches import score_patches  # noqa: E402
+from sluice.training.pixel_data import look_through  # noqa: E402
 from sluice.training.pixel_model import train_pixel_model  # noqa: E402
 from sluice.training.scaling import Scaling  # noqa: E402
 from sluice.training.segformer import build_segformer  # noqa: E402
@@ -363,6 +364,26 @@ def test_a_network_of_nan_is_not_exported():
         network.bias.fill_(torch.nan)
     with pytest.raises(WeightsError, match="differs"):
         export_checked(network, [(1, 2, 4, 4)], free_sides=True)
+
+
+@pytest.mark.parametrize("split", ["", "pool", "train"])
+def test_parts_that_are_drawn_share_no_ground(tmp_path, split):
+    about = DatasetAbout(name="near", bands=("red", "nir"), sensor="s2-l2a", gsd_m=10)
+    writer = DatasetWriter(tmp_path / "near", about)
+    rng = np.random.default_rng(0)
+    for k in range(60):
+        # Two and two half a chip apart, and all of groups of their own.
+        east = 600_000 + 1000 * (k // 2) + 80 * (k % 2)
+        grid = GeoBox((16, 16), Affine(10, 0, east, 0, -10, 9_300_000), "EPSG:32721")
+        mask = np.zeros((16, 16), np.uint8)
+        mask[4:9, 4:9] = k // 2 % 2
+        image = rng.uniform(0, 0.4, (2, 16, 16)).astype(np.float32)
+        name = "val" if split == "train" and k < 16 else split
+        writer.add(f"c{k}", image, grid, mask, split=name)
+    found = look_through(writer.finish(), UNetOptions(width=2, batch=2), 16, None)
+    parts = [set(getattr(found.division, name) // 2) for name in ("train", "val", "cal", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 30
+    assert found.joined_groups == 30
 
 
 def test_chips_that_overlap_across_splits_are_refused(tmp_path):

@@ -4,19 +4,22 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
 torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
 pytest.importorskip("matplotlib", reason="curves need matplotlib")
 
 from sluice.base.errors import BandNotFound, DataError, ManifestMismatch  # noqa: E402
-from sluice.labels.dataset import read_dataset  # noqa: E402
+from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
+from sluice.training import window_model  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions  # noqa: E402
 from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble  # noqa: E402
 from sluice.training.window_members import draw_places  # noqa: E402
-from sluice.training.window_model import train_window_model, trainable  # noqa: E402
+from sluice.training.window_model import train_window_model  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
 
 TINY = CnnOptions(
@@ -101,15 +104,43 @@ def test_places_are_drawn_whole_and_the_rest_is_never_seen():
         draw_places(table, rows[:63], 0.7, seed=3)
 
 
-def test_held_out_chips_never_teach():
-    splits = ["pool", "test_far", "excluded", "train"]
-    table = pd.DataFrame({"split": splits, "group": ["a", "b", "a", "c"], "label": [0, 1, 0, 1]})
-    assert trainable(table).index.tolist() == [0]
-    assert trainable(table.iloc[1:]).index.tolist() == [3]
-    with pytest.raises(DataError, match="teach and chips that test, such as b"):
-        trainable(table.assign(group="b"))
-    with pytest.raises(DataError, match="every chip is held out"):
-        trainable(table.iloc[1:3])
+def write_row(folder, east_m, splits):
+    """Chips in a row, by metres to the east, each a group of its own."""
+    about = DatasetAbout(name="row", bands=("red", "green", "blue"), sensor="s2-l2a", gsd_m=10)
+    writer = DatasetWriter(folder, about)
+    rng = np.random.default_rng(0)
+    for k, (east, split) in enumerate(zip(east_m, splits, strict=True)):
+        grid = GeoBox((48, 48), Affine(10, 0, 600_000 + east, 0, -10, 9_300_000), "EPSG:32721")
+        image = rng.uniform(0, 0.3, (3, 48, 48)).astype(np.float32)
+        writer.add(f"c{k}", image, grid, np.full((48, 48), k % 2, np.uint8), split=split)
+    writer.finish()
+
+
+def test_a_test_chip_on_ground_that_teaches_is_refused(tmp_path):
+    """Chips of 480 m, though the network looks at the 440 m in the middle."""
+    write_row(tmp_path / "row", [0, 1000, 2000, 2460], ["train"] * 3 + ["test_far"])
+    with pytest.raises(DataError, match=r"1 pairs .* c2 and c3 \(460 m between"):
+        train_window_model(tmp_path / "row", tmp_path / "out", TINY, NAMING)
+    assert not (tmp_path / "out").exists()
+
+
+def test_groups_that_overlap_are_folded_and_drawn_as_one(tmp_path, monkeypatch, capsys):
+    class Asked(Exception):
+        pass
+
+    def ask(ensemble, members):
+        raise Asked(ensemble, members)
+
+    east = [2000.0 * (k // 2) + 100 * (k % 2) for k in range(24)]
+    write_row(tmp_path / "row", east, ["test"] * 2 + ["train"] * 22)
+    monkeypatch.setattr(window_model, "fit_window_members", ask)
+    with pytest.raises(Asked) as asked:
+        train_window_model(tmp_path / "row", tmp_path / "out", TINY, NAMING)
+    ensemble, members = asked.value.args
+    assert ensemble.groups.tolist() == [f"c{2 * (k // 2)}" for k in range(2, 24)]
+    for member in members:
+        assert not set(member.rows // 2) & set(member.score_rows // 2)
+    assert "tiny-cnn: groups made one with others" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

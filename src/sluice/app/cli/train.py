@@ -68,7 +68,9 @@ def chip_detector(
 
 @app.command("random-features")
 def random_features(
-    data: Path = typer.Option(..., "--data", help="Folder with chips.csv and grids/, with splits."),
+    data: Path = typer.Option(
+        ..., "--data", help="A data set: dataset.json and index.csv, or chips.csv and grids/."
+    ),
     out: Path = typer.Option(..., "--out", help="Folder for the model package."),
     name: str = typer.Option(..., "--name", help="What to call the model."),
     licence: str = typer.Option(..., "--licence", help="SPDX licence of the weights: CC-BY-4.0"),
@@ -80,6 +82,14 @@ def random_features(
     ),
     folds: int = typer.Option(5, "--folds", help="Cross-validation folds."),
     alphas: str = typer.Option(_ALPHAS, "--alphas", help=_ALPHAS_HELP),
+    bands: str = typer.Option(
+        "",
+        "--bands",
+        help="rgb, rgb+nir, or bands of the data set by name; none: all.",
+    ),
+    sensor: str | None = typer.Option(
+        None, "--sensor", help="Sensor of the images, where the data set does not say it."
+    ),
     seed: int = typer.Option(0, "--seed", help="Random seed."),
 ) -> None:
     """Train random convolutional features with a linear model or a forest (MOSAIKS)."""
@@ -90,7 +100,7 @@ def random_features(
 
     from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.report import render_report
-    from sluice.training.feature_detector import FeatureSettings, train_on_chips
+    from sluice.training.feature_detector import FeatureSettings, train_on_dataset
 
     try:
         settings = FeatureSettings.model_validate(
@@ -110,13 +120,15 @@ def random_features(
         reason = problem["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{where}{reason}; see --help") from err
     with telling_disk_errors(out):
-        trained = train_on_chips(
+        trained = train_on_dataset(
             data,
             out,
             name=name,
             licence=licence,
             attribution=attribution,
             settings=settings,
+            bands=tuple(part.strip() for part in bands.split(",") if part.strip()),
+            sensor=sensor,
             tell=lambda doing: typer.echo(doing, err=True),
         )
     typer.echo(render_report(trained.report))

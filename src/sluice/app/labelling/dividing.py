@@ -13,7 +13,7 @@ from sluice.app.area import read_area
 from sluice.base.errors import ConfigError
 from sluice.base.files import read_vector
 from sluice.base.records import Record
-from sluice.labels.dataset import ChipDataset, read_dataset
+from sluice.labels.dataset import read_dataset
 from sluice.labels.groups import located, spatial_blocks
 from sluice.labels.splits import (
     EXCLUDED,
@@ -80,7 +80,7 @@ def divide(config: DivideConfig) -> Division:
             "out would be trained on; give --overwrite if no model has seen them yet",
             href=str(config.folder),
         )
-    side_m = _side_m(dataset)
+    side_m = dataset.chip_side_m()
     apart_m = side_m if config.apart_m is None else config.apart_m
     plan = make_splits(
         table,
@@ -180,8 +180,3 @@ def _by_place(config: DivideConfig, table: pd.DataFrame) -> pd.Series:
     chip, first = np.unique(chip, return_index=True)
     names.loc[known_rows[chip]] = polygons[column].astype(str).to_numpy()[polygon[first]]
     return names
-
-
-def _side_m(dataset: ChipDataset) -> float:
-    image = dataset.images(np.array([0]))
-    return float(max(image.shape[2:]) * dataset.about.gsd_m)
