@@ -63,13 +63,18 @@ def write_image(path: Path) -> None:
 
 
 def write_chips(folder: Path) -> None:
-    """Twenty chips in a sheet, each labelled by its brightness."""
+    """Forty chips in two sheets, each labelled by its brightness."""
     (folder / "grids").mkdir(parents=True)
     rng = np.random.default_rng(0)
     sheet = rng.integers(40, 80, (48, 20 * 48, 3)).astype(np.uint8)
     sheet[:, 10 * 48 :] += 100
-    Image.fromarray(sheet).save(folder / "grids" / "a.png")
-    rows = [("a.png", i, 0, i, int(i >= 10), "some", 0.75, i, "test_caroni") for i in range(20)]
+    rows = []
+    for k, split in enumerate(("test_caroni", "cal")):
+        Image.fromarray(sheet).save(folder / "grids" / f"{split}.png")
+        rows += [
+            (f"{split}.png", i, 0, i, int(i >= 10), "some", 0.75, 20 * k + i, split)
+            for i in range(20)
+        ]
     names = ["grid", "cell", "row", "col", "label", "source", "clear_threshold", "group", "split"]
     pd.DataFrame(rows, columns=names).to_csv(folder / "chips.csv", index=False)
 

@@ -82,7 +82,11 @@ def open_chip_inputs(folder: Path, manifest: Manifest, split: str | None) -> Chi
     missing = [band for band in manifest.bands if band not in about.bands]
     if missing:
         raise BandNotFound.from_missing_and_available(
-            missing, about.bands, wanted_by=f"model {manifest.name}", href=str(folder)
+            missing,
+            about.bands,
+            wanted_by=f"model {manifest.name}",
+            href=str(folder),
+            advice="Use a model of these bands, or make the chips with those",
         )
     if not math.isclose(about.gsd_m, manifest.gsd_m, rel_tol=1e-3):
         raise ManifestMismatch(

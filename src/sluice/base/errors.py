@@ -92,6 +92,9 @@ class DataError(SluiceError):
     """Readable data that a step cannot use."""
 
 
+_NAME_BANDS = "Name the bands with --bands, in file order, or use an image that has them"
+
+
 class BandNotFound(DataError):
     """A band that is needed is missing."""
 
@@ -103,13 +106,13 @@ class BandNotFound(DataError):
         *,
         wanted_by: str,
         href: str | None = None,
+        advice: str = _NAME_BANDS,
     ) -> BandNotFound:
-        """Build the message that names both sides."""
+        """Build the message that names both sides and says what to do."""
         lacking, present = ", ".join(missing), ", ".join(available) or "none with a known name"
         return cls(
             f"{href or 'the image'}: band {lacking} is missing, needed by {wanted_by}; "
-            f"found: {present}. Name the bands with --bands, in file order, "
-            "or use an image that has them",
+            f"found: {present}. {advice}",
             href=href,
         )
 

@@ -44,7 +44,11 @@ class ChipReader:
         missing = [band for band in self.bands if band not in there]
         if missing:
             raise BandNotFound.from_missing_and_available(
-                missing, there, wanted_by="the training", href=str(self.dataset.folder)
+                missing,
+                there,
+                wanted_by="the training",
+                href=str(self.dataset.folder),
+                advice="Choose other bands, or make the chips with these",
             )
         self._columns = [there.index(band) for band in self.bands]
 

@@ -50,6 +50,10 @@ def choose_bands(dataset: ChipDataset, wanted: tuple[str, ...]) -> tuple[str, ..
     missing = [band for band in bands if band not in dataset.about.bands]
     if missing:
         raise BandNotFound.from_missing_and_available(
-            missing, dataset.about.bands, wanted_by="the training", href=str(dataset.folder)
+            missing,
+            dataset.about.bands,
+            wanted_by="the training",
+            href=str(dataset.folder),
+            advice="Choose other bands with --bands, or make the chips with these",
         )
     return bands

@@ -43,6 +43,8 @@ class LabelledImages:
     """What the images were cut from."""
     limits: Limits | None = None
     """What each band is cut to, in a scan too."""
+    sought: str = "mine"
+    """What label 1 says is there."""
     joined_groups: int = 0
     """Groups of the data set that were made one with others, as they share ground."""
 
@@ -76,6 +78,7 @@ def open_images(
         name=dataset.about.name,
         sensor=of.id,
         limits=_limits(of, chosen_bands, dataset.about.brightest or _BRIGHTEST),
+        sought=", ".join(dataset.about.classes[1:]),
         joined_groups=count_joined(dataset.table, chosen),
     )
 

@@ -364,7 +364,7 @@ def _description(run: _Run, fitted: _Fit, judged: _Judged, window_px: int) -> di
     sides = " and ".join(map(str, settings.sides))
     return {
         "title": f"Random convolutional features, {settings.model}",
-        "summary": f"Scores {side}s of {', '.join(labelled.bands)} for artisanal mines, by "
+        "summary": f"Finds {side}s of {', '.join(labelled.bands)} that hold {labelled.sought}, by "
         f"{2 * settings.patches} random convolutional features and {_WORDS[settings.model]}.",
         "created": dt.datetime.now(dt.UTC).date(),
         "architecture": f"MOSAIKS: {settings.patches} {settings.patch_kind} patches of {sides} px, "
@@ -375,7 +375,7 @@ def _description(run: _Run, fitted: _Fit, judged: _Judged, window_px: int) -> di
         "gsd_m": labelled.gsd_m,
         "stride_m": settings.stride_px * labelled.gsd_m,
         "max_invalid_share": MAX_INVALID_SHARE,
-        "output": f"the {side} holds an artisanal or small-scale mine",
+        "output": f"the {side} holds {labelled.sought}",
         "thresholds": judged.thresholds,
         "calibration": judged.calibration,
         "training": _record(run, fitted),
