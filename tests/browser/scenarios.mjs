@@ -365,9 +365,17 @@ async function downloads(tools) {
   assert.ok(ids(all).length > 1 && ids(all).includes(id));
   const [, gpx] = await saved("GPX", ".site");
   assert.equal(gpx.split("<wpt ").length, 2);
+  // Reports are made while somebody waits: the answer that others are before is told here, too.
+  const busy = { error: { kind: "busy", message: "others are before this request" } };
+  await page.route(/reports\/sites/, (route) => route.fulfill({ status: 429, json: busy }), { times: 1 });
+  await page.locator(".site a", { hasText: "Report (PDF)" }).click();
+  await page.waitForFunction(() => /others are before/.test(document.querySelector(".site .downloads.fault")?.innerText ?? ""));
+  const [report, pdf] = await saved("Report (PDF)", ".site");
+  assert.match(report, /\.pdf$/);
+  assert.ok(pdf.startsWith("%PDF-"));
   await tools.picture("downloads");
-  // The browser itself tells of the refusal that was meant.
-  faults.splice(0, faults.length, ...faults.filter((fault) => !/400 \(Bad Request\)/.test(fault)));
+  // The browser itself tells of the refusals that were meant.
+  faults.splice(0, faults.length, ...faults.filter((fault) => !/400 \(Bad Request\)|429 \(Too Many Requests\)/.test(fault)));
   return {};
 }
 

@@ -207,10 +207,12 @@ async function outlineOfFile(tools) {
     assert.equal(await page.locator(".where .fault").innerText(), "");
     assert.ok((await ask("/api/areas")).some((one) => one.name === area), area);
     assert.equal(await page.locator(".sketch").isVisible(), false, "nothing is to be drawn");
+    assert.equal(await page.locator(".draw-cross").isVisible(), false, "nor is there a cross to draw with");
     await page.waitForFunction((name) => new URLSearchParams(location.hash.slice(1)).get("area") === name, area);
     await page.waitForFunction(() => !document.querySelector(".work-form button[type=submit]").disabled);
     await tools.picture("outline-of-file");
     await page.locator(".where select").selectOption("");
+    assert.equal(await page.locator(".draw-cross").isVisible(), true);
   }
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture("outline-or-drawing");

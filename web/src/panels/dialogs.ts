@@ -89,15 +89,10 @@ export function showExports(app: App): void {
       el(
         "p",
         {},
-        el(
-          "a",
-          {
-            class: "button",
-            href: api.address(`/reports/areas/${encodeURIComponent(area)}.pdf`, { language }),
-            target: "_blank",
-            rel: "noopener",
-          },
+        downloadLink(
           t("report_pdf"),
+          api.address(`/reports/areas/${encodeURIComponent(area)}.pdf`, { language }),
+          told,
         ),
       ),
     el("p", { class: "hint" }, t("export_programs")),

@@ -198,33 +198,34 @@ export class SitePanel {
   }
 
   private links(detail: SiteDetail): HTMLElement {
-    const report = `/reports/sites/${encodeURIComponent(detail.site.site_id)}`;
-    const out = (label: string, href: string): HTMLElement =>
-      el("a", { href, target: "_blank", rel: "noopener", class: "button" }, label);
+    const id = detail.site.site_id;
+    const report = `/reports/sites/${encodeURIComponent(id)}`;
     const isServed = !isPublished && detail.coordinates !== null;
+    const told = downloadsTold();
+    const file = (label: string, ending: string): HTMLElement =>
+      downloadLink(label, address(`${report}.${ending}`, { language }), told);
     return el(
       "div",
       {},
       el(
         "div",
         { class: "links" },
-        isServed && out(t("report_pdf"), address(`${report}.pdf`, { language })),
-        isServed && out(t("report_html"), address(`${report}.html`, { language })),
+        isServed && file(t("report_pdf"), "pdf"),
+        isServed && file(t("report_html"), "html"),
         button(t("copy_link"), () => void copy(link()), { class: "button" }),
       ),
-      ...(isServed ? this.exports(detail.site.site_id) : []),
+      ...(isServed ? [told, exports(id, told)] : []),
     );
   }
+}
 
-  /** The site as a file, whatever people said of it. */
-  private exports(id: string): HTMLElement[] {
-    const told = downloadsTold();
-    const links = SITE_FORMATS.map(([suffix, name]) => {
-      const query = { ids: id, verdict: EVERY_VERDICT, language };
-      return downloadLink(name, address(`/exports/sites.${suffix}`, query), told, `sluice-${id}.${suffix}`);
-    });
-    return [el("div", { class: "links" }, el("span", {}, t("export_site")), ...links), told];
-  }
+/** The site as a file, whatever people said of it. */
+function exports(id: string, told: HTMLElement): HTMLElement {
+  const links = SITE_FORMATS.map(([suffix, name]) => {
+    const query = { ids: id, verdict: EVERY_VERDICT, language };
+    return downloadLink(name, address(`/exports/sites.${suffix}`, query), told, `sluice-${id}.${suffix}`);
+  });
+  return el("div", { class: "links" }, el("span", {}, t("export_site")), ...links);
 }
 
 function boxOf(geometry: GeoJSON.Geometry): BBox | null {
