@@ -161,6 +161,7 @@ def test_each_quarter_has_a_folder_and_a_line(catalogue, toy_model, tmp_path) ->
         lines = list(csv.DictReader(stream))
     assert [line["job"] for line in lines] == [outcome.job for outcome in outcomes]
     assert (tmp_path / "out" / lines[0]["folder"] / "sites.gpkg").is_file()
+    assert all("not proof" in line["note"] for line in lines)
     again = scan_all(config)
     assert [outcome.status for outcome in again[:2]] == ["kept", "kept"]
 

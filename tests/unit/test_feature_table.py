@@ -6,6 +6,7 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 
@@ -221,6 +222,9 @@ def test_from_files_to_a_map_and_again_from_the_model(tmp_path: Path, kind: str)
         sampled = np.array(list(raster.sample(cells[["lon", "lat"]].to_numpy())))[:, 0]
     assert np.array_equal(sampled, table["probability"].astype(np.float32), equal_nan=True)
     stored = gpd.read_parquet(tmp_path / "out" / "cells.parquet")
+    assert (
+        b"not proof" in pq.read_schema(tmp_path / "out" / "cells.parquet").metadata[b"description"]
+    )
     assert stored.crs == "EPSG:4326"
     points = gpd.GeoSeries(gpd.points_from_xy(cells["lon"], cells["lat"]), crs=4326)
     assert stored.geometry.contains(points).all()

@@ -22,6 +22,7 @@ from rasterio.enums import Resampling
 
 from sluice.app.products.cog import add_overviews, compress
 from sluice.app.products.landing import telling_disk_errors
+from sluice.app.products.vectors import write_geoparquet
 from sluice.base.arrays import ArrayHW, FloatArray, IntArray
 from sluice.base.errors import ConfigError, NoValidData, RunFailed
 from sluice.base.files import write_whole
@@ -262,7 +263,7 @@ def _map(
     with telling_disk_errors(out_dir):
         files = [_write_gpkg(cells, out_dir / "cells.gpkg")]
         with write_whole(out_dir / "cells.parquet") as part:
-            cells.to_parquet(part, index=False)
+            write_geoparquet(cells, part, disclaimer=DISCLAIMER)
         files.append(out_dir / "cells.parquet")
         grid = regular_grid(lon.to_numpy(), lat.to_numpy())
         if grid is not None:

@@ -15,7 +15,7 @@ from sluice.app.products.landing import holds_finished, telling_disk_errors
 from sluice.app.products.layout import OVERVIEW, RUN
 from sluice.base.errors import ConfigError, SluiceError
 from sluice.base.files import write_whole
-from sluice.base.records import Record
+from sluice.base.records import DISCLAIMER, Record
 
 
 class JobOutcome(Record):
@@ -86,7 +86,7 @@ def write_overview(outcomes: Sequence[JobOutcome], out_dir: Path) -> Path:
     """
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["job", "status", *_COLUMNS, "folder", "error"])
+    table.writerow(["job", "status", *_COLUMNS, "folder", "error", "note"])
     for outcome in outcomes:
         folder = outcome.folder.relative_to(out_dir).as_posix()
         table.writerow(
@@ -96,6 +96,7 @@ def write_overview(outcomes: Sequence[JobOutcome], out_dir: Path) -> Path:
                 *(outcome.summary.get(column, "") for column in _COLUMNS),
                 folder,
                 outcome.error or "",
+                DISCLAIMER,
             ]
         )
     path = out_dir / OVERVIEW
