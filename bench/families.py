@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +68,14 @@ class FamilySizes:
     radar_px: int
     radar_days: int
     """Between passes."""
+    at_once: int = 1
+    """Scans and groups of trainings side by side; more than one spoils the figures."""
 
 
 FULL = FamilySizes(
     (3000, 1200, 480), 1200, 96, None, 6, 1280, 2000, 200, 512, (10_000, 2000), 1200, 12
 )
-QUICK = FamilySizes((480, 240, 240), 480, 24, 2, 1, 64, 60, 60, 8, (1600, 40), 240, 90)
+QUICK = FamilySizes((480, 240, 240), 480, 24, 2, 1, 64, 60, 60, 8, (1600, 40), 240, 90, 2)
 
 
 def measure_families(
@@ -90,57 +94,69 @@ def measure_families(
     return _scan_all(folder, model, trained, sizes) + train_rows
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """One scan to be measured."""
+
+    name: str
+    image: Path | None
+    """None where the options name a catalogue."""
+    model: str | None
+    """None where it could not be trained."""
+    options: dict[str, str]
+    lacking: str = ""
+    """Why it could not."""
+
+
 def _scan_all(folder: Path, model: str, trained: dict[str, Took], sizes: FamilySizes) -> list[Row]:
-    fast, slow, single = sizes.scene_px
-    ensemble = f"`amw-2024`, {sizes.members} members, 12 bands"
-    rows = [
-        _scan(folder, f"`{model}`", model, fast),
-        _scan(folder, f"`{model}`, small scene", model, slow),
-        _scan(folder, "`redness-rule`", "redness-rule", fast),
-        _scan(folder, "`spectral-rule`", "spectral-rule", fast),
-        _scan_radar(folder, sizes),
-        _scan(folder, "`workings` as scanning model", "workings", slow),
-    ]
-    for name, key, side in (
-        (ensemble, "amw-2024", slow),
-        ("random features, ridge", "ridge", slow),
-        ("random features, forest", "forest", single),
-        ("U-Net, width 32, 6 bands", "unet", slow),
-        ("SegFormer b0, 6 bands", "segformer", slow),
-    ):
-        if key in trained:
-            rows.append(_scan(folder, name, trained[key]["package"], side))
-        else:
-            rows.append(Row(f"scan: {name}", "not available", "", _lacking(key)))
-    return rows
-
-
-def _scan(folder: Path, name: str, model: str, side: int) -> Row:
-    return _scan_row(
-        name, folder, folder / f"scene-{side}", model, sensor="s2-l2a", outlines="none"
+    fast, slow, single = (folder / f"scene-{side}" for side in sizes.scene_px)
+    options = {"sensor": "s2-l2a", "outlines": "none"}
+    ready = (
+        (f"`{model}`", fast, model),
+        (f"`{model}`, small scene", slow, model),
+        ("`redness-rule`", fast, "redness-rule"),
+        ("`spectral-rule`", fast, "spectral-rule"),
+        ("`workings` as scanning model", slow, "workings"),
     )
+    learnt = (
+        (f"`amw-2024`, {sizes.members} members, 12 bands", slow, "amw-2024"),
+        ("random features, ridge", slow, "ridge"),
+        ("random features, forest", single, "forest"),
+        ("U-Net, width 32, 6 bands", slow, "unet"),
+        ("SegFormer b0, 6 bands", slow, "segformer"),
+    )
+    scans = [_Scan(name, image, which, options) for name, image, which in ready]
+    scans.append(_radar(folder, sizes))
+    for name, image, key in learnt:
+        package = trained[key]["package"] if key in trained else None
+        scans.append(_Scan(name, image, package, options, "" if package else _lacking(key)))
+    with ThreadPoolExecutor(sizes.at_once) as pool:
+        outs = (folder / f"out-{k}" for k in range(len(scans)))
+        return [*pool.map(_scan, scans, outs)]
 
 
-def _scan_radar(folder: Path, sizes: FamilySizes) -> Row:
+def _radar(folder: Path, sizes: FamilySizes) -> _Scan:
     catalogue, area = write_radar(folder / "radar", sizes.radar_px, sizes.radar_days)
-    return _scan_row(
-        f"`radar-drop`, two half-years of a pass every {sizes.radar_days} days",
-        folder,
-        None,
-        "radar-drop",
-        source=str(catalogue),
-        area=str(area),
-        every="half-year",
-        first=f"{RADAR_YEAR}-01",
-        last=f"{RADAR_YEAR}-12",
-        outlines="none",
-    )
+    options = {
+        "source": str(catalogue),
+        "area": str(area),
+        "every": "half-year",
+        "first": f"{RADAR_YEAR}-01",
+        "last": f"{RADAR_YEAR}-12",
+        "outlines": "none",
+    }
+    name = f"`radar-drop`, two half-years, a pass every {sizes.radar_days} days"
+    return _Scan(name, None, "radar-drop", options)
 
 
-def _scan_row(name: str, folder: Path, image: Path | None, model: str, **options: str) -> Row:
-    took = run_scan(image, folder / "out", model, **options)
+def _scan(asked: _Scan, out: Path) -> Row:
+    what = f"scan: {asked.name}"
+    if asked.model is None:
+        return Row(what, "not available", "", asked.lacking)
+    took = run_scan(asked.image, out, asked.model, **asked.options)
+    shutil.rmtree(out)
     return Row(
-        f"scan: {name}",
+        what,
         f"{took.area_km2 / took.wall_s:,.3g} km²/s, peak {took.peak_in_words}",
         "",
         f"{took.area_km2:,.0f} km² in {took.wall_s:.1f} s on {core_count()} cores "
@@ -151,8 +167,12 @@ def _scan_row(name: str, folder: Path, image: Path | None, model: str, **options
 def _train_all(folder: Path, sizes: FamilySizes) -> tuple[dict[str, Took], list[Row]]:
     """What each family's training took, by family, and the rows of it."""
     jobs = _jobs(folder, sizes)
-    here = {key: job for key, job in jobs.items() if not _missing(key)}
-    trained = dict(zip(here, _run([*here.values()]), strict=True))
+    here = [key for key in jobs if not _missing(key)]
+    trained: dict[str, Took] = {}
+    groups = [here[k :: sizes.at_once] for k in range(sizes.at_once)]
+    children = [_start([jobs[key] for key in group]) for group in groups]
+    for group, child in zip(groups, children, strict=True):
+        trained |= zip(group, _end(child), strict=True)
     rows = [_detector_row(folder, sizes)]
     rows += [
         _network_row("`amw-2024`, 6 members", "amw-2024", 200, 6 * (FOLDS + 1), trained),
@@ -280,10 +300,6 @@ def _whole_row(key: str, trained: dict[str, Took], sizes: FamilySizes) -> Row:
         "table": "reading the tables, fitting, testing and mapping every cell",
     }[key]
     return Row(what, figure, "", f"{beside}; in {seconds:.1f} s")
-
-
-def _run(jobs: Sequence[Job]) -> list[Took]:
-    return _end(_start(jobs)) if jobs else []
 
 
 def _start(jobs: Sequence[Job]) -> subprocess.Popen[str]:
