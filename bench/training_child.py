@@ -124,6 +124,7 @@ def train_features(chips: str, out: str, name: str, count: int, **settings: Any)
 
 def train_table(labels: str, features: str, out: str) -> Took:
     """`sluice train feature-table`."""
+    import sluice.training.feature_table  # noqa: F401, PLC0415 - slow, and not what is timed
     from sluice.app.cell_maps import train_cells  # noqa: PLC0415
 
     began = time.perf_counter()
