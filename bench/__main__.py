@@ -7,20 +7,24 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from bench.composites import compare_composites, measure_composite_memory
 from bench.dense import compare_dense
-from bench.images import make_pattern, write_image
+from bench.families import FULL as FULL_FAMILIES
+from bench.families import QUICK as QUICK_FAMILIES
+from bench.families import FamilySizes, measure_families
+from bench.images import make_pattern, visible, write_image
 from bench.keras_peer import compare_keras
 from bench.landings import measure_landings
 from bench.linking import measure_linking
 from bench.machine import describe_machine
 from bench.service import measure_service
 from bench.stores import measure_stores
-from bench.table import Row, to_markdown, write_between_markers
+from bench.table import Part, Row, make_part, to_markdown, write_between_markers
 from bench.whole_scan import measure_bf16, measure_memory, measure_speed
 from sluice.app.config import models_folder
 from sluice.base.errors import SluiceError
@@ -55,6 +59,7 @@ class Sizes:
     store_queries: int
     service_s: float
     """Of each load of the service."""
+    families: FamilySizes
 
 
 FULL = Sizes(
@@ -73,8 +78,11 @@ FULL = Sizes(
     200_000,
     300,
     20,
+    FULL_FAMILIES,
 )
-QUICK = Sizes(480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960, 2000, 20, 2)
+QUICK = Sizes(
+    480, 320, 1, 48, 1, 1000, (700, 1400), 700, 480, 4, 1, 960, 2000, 20, 2, QUICK_FAMILIES
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,17 @@ class Bench:
     model: str
     sizes: Sizes
     work: Path
-    pattern_bhw: np.ndarray
+
+    @cached_property
+    def whole_pattern_bhw(self) -> np.ndarray:
+        """The phantom scenes that images repeat, in all bands."""
+        _say("drawing phantom scenes")
+        return make_pattern(self.sizes.scene_px)
+
+    @cached_property
+    def pattern_bhw(self) -> np.ndarray:
+        """The same in red, green and blue."""
+        return visible(self.whole_pattern_bhw)
 
     def image(self, size_px: int) -> Path:
         """A phantom image of this side."""
@@ -112,6 +130,10 @@ class Bench:
     def scan(self) -> list[Row]:
         """Speed of whole scans."""
         return measure_speed(self.image(self.sizes.speed_px), self.work, self.model)
+
+    def families(self) -> list[Row]:
+        """What families of models cost to train and to scan with."""
+        return measure_families(self.work, self.whole_pattern_bhw, self.model, self.sizes.families)
 
     def bf16(self) -> list[Row]:
         """What bf16 changes."""
@@ -166,6 +188,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "scan": Bench.scan,
     "bf16": Bench.bf16,
     "memory": Bench.memory,
+    "families": Bench.families,
     "composite": Bench.composite,
     "composite-memory": Bench.composite_memory,
     "linking": Bench.linking,
@@ -185,25 +208,23 @@ def main() -> int:
         return 2
     machine = describe_machine()
     sizes = QUICK if arguments.quick else FULL
-    rows: list[Row] = []
+    parts: list[Part] = []
+    failed: list[Part] = []
     with tempfile.TemporaryDirectory(prefix="sluice-bench-", dir=arguments.work) as folder:
-        _say("drawing phantom scenes")
-        bench = Bench(package, arguments.model, sizes, Path(folder), make_pattern(sizes.scene_px))
-        failed = False
+        bench = Bench(package, arguments.model, sizes, Path(folder))
         for name in arguments.only or MEASUREMENTS:
             _say(f"measuring {name}")
             try:
-                rows += MEASUREMENTS[name](bench)
+                parts.append(make_part(name, MEASUREMENTS[name](bench), machine))
             except RuntimeError as err:
                 # The others took their time, and are told all the same.
                 _say(str(err))
-                rows.append(Row(name, "failed", "", str(err).splitlines()[0]))
-                failed = True
-    markdown = to_markdown(rows, machine)
-    print(markdown)
-    if arguments.write and not failed:
-        write_between_markers(DOCUMENT, markdown)
-        _say(f"written to {DOCUMENT}")
+                row = Row("all of it", "failed", "", str(err).splitlines()[0])
+                failed.append(make_part(name, [row], machine))
+    print(to_markdown([*parts, *failed]))
+    if arguments.write and parts:
+        write_between_markers(DOCUMENT, parts, list(MEASUREMENTS))
+        _say(f"written to {DOCUMENT}: {', '.join(part.name for part in parts)}")
     return 1 if failed else 0
 
 
@@ -212,13 +233,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", default="default", help="name or folder of a model package")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all?")
     parser.add_argument("--only", nargs="+", choices=MEASUREMENTS, help="some measurements")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/")
+    parser.add_argument("--write", action="store_true", help="put what was measured into docs/")
     parser.add_argument(
         "--work", type=Path, help="folder for temporary files (10 GB); the system's if left out"
     )
     arguments = parser.parse_args()
-    if arguments.write and (arguments.quick or arguments.only):
-        parser.error("--write takes a full run: leave out --quick and --only")
+    if arguments.write and arguments.quick:
+        parser.error("--write takes full sizes: leave out --quick")
     return arguments
 
 

@@ -26,12 +26,14 @@ STAGES = {
 def main() -> None:
     """Scan, and print the figures as one line of JSON."""
     config = make_config(ScanConfig, **json.loads(sys.argv[1]))
+    searched = {"open": (gathering.Gatherer, ("gather", "describe"))}
+    stages = STAGES | searched if config.source else STAGES
 
     def work() -> dict[str, float]:
         summary = workflows.scan(config).summary
         return {"area_km2": summary.area_ha / 100, "sites": summary.sites}
 
-    print_measured(STAGES, work)
+    print_measured(stages, work)
 
 
 if __name__ == "__main__":

@@ -51,19 +51,28 @@ def stages_in_words(figures: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def run_scan(image: Path, out: Path, model: str, **options: str) -> ScanFigures:
-    """Scan an image in a process of its own.
+def run_scan(image: Path | None, out: Path, model: str, **options: str) -> ScanFigures:
+    """Scan in a process of its own.
+
+    Args:
+        image: A file or a folder of bands; None where the options name a catalogue.
+        out: Of the scan; is removed first.
+        model: Name or folder.
+        options: Further fields of `ScanConfig`.
 
     Raises:
         RuntimeError: The scan failed; the message holds its last words.
     """
     shutil.rmtree(out, ignore_errors=True)
-    config = {"images": [str(image)], "out": str(out), "model": model, **options}
+    images = [str(image)] if image else []
+    config = {"images": images, "out": str(out), "model": model, **options}
     command = [sys.executable, "-m", "bench.scan_child", json.dumps(config)]
     # Our own module, and no shell.
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
-        raise RuntimeError(f"the scan of {image} failed: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(
+            f"the scan with {model} of {image} failed: {done.stderr.strip()[-2000:]}"
+        )
     return ScanFigures(**json.loads(done.stdout.splitlines()[-1]))
 
 
