@@ -17,6 +17,8 @@ from bench.table import Row
 from sluice.base.errors import ConfigError
 from sluice.models.runtime import choose_engine
 
+_LONGEST_S = 1800
+"""Of one scan; the largest takes minutes."""
 SPEED_TARGET = "200 km²/s on two cores"
 MEMORY_TARGET = "under 2 GB, whatever the size"
 
@@ -67,8 +69,15 @@ def run_scan(image: Path | None, out: Path, model: str, **options: str) -> ScanF
     images = [str(image)] if image else []
     config = {"images": images, "out": str(out), "model": model, **options}
     command = [sys.executable, "-m", "bench.scan_child", json.dumps(config)]
-    # Our own module, and no shell.
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        # Our own module, and no shell.
+        done = subprocess.run(  # noqa: S603
+            command, capture_output=True, text=True, check=False, timeout=_LONGEST_S
+        )
+    except subprocess.TimeoutExpired as err:
+        raise RuntimeError(
+            f"the scan with {model} of {image} was not done after {_LONGEST_S} s"
+        ) from err
     if done.returncode:
         raise RuntimeError(
             f"the scan with {model} of {image} failed: {done.stderr.strip()[-2000:]}"
