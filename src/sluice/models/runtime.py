@@ -191,7 +191,11 @@ class _OpenVinoSession:
 @functools.cache
 def _openvino_core() -> Any:
     # An extra that may be absent; heavy besides.
-    return importlib.import_module("openvino").Core()
+    openvino = importlib.import_module("openvino")
+    # Its first exchange with NumPy sets up a table while others may take the interpreter's lock:
+    # two threads that begin together would wait for each other for ever. So it is made here.
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
+    return openvino.Core()
 
 
 def _refused(engine: str, href: str, err: Exception) -> WeightsError:
