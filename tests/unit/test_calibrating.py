@@ -6,10 +6,11 @@ import numpy as np
 import onnx.parser
 import pandas as pd
 import pytest
+import rasterio
 from typer.testing import CliRunner
 
 from scenes import PIXELS, write_toy_model
-from sluice.app.calibrating import calibrate_model, decided_text
+from sluice.app.calibrating import calibrate_model, calibrated_text
 from sluice.app.chip_inputs import open_chip_inputs, was_taught, weights_were_taught
 from sluice.app.cli.main import app
 from sluice.app.judging import evaluate_chips, judge_models, write_judged_scores
@@ -114,7 +115,7 @@ def test_chips_that_do_not_fit_are_refused(tmp_path, changes, error, told) -> No
 def test_thresholds_are_chosen_for_the_aim_and_weights_stay(tmp_path, models, aim, missed) -> None:
     folder = write_chips(tmp_path / "set", splits=("cal",))
     before = load_package("toy", models)
-    decided = calibrate_model("toy", folder, "here", aim=aim, method="isotonic")
+    calibrated = calibrate_model("toy", folder, "here", aim=aim, method="isotonic")
     after = load_package("here", models)
     assert after.read_weights() == before.read_weights()
     scores = evaluate_chips(folder, "here")[1]["score"].to_numpy()
@@ -123,9 +124,14 @@ def test_thresholds_are_chosen_for_the_aim_and_weights_stay(tmp_path, models, ai
     assert after.manifest.thresholds.k == before.manifest.thresholds.k
     assert after.manifest.training["calibrated_on"]["split"] == "cal"
     assert after.manifest.calibration.training_prior == pytest.approx(LABELS.mean())
-    assert decided.before == before.manifest.thresholds
-    assert f"finds {1 - missed / LABELS.sum():.0%} of the mines" in decided_text(decided)
-    assert after.card_path.read_text().endswith("# Toy\n")
+    assert calibrated.before == before.manifest.thresholds
+    told = calibrated_text(calibrated)
+    assert f"recall at {after.manifest.thresholds.t_main:.3f}" in told
+    lone = (scores[LABELS == 1] >= after.manifest.thresholds.t_iso).mean()
+    assert f"{lone:.0%} of these mines reach it" in told
+    card = after.card_path.read_text()
+    assert card.endswith("# Toy\n")
+    assert "40 chips of own, split cal" in card
 
 
 def test_the_calibration_keeps_its_word(tmp_path, models) -> None:
@@ -142,7 +148,7 @@ def test_what_has_taught_does_not_calibrate(tmp_path, models) -> None:
     package = load_package("toy", models)
     manifest = package.manifest.model_copy(update={"name": "own", "training": {"data": "own"}})
     write_package(models / "own", manifest, package.read_weights(), "")
-    with pytest.raises(DataError, match=r"has learnt from own, split train"):
+    with pytest.raises(DataError, match=r"has learnt from chips of own, split train"):
         calibrate_model("own", folder, "here", split="train")
     with pytest.raises(DataError, match="held out"):
         calibrate_model("own", folder, "here", split="test")
@@ -176,12 +182,45 @@ def test_requests_that_cannot_be_met(tmp_path, models, options, told) -> None:
     assert sorted(models.iterdir()) == before
 
 
-def test_labels_all_alike_are_refused(tmp_path) -> None:
+@pytest.mark.parametrize(("mines", "told"), [(0, "0 chips with"), (9, "9 chips with")])
+def test_few_labels_are_refused(tmp_path, mines, told) -> None:
     folder = write_chips(tmp_path / "set")
-    index = pd.read_csv(folder / "index.csv").assign(label=0)
+    index = pd.read_csv(folder / "index.csv").assign(label=(np.arange(COUNT) < mines).astype(int))
     index.to_csv(folder / "index.csv", index=False)
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=told):
         calibrate_model("toy", folder, "here")
+
+
+def test_chips_that_were_not_observed_do_not_count(tmp_path) -> None:
+    folder = write_chips(tmp_path / "set")
+    for k in range(20, COUNT):
+        with rasterio.open(folder / "images" / f"c{k}.tif", "r+") as chip:
+            chip.write(np.full((4, 48, 48), chip.nodata, chip.dtypes[0]))
+    with pytest.raises(DataError, match="observed: 0 chips with"):
+        calibrate_model("toy", folder, "here")
+
+
+def test_a_model_that_tells_nothing_apart_is_refused(tmp_path, models) -> None:
+    folder = write_chips(tmp_path / "set")
+    index = pd.read_csv(folder / "index.csv")
+    index.assign(label=1 - index["label"]).to_csv(folder / "index.csv", index=False)
+    before = sorted(models.iterdir())
+    with pytest.raises(DataError, match=r"tells nothing apart on these chips \(ROC AUC 0\.0"):
+        calibrate_model("toy", folder, "here")
+    assert sorted(models.iterdir()) == before
+
+
+def test_chips_that_share_ground_with_another_split_are_refused(tmp_path) -> None:
+    folder = write_chips(tmp_path / "set", splits=("train", "cal"))
+    index = pd.read_csv(folder / "index.csv").assign(lon=10.0, lat=0.0)
+    index.to_csv(folder / "index.csv", index=False)
+    with pytest.raises(DataError, match="of two splits overlap"):
+        calibrate_model("toy", folder, "here")
+
+
+def test_images_of_a_sensor_that_the_model_does_not_take_are_refused(tmp_path) -> None:
+    with pytest.raises(ManifestMismatch, match="is planet-4b imagery, model toy takes s2-l2a"):
+        evaluate_chips(write_chips(tmp_path / "set", sensor="planet-4b"), "toy")
 
 
 def test_a_model_of_pixels_is_calibrated_on_masks(tmp_path, models) -> None:
@@ -203,20 +242,21 @@ def test_a_model_of_pixels_is_calibrated_on_masks(tmp_path, models) -> None:
     about = DatasetAbout(name="own", bands=("red",), gsd_m=10)
     writer = DatasetWriter(tmp_path / "set", about)
     rng = np.random.default_rng(0)
-    for k in range(12):
+    for k in range(24):
         mask = np.zeros((16, 16), np.uint8)
-        mask[:, :6] = 1
+        mask[:, :6] = k % 2
         image = np.where(mask == 1, 0.5, 0.2) + rng.uniform(-0.1, 0.1, mask.shape)
         image[0, 0] = np.nan
         writer.add(f"c{k}", image[None].astype(np.float32), None, mask)
     folder = writer.finish().folder
-    decided = calibrate_model("pixels", folder, "here")
+    calibrated = calibrate_model("pixels", folder, "here")
     now = load_package("here", models).manifest.thresholds
     assert 0.3 < now.t_main < 0.4
     assert now.t_iso == now.t_main
-    assert decided.shares is None
+    assert calibrated.lone_recall is None
+    assert "IoU at" in calibrated.figures
     calibration = load_package("here", models).manifest.calibration
-    bright, dark = calibration.probability(np.array([0.5, 0.2], np.float32), 0.4)
+    bright, dark = calibration.probability(np.array([0.5, 0.2], np.float32), 0.2)
     assert bright > 0.9
     assert dark < 0.1
 
@@ -226,7 +266,8 @@ def test_the_command(tmp_path) -> None:
     words = ["models", "calibrate", "toy", "--data", str(folder), "--name", "here"]
     result = CliRunner().invoke(app, [*words, "--aim", "recall>=0.9"], catch_exceptions=False)
     assert result.exit_code == 0
-    assert "here: from 40 chips, 16 with something sought" in result.stdout
+    assert "40 chips, 16 mines" in result.stdout
+    assert "sluice scan IMAGE --model here" in result.stdout
     told = CliRunner().invoke(app, ["evaluate", "chips", str(folder), "--model", "here", "--json"])
     assert "calibrated on chips of this split" in told.stderr
     assert json.loads(told.stdout)["model"] == "here"

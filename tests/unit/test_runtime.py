@@ -35,7 +35,7 @@ for thread in threads:
 
 @pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None,
-    reason="needs OpenVINO: pip install 'sluice[fast]'",
+    reason="needs OpenVINO",
 )
 @pytest.mark.parametrize("attempt", [1, 2])
 def test_threads_that_score_for_the_first_time_together_end(attempt: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import JsonValue
 
 from sluice.app.chip_inputs import CALIBRATED_KEY, ChipInputs, open_chip_inputs, weights_were_taught
@@ -27,9 +28,11 @@ from sluice.evaluation.decisions import (
     decide_windows,
     fit_pixel_calibration,
 )
-from sluice.evaluation.metrics import precision, recall
+from sluice.evaluation.metrics import recall, roc_auc
+from sluice.evaluation.pixel_report import count_pixels, evaluate_pixels, render_pixel_report
 from sluice.evaluation.pixel_sample import ScoredChip
-from sluice.labels.splits import CALIBRATION, check_trainable
+from sluice.evaluation.report import evaluate_scores, render_report
+from sluice.labels.splits import CALIBRATION, check_trainable, refuse_leaks
 from sluice.models.manifest import Thresholds
 from sluice.models.package import (
     EXTRAS_KEY,
@@ -41,26 +44,40 @@ from sluice.models.package import (
 from sluice.models.pixels import PixelPredictor
 
 _SEED = 0
+_FEWEST = 10
+"""Chips with something sought, and others: of fewer nothing follows."""
 
 
 @dataclass(frozen=True)
-class Decided:
-    """What was chosen, beside what was there."""
+class Calibrated:
+    """What was chosen, and what it is worth on the chips that chose it."""
 
     package: ModelPackage
     before: Thresholds
-    chips: int
-    mines: int
-    """Of the chips; those with something sought in them."""
-    shares: tuple[float, float] | None
-    """Recall and precision of these chips at the threshold; None where pixels are judged."""
+    figures: str
+    """As text, with intervals."""
+    lone_recall: float | None
+    """Of the mines, at the threshold of windows with nothing near; None where pixels are judged."""
 
 
 @dataclass(frozen=True)
 class _Choice:
     thresholds: Thresholds
     calibration: Calibration
-    shares: tuple[float, float] | None = None
+    figures: str
+    chips: int
+    """That were observed."""
+    lone_recall: float | None = None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is to be chosen, and from what."""
+
+    name: str
+    data: str
+    aim: str
+    method: CalibrationMethod
 
 
 def calibrate_model(
@@ -71,7 +88,7 @@ def calibrate_model(
     split: str | None = None,
     aim: str = "f1",
     method: str = "beta",
-) -> Decided:
+) -> Calibrated:
     """Write a model again, with thresholds and calibration of other labels.
 
     Args:
@@ -86,8 +103,8 @@ def calibrate_model(
     Raises:
         ConfigError: No such model, split, aim or method; a split has to be named; or the new
             name is taken.
-        DataError: The model has learnt from these chips, they are held out for tests, or they
-            do not suffice.
+        DataError: The model has learnt from these chips, they are held out for tests, share
+            ground with another split, do not suffice, or the model tells nothing apart on them.
         BandNotFound, ManifestMismatch: The chips are not what the model takes.
         OSError: The folder cannot be written, or the disk is full.
         SluiceError: Something cannot be read.
@@ -101,55 +118,56 @@ def calibrate_model(
         split = _own_split(inputs)
         inputs = open_chip_inputs(folder, package.manifest, split)
     check_trainable(inputs.table)
+    refuse_leaks(inputs.dataset.table, inputs.dataset.chip_side_m())
     if weights_were_taught(inputs):
         raise DataError(
-            f"{package.name} has learnt from {inputs.data}, {_part(split)}: its scores are too "
-            "good there. Calibrate on labels that it never saw"
+            f"{package.name} has learnt from chips of {inputs.data}, {_part(split)}: its scores "
+            "are too good there. Calibrate on chips that it never saw"
         )
+    _refuse_few(inputs.table["label"].to_numpy(), inputs.data)
+    wanted = _Wanted(new_name, f"{inputs.data}, {_part(split)}", aim, form)
     choose = _choose_for_pixels if package.manifest.judges == "pixels" else _choose_for_windows
-    chosen = choose(package, inputs, f"{inputs.data}, {_part(split)}", aim, form)
+    chosen = choose(package, inputs, wanted)
+    about = inputs.dataset.about
     lesson: dict[str, JsonValue] = {
         "data": inputs.data,
         "split": split,
-        "chips": len(inputs.table),
+        "sensor": about.sensor,
+        "licence": about.licence,
+        "attribution": about.attribution,
+        "chips": chosen.chips,
         "aim": aim,
         "method": method,
         "model": package.sha256,
     }
-    written = _write(package, new_name, chosen, lesson)
-    return Decided(
-        written,
-        package.manifest.thresholds,
-        len(inputs.table),
-        int(inputs.table["label"].sum()),
-        chosen.shares,
-    )
+    written = _write(package, wanted, chosen, lesson)
+    return Calibrated(written, package.manifest.thresholds, chosen.figures, chosen.lone_recall)
 
 
-def decided_text(decided: Decided) -> str:
+def calibrated_text(calibrated: Calibrated) -> str:
     """What was chosen, in words."""
-    manifest, before = decided.package.manifest, decided.before
+    manifest, before = calibrated.package.manifest, calibrated.before
     now = manifest.thresholds
-    lines = [
-        f"{manifest.name}: from {decided.chips} chips, {decided.mines} with something sought",
-        f"alarms from a score of   {now.t_main:.4g}   before {before.t_main:.4g}",
-    ]
-    if manifest.judges == "windows":
-        lines.append(f"with nothing else near   {now.t_iso:.4g}   before {before.t_iso:.4g}")
-    if decided.shares is not None:
-        found, right = decided.shares
+    lines = [f"alarms from a score of   {now.t_main:.4g}   before {before.t_main:.4g}"]
+    if calibrated.lone_recall is not None:
         lines.append(
-            f"It finds {found:.0%} of the mines of these chips, and {right:.0%} of its alarms "
-            "there are mines."
+            f"with nothing else near   {now.t_iso:.4g}   before {before.t_iso:.4g}; "
+            f"{calibrated.lone_recall:.0%} of these mines reach it"
         )
     return "\n".join(
         [
-            *lines,
+            calibrated.figures,
             "",
-            f"Folder: {decided.package.folder}",
-            "The chips that chose the threshold flatter it: judge the model on others.",
+            *lines,
+            _FLATTERS,
+            "",
+            f"Folder: {calibrated.package.folder}",
+            f"Try it: sluice scan IMAGE --model {manifest.name} --out results",
         ]
     )
+
+
+_FLATTERS = "The chips that chose the thresholds flatter these figures: judge the model on others."
 
 
 def _own_split(inputs: ChipInputs) -> str | None:
@@ -168,29 +186,62 @@ def _part(split: str | None) -> str:
     return f"split {split}" if split else "all chips"
 
 
-def _choose_for_windows(
-    package: ModelPackage, inputs: ChipInputs, data: str, aim: str, method: CalibrationMethod
-) -> _Choice:
+def _refuse_few(labels: npt.NDArray[np.int64], data: str) -> None:
+    mines, others = int((labels == 1).sum()), int((labels == 0).sum())
+    if min(mines, others) < _FEWEST:
+        raise DataError(
+            f"{data}: {mines} chips with something sought and {others} others; thresholds and "
+            f"calibration need {_FEWEST} of each at the least, and hundreds to be worth much"
+        )
+
+
+def _refuse_indifference(
+    package: ModelPackage, calibration: Calibration, *, marks_all: bool, auc: float | None
+) -> None:
+    """A threshold that marks all ground, or a score that says nothing, would still make a map."""
+    ratio = calibration.log_likelihood_ratio
+    if marks_all or ratio[-1] - ratio[0] < 1e-6:
+        told = "" if auc is None else f" (ROC AUC {auc:.2f}; 0.5 is chance)"
+        raise DataError(
+            f"{package.name} tells nothing apart on these chips{told}: "
+            + (
+                "every one of them would be an alarm"
+                if marks_all
+                else "a high score is no sign of what is sought"
+            )
+            + ". Use another model, or check bands, units and labels of the chips"
+        )
+
+
+def _choose_for_windows(package: ModelPackage, inputs: ChipInputs, wanted: _Wanted) -> _Choice:
     scored = score_chips(package, inputs)
     seen = scored[scored["score"].notna()]
+    labels, scores = seen["label"].to_numpy(), seen["score"].to_numpy(np.float32)
+    _refuse_few(labels, f"{wanted.data}, observed")
     decided = decide_windows(
-        seen["score"].to_numpy(np.float64),
-        seen["label"].to_numpy(),
-        f"{len(seen)} chips of {data}",
-        aim=aim,
-        method=method,
+        scores,
+        labels,
+        f"{len(seen)} chips of {wanted.data}",
+        aim=wanted.aim,
+        method=wanted.method,
+    )
+    _refuse_indifference(
+        package,
+        decided.calibration,
+        marks_all=bool((scores >= decided.t_main).all()),
+        auc=float(roc_auc(labels, scores)),
     )
     thresholds = package.manifest.thresholds.model_copy(
         update={"t_main": decided.t_main, "t_iso": decided.t_iso}
     )
-    labels, scores = seen["label"].to_numpy(), seen["score"].to_numpy(np.float32)
-    found, right = (float(share(labels, scores, decided.t_main)) for share in (recall, precision))
-    return _Choice(thresholds, decided.calibration, (found, right))
+    report = evaluate_scores(
+        scored, decided.t_main, decided.calibration, model=wanted.name, data=wanted.data
+    )
+    lone = float(recall(labels, scores, decided.t_iso))
+    return _Choice(thresholds, decided.calibration, render_report(report), len(seen), lone)
 
 
-def _choose_for_pixels(
-    package: ModelPackage, inputs: ChipInputs, data: str, aim: str, method: CalibrationMethod
-) -> _Choice:
+def _choose_for_pixels(package: ModelPackage, inputs: ChipInputs, wanted: _Wanted) -> _Choice:
     predictor, side = PixelPredictor(package), package.manifest.window_px
 
     def chips() -> Iterator[ScoredChip]:
@@ -199,34 +250,54 @@ def _choose_for_pixels(
                 yield ScoredChip(probabilities, classes).in_squares(side)
 
     rng, count = np.random.default_rng(_SEED), len(inputs.table)
-    main = choose_pixel_threshold(chips(), count, rng, aim=aim)
-    calibration = fit_pixel_calibration(chips(), f"{count} chips of {data}", rng, method=method)
+    main = choose_pixel_threshold(chips(), count, rng, aim=wanted.aim)
+    data = f"{count} chips of {wanted.data}"
+    calibration = fit_pixel_calibration(chips(), data, rng, method=wanted.method)
+    counts = [count_pixels(chip.probabilities, chip.classes, main) for chip in chips()]
+    report = evaluate_pixels(
+        counts,
+        inputs.table["group"].to_numpy(),
+        package.manifest.classes,
+        main,
+        model=wanted.name,
+        data=wanted.data,
+    )
+    passed = sum(chip.detected[:, 0].sum() for chip in counts)
+    _refuse_indifference(package, calibration, marks_all=passed == 0, auc=None)
     thresholds = package.manifest.thresholds.model_copy(update={"t_main": main, "t_iso": main})
-    return _Choice(thresholds, calibration)
+    return _Choice(thresholds, calibration, render_pixel_report(report), count)
 
 
 def _write(
-    package: ModelPackage, name: str, chosen: _Choice, lesson: dict[str, JsonValue]
+    package: ModelPackage, wanted: _Wanted, chosen: _Choice, lesson: dict[str, JsonValue]
 ) -> ModelPackage:
     manifest = package.manifest
     files: Any = manifest.training.get(EXTRAS_KEY) or {}
     changed = manifest.model_copy(
         update={
-            "name": name,
+            "name": wanted.name,
+            "title": f"{manifest.title}; calibrated on {wanted.data}, {wanted.aim}",
             "thresholds": chosen.thresholds,
             "calibration": chosen.calibration,
             "training": {**manifest.training, CALIBRATED_KEY: lesson},
         }
     )
-    before = package.card_path.read_text(encoding="utf-8")
+    now, before = chosen.thresholds, manifest.thresholds
+    owner = f" {lesson['attribution']}" if lesson["attribution"] else ""
+    lone = (
+        "" if chosen.lone_recall is None else f", where nothing else is near from {now.t_iso:.4g}"
+    )
     card = (
-        f"# {name}\n\nThe weights of {package.name}, with thresholds and calibration chosen on "
-        f"{chosen.calibration.fitted_on}, for {lesson['aim']} ({lesson['method']}): alarms from "
-        f"{chosen.thresholds.t_main:.4f}, where nothing else is near from "
-        f"{chosen.thresholds.t_iso:.4f}. Figures below are of the thresholds before, "
-        f"{manifest.thresholds.t_main:.4f} and {manifest.thresholds.t_iso:.4f}.\n\n{before}"
+        f"# {wanted.name}\n\nThe weights of {package.name}. Thresholds, for {wanted.aim}, and "
+        f"calibration ({wanted.method}) were chosen on {chosen.chips} chips of {wanted.data}."
+        f"{owner} Licence of these labels: {lesson['licence'] or 'not stated'}; of their images: "
+        f"{lesson['sensor'] or 'sensor not stated'}.\n\nAlarms from {now.t_main:.4g}{lone}; before "
+        f"from {before.t_main:.4g} and {before.t_iso:.4g}.\n\n{_FLATTERS}\n\n"
+        f"```\n{chosen.figures}\n```\n\n"
+        f"What follows was written of {package.name}, with its own thresholds and calibration, if "
+        f"it had any.\n\n---\n\n{package.card_path.read_text(encoding='utf-8')}"
     )
     extras = {file: package.read_extra(file) for file in files}
     return write_package(
-        models_folder() / name, changed, package.read_weights(), card, extras=extras
+        models_folder() / wanted.name, changed, package.read_weights(), card, extras=extras
     )

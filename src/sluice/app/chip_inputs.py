@@ -73,7 +73,8 @@ def open_chip_inputs(folder: Path, manifest: Manifest, split: str | None) -> Chi
 
     Raises:
         BandNotFound: An input of the model is not among the bands.
-        ManifestMismatch: The chips have other pixels than the model takes.
+        ManifestMismatch: The chips have other pixels, or are of another sensor, than the model
+            takes.
         ConfigError: No chip is in the split.
         SourceError: The data set cannot be read.
     """
@@ -92,6 +93,12 @@ def open_chip_inputs(folder: Path, manifest: Manifest, split: str | None) -> Chi
         raise ManifestMismatch(
             f"{folder}: its chips have pixels of {about.gsd_m:g} m, model {manifest.name} takes "
             f"{manifest.gsd_m:g} m; make chips of that size"
+        )
+    if about.sensor is not None and manifest.find_level(about.sensor) is None:
+        known = ", ".join(level.sensor for level in manifest.levels)
+        raise ManifestMismatch(
+            f"{folder}: is {about.sensor} imagery, model {manifest.name} takes {known}; use such "
+            "chips or another model"
         )
     table = dataset.table if split is None else select_split(dataset.table, split)
     return ChipInputs(dataset, manifest, table)

@@ -94,10 +94,10 @@ def calibrate(
     ),
 ) -> None:
     """Give a model thresholds and a calibration of your own labels; its weights stay."""
-    from sluice.app.calibrating import calibrate_model, decided_text
+    from sluice.app.calibrating import calibrate_model, calibrated_text
     from sluice.app.config import models_folder
     from sluice.app.products.landing import telling_disk_errors
 
     with telling_disk_errors(models_folder()):
-        decided = calibrate_model(model, data, name, split=split, aim=aim, method=method)
-    typer.echo(decided_text(decided))
+        calibrated = calibrate_model(model, data, name, split=split, aim=aim, method=method)
+    typer.echo(calibrated_text(calibrated))
