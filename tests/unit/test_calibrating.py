@@ -144,7 +144,9 @@ def test_the_calibration_keeps_its_word(tmp_path, models) -> None:
 
 
 def test_what_has_taught_does_not_calibrate(tmp_path, models) -> None:
-    folder = write_chips(tmp_path / "set", splits=("train", "cal", "test"))
+    folder = write_chips(
+        tmp_path / "set", splits=("cal", "train", "cal", "cal", "cal", "test", "cal", "cal")
+    )
     package = load_package("toy", models)
     manifest = package.manifest.model_copy(update={"name": "own", "training": {"data": "own"}})
     write_package(models / "own", manifest, package.read_weights(), "")
