@@ -160,6 +160,7 @@ def calibrated_text(calibrated: Calibrated) -> str:
             "",
             *lines,
             _FLATTERS,
+            *([_UNKNOWN] if manifest.pretrained and "data" not in manifest.training else []),
             "",
             f"Folder: {calibrated.package.folder}",
             f"Try it: sluice scan IMAGE --model {manifest.name} --out results",
@@ -168,6 +169,11 @@ def calibrated_text(calibrated: Calibrated) -> str:
 
 
 _FLATTERS = "The chips that chose the thresholds flatter these figures: judge the model on others."
+
+_UNKNOWN = (
+    "What others trained this model on is not on record: if on these chips, or on their ground, "
+    "all this is too good."
+)
 
 
 def _own_split(inputs: ChipInputs) -> str | None:
