@@ -28,7 +28,7 @@ from sluice.evaluation.decisions import (
     decide_windows,
     fit_pixel_calibration,
 )
-from sluice.evaluation.metrics import recall, roc_auc
+from sluice.evaluation.metrics import false_alarm_rate, recall
 from sluice.evaluation.pixel_report import count_pixels, evaluate_pixels, render_pixel_report
 from sluice.evaluation.pixel_sample import ScoredChip
 from sluice.evaluation.report import evaluate_scores, render_report
@@ -44,6 +44,7 @@ from sluice.models.package import (
 from sluice.models.pixels import PixelPredictor
 
 _SEED = 0
+_LEAST_APART = 0.05
 _FEWEST = 10
 """Chips with something sought, and others: of fewer nothing follows."""
 
@@ -202,20 +203,22 @@ def _refuse_few(labels: npt.NDArray[np.int64], data: str) -> None:
 
 
 def _refuse_indifference(
-    package: ModelPackage, calibration: Calibration, *, marks_all: bool, auc: float | None
+    package: ModelPackage, calibration: Calibration, found: float, false_alarms: float
 ) -> None:
-    """A threshold that marks all ground, or a score that says nothing, would still make a map."""
+    """A threshold that marks all ground, or a score that says nothing, would still make a map.
+
+    Args:
+        package: The model.
+        calibration: That was fitted.
+        found: Share detected of what is sought.
+        false_alarms: Share detected of the rest.
+    """
     ratio = calibration.log_likelihood_ratio
-    if marks_all or ratio[-1] - ratio[0] < 1e-6:
-        told = "" if auc is None else f" (ROC AUC {auc:.2f}; 0.5 is chance)"
+    if found - false_alarms < _LEAST_APART or ratio[-1] - ratio[0] < _LEAST_APART:
         raise DataError(
-            f"{package.name} tells nothing apart on these chips{told}: "
-            + (
-                "every one of them would be an alarm"
-                if marks_all
-                else "a high score is no sign of what is sought"
-            )
-            + ". Use another model, or check bands, units and labels of the chips"
+            f"{package.name} tells nothing apart on these chips: at the threshold it marks "
+            f"{found:.0%} of what is sought and {false_alarms:.0%} of the rest. Use another model, "
+            "or check bands, units and labels of the chips"
         )
 
 
@@ -231,12 +234,10 @@ def _choose_for_windows(package: ModelPackage, inputs: ChipInputs, wanted: _Want
         aim=wanted.aim,
         method=wanted.method,
     )
-    _refuse_indifference(
-        package,
-        decided.calibration,
-        marks_all=bool((scores >= decided.t_main).all()),
-        auc=float(roc_auc(labels, scores)),
+    found, false_alarms = (
+        float(share(labels, scores, decided.t_main)) for share in (recall, false_alarm_rate)
     )
+    _refuse_indifference(package, decided.calibration, found, false_alarms)
     thresholds = package.manifest.thresholds.model_copy(
         update={"t_main": decided.t_main, "t_iso": decided.t_iso}
     )
@@ -268,8 +269,9 @@ def _choose_for_pixels(package: ModelPackage, inputs: ChipInputs, wanted: _Wante
         model=wanted.name,
         data=wanted.data,
     )
-    passed = sum(chip.detected[:, 0].sum() for chip in counts)
-    _refuse_indifference(package, calibration, marks_all=passed == 0, auc=None)
+    detected = np.sum([chip.detected for chip in counts], axis=0)
+    false_alarms, found = (detected[:, 1] / detected.sum(axis=1)).tolist()
+    _refuse_indifference(package, calibration, found, false_alarms)
     thresholds = package.manifest.thresholds.model_copy(update={"t_main": main, "t_iso": main})
     return _Choice(thresholds, calibration, render_pixel_report(report), count)
 
