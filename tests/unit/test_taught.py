@@ -100,6 +100,12 @@ def test_a_digest_is_of_pixels_and_shape_alone():
     assert len(found) == 5
 
 
+def test_chips_of_which_nothing_was_observed_teach_nothing():
+    nothing = np.full((1, 3, 48, 48), np.nan, np.float32)
+    lessons = gather_lessons(["a" * 16, *chip_digests(nothing)], None)
+    assert json.loads(lessons.content) == ["a" * 16]
+
+
 def test_chips_are_known_after_another_split_and_in_a_copy(folder, package, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

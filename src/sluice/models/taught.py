@@ -33,13 +33,14 @@ def gather_lessons(digests: Iterable[str], parent: ModelPackage | None) -> Lesso
     """The chips of a training, and those of the model that it went on from.
 
     Args:
-        digests: See `labels.chip_digests`; of every chip that taught.
+        digests: See `labels.chip_digests`; of every chip that taught. Empty ones, of which nothing
+            was observed, are left out.
         parent: Model that fitting began from.
 
     Raises:
         WeightsError: The parent's file is damaged.
     """
-    taught = set(digests)
+    taught = set(digests) - {""}
     record: dict[str, JsonValue] = {}
     if parent is not None:
         before = read_taught(parent)

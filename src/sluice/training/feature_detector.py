@@ -10,7 +10,7 @@ import datetime as dt
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +181,7 @@ def train_random_features(
         DataError: Held-out images, or labels that cannot be divided into folds.
         WeightsError: The exported model differs from the fitted one.
     """
-    Naming(name, licence, attribution)
+    naming = Naming(name, licence, attribution)
     table = checked_table(labelled)
     window_px = _window_side(labelled, settings)
     levels = levels_for(labelled.sensor, labelled.bands)
@@ -191,7 +191,9 @@ def train_random_features(
     digests = labelled.digests(everything)
     data_sha256 = _data_digest(labelled, table, digests)
     _refuse_another(out_dir / name, settings, data_sha256)
-    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings, tell)
+    run = _Run(
+        labelled, table["label"].to_numpy(), fold_of, observed, settings, tell, digests, data_sha256
+    )
     fitted, scores = _cross_fit(run)
     out_of_fold = table.assign(fold=fold_of, score=scores)
     judged = _judge(run, scores)
@@ -204,27 +206,31 @@ def train_random_features(
     )
     examples = fitted.scaling.apply(labelled.images(_some(everything[observed])))
     weights, dense_stride = _export(fitted, window_px, settings.stride_px, examples)
-    lessons = gather_lessons((digests[k] for k in np.flatnonzero(observed)), None)
-    extras = {TAUGHT_FILE: lessons.content}
-    manifest = Manifest(
-        name=name,
-        licence=licence,
-        attribution=attribution,
-        levels=levels,
-        window_px=window_px,
-        dense_stride_px=dense_stride,
-        weights=Weights(sha256=weights_sha256(weights)),
-        training={
-            EXTRAS_KEY: {file: weights_sha256(content) for file, content in extras.items()},
-            "data_sha256": data_sha256,
-            **_record(run, fitted),
-        },
+    contract = {
+        **asdict(naming),
+        "levels": levels,
+        "window_px": window_px,
+        "dense_stride_px": dense_stride,
         **_description(run, fitted, judged, window_px),
-    )
+    }
     card = f"# {name}\n\n{attribution}\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
-    package = write_package(out_dir / name, manifest, weights, card, replace=True, extras=extras)
+    package = _write_package(out_dir, contract, run, weights, card)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
     return TrainedFeatures(package, out_of_fold, report)
+
+
+def _write_package(
+    out_dir: Path, contract: dict[str, Any], run: _Run, weights: bytes, card: str
+) -> ModelPackage:
+    taught = (run.digests[k] for k in np.flatnonzero(run.observed))
+    extras = {TAUGHT_FILE: gather_lessons(taught, None).content}
+    files = {file: weights_sha256(content) for file, content in extras.items()}
+    manifest = Manifest(
+        weights=Weights(sha256=weights_sha256(weights)),
+        **{**contract, "training": {EXTRAS_KEY: files, **contract["training"]}},
+    )
+    folder = out_dir / manifest.name
+    return write_package(folder, manifest, weights, card, replace=True, extras=extras)
 
 
 def _data_digest(labelled: LabelledImages, table: pd.DataFrame, digests: list[str]) -> str:
@@ -274,6 +280,9 @@ class _Run:
     """False: too little of the image to fit or to score."""
     settings: FeatureSettings
     tell: Callable[[str], None]
+    digests: list[str]
+    """`labels.chip_digests` of all images."""
+    data_sha256: str
 
     @property
     def folds_in_words(self) -> str:
@@ -423,12 +432,14 @@ def _description(run: _Run, fitted: _Fit, judged: _Judged, window_px: int) -> di
         "output": f"the {side} holds {labelled.sought}",
         "thresholds": judged.thresholds,
         "calibration": judged.calibration,
+        "training": _record(run, fitted),
     }
 
 
 def _record(run: _Run, fitted: _Fit) -> dict[str, JsonValue]:
     record: dict[str, JsonValue] = {
         "data": run.labelled.name,
+        "data_sha256": run.data_sha256,
         "images": int(run.observed.sum()),
         "not_observed": int((~run.observed).sum()),
         "joined_groups": run.labelled.joined_groups,
