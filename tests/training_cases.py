@@ -21,6 +21,7 @@ def write_masked_chips(
     classes: tuple[str, ...] = ("other", "mine"),
     splits: bool = False,
     group_of: int = 1,
+    seed: int = 5,
 ) -> ChipDataset:
     """Forest with noise; a rectangular pond in every second chip. Pixels are told by colour.
 
@@ -30,7 +31,7 @@ def write_masked_chips(
         name="ponds", bands=bands, sensor="s2-l2a", gsd_m=10, classes=classes, licence="CC0-1.0"
     )
     writer = DatasetWriter(folder, about)
-    rng = np.random.default_rng(5)
+    rng = np.random.default_rng(seed)
     names = ("train", "train", "train", "train", "val", "val", "cal", "cal", "test", "test")
     for k in range(chips):
         mask = np.zeros((side, side), np.uint8)

@@ -155,8 +155,8 @@ def test_what_has_taught_does_not_calibrate(tmp_path, models) -> None:
     with pytest.raises(DataError, match="held out"):
         calibrate_model("own", folder, "here", split="test")
     calibrate_model("own", folder, "here")
-    calibrated = load_package("here", models).manifest
-    assert calibrated.training["calibrated_on"]["split"] == "cal"
+    calibrated = load_package("here", models)
+    assert calibrated.manifest.training["calibrated_on"]["split"] == "cal"
     seen = {
         split: open_chip_inputs(folder, calibrated, split) for split in ("train", "cal", "test")
     }

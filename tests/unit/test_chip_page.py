@@ -210,7 +210,7 @@ def test_training_chips_are_called_so(judgement: Judgement, folder: Path) -> Non
     assert not first.was_taught
     assert "flatter" not in chip_report_html(judgement)
     taught = replace(judgement, models=(replace(first, was_taught=True), *judgement.models[1:]))
-    assert "one was trained on chips of this split" in chip_report_html(taught)
+    assert "one was trained or calibrated on chips of this split" in chip_report_html(taught)
 
 
 def test_chips_of_one_label_have_no_page(judgement: Judgement, tmp_path: Path) -> None:
@@ -299,6 +299,7 @@ def test_the_command_writes_the_page_and_compares(
 
 def test_one_model_alone_is_told_as_ever(folder: Path, toy_model: Path) -> None:
     found = call(folder, "--model", toy_model, "--json").stdout
+    assert json.loads(found)["warning"] is None
     assert ChipReport.from_json(found).overall.chips == COLUMNS
 
 

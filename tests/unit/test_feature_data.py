@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 
 from sluice.app.cli.main import app
 from sluice.base.errors import BandNotFound, ConfigError, DataError, ShapeMismatch, SluiceError
+from sluice.labels.chip_digests import chip_digests
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset
 from sluice.models.package import load_package
 from sluice.models.predictor import WindowPredictor
+from sluice.models.taught import read_taught
 from sluice.training import feature_data, feature_detector
 from sluice.training.feature_data import open_images
 from sluice.training.feature_detector import FeatureSettings, train_on_dataset
@@ -192,3 +194,37 @@ def test_a_test_chip_on_ground_that_teaches_is_refused(tmp_path: Path) -> None:
     folder = write_places(tmp_path / "d", [*apart(7), 6080.0], splits=splits)
     with pytest.raises(DataError, match="1 pairs of chips of two splits overlap, such as c6 and"):
         train_on_dataset(folder, tmp_path / "out", settings=SETTINGS, **NAMING)
+
+
+def test_the_package_knows_its_chips_and_gives_way_to_none_of_other_data(tmp_path: Path) -> None:
+    folder = write_places(tmp_path / "d", apart(20), splits=["train"] * 16 + ["test"] * 4)
+    out = tmp_path / "out"
+    first = train_on_dataset(folder, out, settings=SETTINGS, **NAMING)
+    dataset = read_dataset(folder)
+    assert read_taught(first.package) == set(chip_digests(dataset.images(np.arange(16))))
+
+    again = train_on_dataset(folder, out, settings=SETTINGS, **NAMING)
+    assert again.package.sha256 == first.package.sha256
+    written = (out / "out_of_fold.csv").read_bytes()
+    other = write_places(tmp_path / "other" / "d", apart(24))
+    for data, changes, bands in (
+        (other, {}, ()),
+        (folder, {"patches": 14}, ()),
+        (folder, {}, ("red",)),
+    ):
+        settings = SETTINGS.model_copy(update=changes)
+        with pytest.raises(ConfigError, match=r"tiny: is there already, and of other data"):
+            train_on_dataset(data, out, settings=settings, bands=bands, **NAMING)
+    assert load_package(out / "tiny", None).sha256 == first.package.sha256
+    assert (out / "out_of_fold.csv").read_bytes() == written
+
+
+def test_a_name_that_cannot_be_is_refused_before_anything_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_places(tmp_path / "d", apart(12))
+    monkeypatch.setattr(feature_detector, "_cross_fit", lambda run: pytest.fail("it fits"))
+    with pytest.raises(ConfigError, match="'No name' cannot name a model"):
+        train_on_dataset(
+            folder, tmp_path / "out", settings=SETTINGS, **{**NAMING, "name": "No name"}
+        )

@@ -62,7 +62,7 @@ def write(folder, classes=CLASSES, chips=40):
 
 
 def test_each_class_has_its_own_figures(tmp_path, model):
-    report = evaluate_chip_masks(write(tmp_path / "set"), model)
+    report = evaluate_chip_masks(write(tmp_path / "set"), model).report
     figures = {c.name: c.figures for c in report.classes}
     active_seen, active_true, active_drawn = 12 * 8 - 1, 128 - 1, 12 * 8 - 1 + 64
     assert figures["active"].iou.value == pytest.approx(

@@ -12,10 +12,13 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
 
-from sluice.base.errors import DataError, WeightsError  # noqa: E402
+from sluice.base.errors import ConfigError, DataError, WeightsError  # noqa: E402
+from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
+from sluice.labels.dataset import read_dataset  # noqa: E402
 from sluice.models.local_scores import LocalScorer  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
+from sluice.models.taught import read_taught  # noqa: E402
 from sluice.training import chip_detector  # noqa: E402
 from sluice.training.augment import (  # noqa: E402
     Augmentation,
@@ -320,6 +323,19 @@ def test_a_windows_logit_is_the_mean_of_its_fields(tmp_path: Path) -> None:
     np.testing.assert_allclose(1 / (1 + np.exp(-logit)), scores, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["Not legal", "a" * 60])
+def test_a_name_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path, name) -> None:
+    with pytest.raises(ConfigError, match="cannot name a model"):
+        train_chip_detector(
+            tmp_path / "nowhere",
+            tmp_path / "out",
+            name=name,
+            licence="CC0-1.0",
+            attribution="nobody",
+            settings=TINY,
+        )
+
+
 def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> None:
     write_chip_folder(tmp_path / "chips")
     arguments = {
@@ -335,6 +351,11 @@ def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> N
     assert manifest.architecture.endswith("4 views")
     assert manifest.calibration is not None
     assert len(trained.out_of_fold) == 36
+    dataset = read_dataset(tmp_path / "chips")
+    for package in (trained.package, *trained.fold_packages):
+        taught = set(chip_digests(dataset.images(trained.out_of_fold.index.to_numpy())))
+        assert read_taught(package) == taught
+        assert len(taught) < len(dataset.table), "held-out chips taught nothing"
     assert trained.out_of_fold["score"].notna().all()
 
     # The package of fold 0's complement gives fold 0 the scores it had in training.

@@ -114,10 +114,10 @@ def calibrate_model(
     parse_aim(aim)
     form = check_method(method)
     check_new_name(new_name, models_folder())
-    inputs = open_chip_inputs(folder, package.manifest, split)
+    inputs = open_chip_inputs(folder, package, split)
     if split is None:
         split = _own_split(inputs)
-        inputs = open_chip_inputs(folder, package.manifest, split)
+        inputs = open_chip_inputs(folder, package, split)
     check_trainable(inputs.table)
     refuse_leaks(inputs.dataset.table, inputs.dataset.chip_side_m())
     if weights_were_taught(inputs):

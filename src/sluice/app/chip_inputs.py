@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,12 @@ import pandas as pd
 from sluice.base.arrays import ArrayNBHW, IntArray
 from sluice.base.errors import BandNotFound, ManifestMismatch
 from sluice.composite.adapt import adapt_bands
+from sluice.labels.chip_digests import chip_digests
 from sluice.labels.dataset import ChipDataset, read_dataset
 from sluice.labels.splits import may_teach, select_split
 from sluice.models.manifest import Manifest
+from sluice.models.package import ModelPackage
+from sluice.models.taught import parent_lessons, read_taught
 
 _AT_ONCE = 256
 """Chips of a sheet lie together: so many are seldom of more than a few."""
@@ -29,6 +32,9 @@ class ChipInputs:
     manifest: Manifest
     table: pd.DataFrame
     """The chips that were chosen; their index are rows of the data set."""
+    taught: frozenset[str] | None = None
+    """Digests of the chips that the model has learnt from; None where it does not list them."""
+    _digests: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def data(self) -> str:
@@ -56,19 +62,43 @@ class ChipInputs:
         rows = self.table.index.to_numpy()
         for start in range(0, len(rows), at_once):
             batch = rows[start : start + at_once]
-            images = np.ascontiguousarray(self.dataset.images(batch)[:, columns])
+            images = np.ascontiguousarray(self._read(batch)[:, columns])
             if lines is not None:
                 for image in images:
                     adapt_bands(image, lines, out=image)
             yield batch, images
 
+    def were_taught(self) -> bool:
+        """Whether one of the chosen chips is among those that the model lists.
 
-def open_chip_inputs(folder: Path, manifest: Manifest, split: str | None) -> ChipInputs:
+        Chips that `batches` has not read are read.
+
+        Raises:
+            AssetReadError, DataError: As `batches`.
+        """
+        rows = self.table.index.to_numpy()
+        for start in range(0, len(rows), _AT_ONCE):
+            batch = rows[start : start + _AT_ONCE]
+            unread = batch[[row not in self._digests for row in batch.tolist()]]
+            if unread.size:
+                self._read(unread)
+            if not (self.taught or frozenset()).isdisjoint(self._digests[row] for row in batch):
+                return True
+        return False
+
+    def _read(self, rows: IntArray) -> ArrayNBHW:
+        images = self.dataset.images(rows)
+        if self.taught is not None:
+            self._digests.update(zip(rows.tolist(), chip_digests(images), strict=True))
+        return images
+
+
+def open_chip_inputs(folder: Path, package: ModelPackage, split: str | None) -> ChipInputs:
     """Open a data set, or a folder of chip sheets, for a model.
 
     Args:
         folder: Of the data set.
-        manifest: Of the model.
+        package: The model.
         split: Only this split; None for all chips.
 
     Raises:
@@ -77,7 +107,9 @@ def open_chip_inputs(folder: Path, manifest: Manifest, split: str | None) -> Chi
             takes.
         ConfigError: No chip is in the split.
         SourceError: The data set cannot be read.
+        WeightsError: The package's list of chips is damaged.
     """
+    manifest, taught = package.manifest, read_taught(package)
     dataset = read_dataset(folder)
     about = dataset.about
     missing = [band for band in manifest.bands if band not in about.bands]
@@ -101,7 +133,7 @@ def open_chip_inputs(folder: Path, manifest: Manifest, split: str | None) -> Chi
             "chips or another model"
         )
     table = dataset.table if split is None else select_split(dataset.table, split)
-    return ChipInputs(dataset, manifest, table)
+    return ChipInputs(dataset, manifest, table, taught)
 
 
 CALIBRATED_KEY = "calibrated_on"
@@ -116,16 +148,34 @@ def was_taught(chips: ChipInputs) -> bool:
     )
 
 
-def weights_were_taught(chips: ChipInputs) -> bool:
-    """Whether the manifest says that the weights have learnt from some of these chips.
+def taught_warning(names: Sequence[str]) -> str | None:
+    """What is said of models that are judged on chips that taught them; None where none is."""
+    if not names:
+        return None
+    return (
+        f"{', '.join(names)} was trained or calibrated on chips of this split: these figures "
+        "flatter it. Judge a model on chips that it never saw."
+    )
 
-    Data are known by their name.
+
+def weights_were_taught(chips: ChipInputs) -> bool:
+    """Whether the weights have learnt from some of these chips.
+
+    Chips are known by what is in them where the package lists them, and else, as those of a model
+    that fitting went on from, by the data set's name and split.
     """
-    return _names(chips.manifest.training, chips)
+    lessons: list[Mapping[str, object]] = [*parent_lessons(chips.manifest)]
+    if chips.taught is None:
+        lessons.append(chips.manifest.training)
+    elif chips.were_taught():
+        return True
+    return any(_names(lesson, chips) for lesson in lessons)
 
 
 def _names(lesson: Mapping[str, object], chips: ChipInputs) -> bool:
-    if lesson.get("data") != chips.data:
+    data = lesson.get("data")
+    # Some say more of the data after the name.
+    if not isinstance(data, str) or not f"{data}, ".startswith(f"{chips.data}, "):
         return False
     table, split = chips.dataset.table, lesson.get("split")
     taught = (table["split"] == split).to_numpy() if split else may_teach(table)

@@ -16,7 +16,7 @@ from pyproj.exceptions import CRSError
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.area import read_area
-from sluice.app.chip_inputs import ChipInputs, open_chip_inputs, was_taught
+from sluice.app.chip_inputs import ChipInputs, open_chip_inputs, taught_warning, was_taught
 from sluice.app.config import models_folder
 from sluice.app.products.coverage import observed_polygons
 from sluice.app.products.landing import holds_finished
@@ -41,7 +41,7 @@ class JudgedModel:
     table: pd.DataFrame
     """The chips with a column `score` (NaN: not observed)."""
     was_taught: bool
-    """Whether the manifest says that it has learnt from some of these chips."""
+    """Whether it has learnt from some of these chips."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,7 @@ class Judgement:
     @property
     def warning(self) -> str | None:
         """What is said of models that were trained on these chips; None where none was."""
-        taught = [model.manifest.name for model in self.models if model.was_taught]
-        if not taught:
-            return None
-        return (
-            f"{', '.join(taught)} was trained or calibrated on chips of this split: these figures "
-            "flatter it. Judge a model on chips that it never saw."
-        )
+        return taught_warning([m.manifest.name for m in self.models if m.was_taught])
 
 
 def judge_models(folder: Path, models: Sequence[str], split: str | None = None) -> Judgement:
@@ -80,7 +74,7 @@ def judge_models(folder: Path, models: Sequence[str], split: str | None = None) 
     judged = []
     for name in models:
         package = load_package(name, models_folder())
-        chips = open_chip_inputs(folder, package.manifest, split)
+        chips = open_chip_inputs(folder, package, split)
         report, table = _judge(package, chips, split)
         judged.append(JudgedModel(package.manifest, report, table, was_taught(chips)))
     comparison = None
@@ -236,7 +230,7 @@ def evaluate_chips(
         SluiceError: Either cannot be read.
     """
     package = load_package(model, models_folder())
-    return _judge(package, open_chip_inputs(folder, package.manifest, split), split)
+    return _judge(package, open_chip_inputs(folder, package, split), split)
 
 
 def _judge(

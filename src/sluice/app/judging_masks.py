@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sluice.app.chip_inputs import ChipInputs, open_chip_inputs
+from sluice.app.chip_inputs import ChipInputs, open_chip_inputs, taught_warning, was_taught
 from sluice.app.config import models_folder
 from sluice.base.arrays import ObjectArray
 from sluice.base.classes import NOT_OBSERVED, name_classes
@@ -35,15 +35,27 @@ class CountedMasks:
     """(N,) group of each chip."""
     classes: tuple[str, ...]
     """As the data set names them."""
+    warning: str | None = None
+    """What is said of a model that has learnt from some of these chips."""
 
 
-def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> MaskReport:
+@dataclass(frozen=True)
+class JudgedMasks:
+    """A model of pixels, judged."""
+
+    report: MaskReport
+    warning: str | None
+    """As of `CountedMasks`."""
+
+
+def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> JudgedMasks:
     """Compare a model's classes with the masks of a data set, at the model's own threshold.
 
     Arguments and errors as for `count_chip_masks`.
     """
     counted = count_chip_masks(folder, model, split)
-    return evaluate_masks(counted.counts, counted.groups, counted.classes)
+    report = evaluate_masks(counted.counts, counted.groups, counted.classes)
+    return JudgedMasks(report, counted.warning)
 
 
 def count_chip_masks(folder: Path, model: str, split: str | None = None) -> CountedMasks:
@@ -65,7 +77,7 @@ def count_chip_masks(folder: Path, model: str, split: str | None = None) -> Coun
     """
     package = load_package(model, models_folder())
     predictor = PixelPredictor(package)
-    inputs = open_chip_inputs(folder, package.manifest, split)
+    inputs = open_chip_inputs(folder, package, split)
     classes, named = package.manifest.classes, inputs.dataset.about.classes
     if len(named) != len(classes):
         raise ManifestMismatch(
@@ -78,7 +90,8 @@ def count_chip_masks(folder: Path, model: str, split: str | None = None) -> Coun
         part = count_masks(choose_classes(found, threshold), truth, len(classes))
         counts.append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts)))
     table = pd.concat(counts, ignore_index=True)
-    return CountedMasks(table, inputs.table["group"].to_numpy(), named)
+    warning = taught_warning([package.name] if was_taught(inputs) else [])
+    return CountedMasks(table, inputs.table["group"].to_numpy(), named, warning)
 
 
 def classified_chips(

@@ -78,6 +78,8 @@ class ChipReport(Record):
     overall: ChipFigures
     clear: ChipFigures | None
     """On `clear_threshold` 0.75 alone; None where no chip is marked so."""
+    warning: str | None = None
+    """That the model has learnt from these chips, where that is known."""
     disclaimer: str = Field(default=DISCLAIMER)
 
     def to_json(self) -> str:

@@ -24,21 +24,27 @@ from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
 from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
+from sluice.labels.chip_digests import chip_digests
 from sluice.labels.chips import (
     CHIP_BANDS,
     FULL_SCALE_REFLECTANCE,
+    ChipBytes,
+    chip_reflectance,
     load_chips,
     read_chip_table,
 )
 from sluice.labels.splits import POOL, count_joined, grouped_folds, joined_words, trainable
 from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
-from sluice.models.package import ModelPackage, weights_sha256, write_package
+from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
+from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.export import export_onnx
 from sluice.training.fit import ChipSet, FitSettings
 from sluice.training.members import Member, chip_set, fit_members
+from sluice.training.naming import Naming
 from sluice.training.network import ChipNetwork, NetworkShape
 
 FOLD_SEED = 7
+_AT_ONCE = 256
 _GSD_M = 10
 _BAND_OF = {"red": "B04", "green": "B03", "blue": "B02"}
 # The chips are top-of-atmosphere reflectance; a clear sky is put over surface reflectance.
@@ -110,9 +116,11 @@ def train_chip_detector(
     Raises:
         DataError: The chips cannot be divided into folds with both labels, or share ground with
             those that judge.
-        ConfigError: `views` is not 1, 2 or 4.
+        ConfigError: `views` is not 1, 2 or 4, or the name cannot be a folder everywhere.
         SluiceError: The folder is not of that form.
     """
+    for each in (name, _fold_name(name, folds - 1)):
+        Naming(each, licence, attribution)
     table = read_chip_table(folder)
     chips_bytes = load_chips(folder, table)
     chosen = trainable(table, chips_bytes.shape[1] * _GSD_M)
@@ -149,6 +157,7 @@ def train_chip_detector(
         thresholds=thresholds,
         calibration=calibration,
         report=report,
+        taught=_digests(chips_bytes, index),
         record={
             "data": folder.name,
             "chips": _part(chosen),
@@ -181,7 +190,7 @@ def _package_folds(
     return tuple(
         _package(
             contract,
-            f"{name}-fold-{fold}",
+            _fold_name(name, fold),
             _networks(fitted, f"fold-{fold}", seeds),
             f"chips that teach, without fold {fold}",
         )
@@ -200,6 +209,9 @@ class _Contract:
     thresholds: Thresholds
     calibration: Calibration
     report: ChipReport
+    taught: list[str]
+    """`labels.chip_digests` of the chips that teach. Thresholds and calibration of fold packages
+    are of all of them, too."""
     record: dict[str, JsonValue]
 
 
@@ -207,6 +219,8 @@ def _package(
     contract: _Contract, name: str, networks: list[ChipNetwork], fitted_to: str
 ) -> ModelPackage:
     weights = export_onnx(networks, len(CHIP_BANDS))
+    extras = {TAUGHT_FILE: gather_lessons(contract.taught, None).content}
+    files: dict[str, JsonValue] = {n: weights_sha256(content) for n, content in extras.items()}
     manifest = Manifest(
         name=name,
         title="Chip detector, red-green-blue",
@@ -229,11 +243,24 @@ def _package(
         thresholds=contract.thresholds,
         calibration=contract.calibration,
         weights=Weights(sha256=weights_sha256(weights)),
-        training={**contract.record, "fitted_to": fitted_to},
+        training={EXTRAS_KEY: files, **contract.record, "fitted_to": fitted_to},
     )
     figures = render_report(contract.report)
     card = f"# {name}\n\n{contract.attribution}\n\n{IN_FOLDS}\n\n```\n{figures}\n```\n"
-    return write_package(contract.out_dir / name, manifest, weights, card, replace=True)
+    folder = contract.out_dir / name
+    return write_package(folder, manifest, weights, card, replace=True, extras=extras)
+
+
+def _fold_name(name: str, fold: int) -> str:
+    return f"{name}-fold-{fold}"
+
+
+def _digests(chips_bytes: ChipBytes, index: IntArray) -> list[str]:
+    digests: list[str] = []
+    for start in range(0, len(index), _AT_ONCE):
+        part = chip_reflectance(chips_bytes[index[start : start + _AT_ONCE]])
+        digests += chip_digests(part.transpose(0, 3, 1, 2))
+    return digests
 
 
 def _networks(fitted: _Fitted, group: str, seeds: int) -> list[ChipNetwork]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from sluice.base.arrays import ArrayBHW, ArrayNBHW, IntArray
 from sluice.base.errors import BandNotFound, DataError
+from sluice.labels.chip_digests import chip_digests
 from sluice.labels.dataset import ChipDataset, MasksNHW
 
 _READERS = 2
@@ -29,7 +30,10 @@ class ChipReader:
     cache_bytes: int
     with_masks: bool
     """Whether pixels are labelled, and wanted."""
+    note_digests: bool = False
+    """Whether to keep what `digests` tells."""
     _kept: dict[int, tuple[ArrayBHW, MasksNHW]] = field(default_factory=dict, repr=False)
+    _digests: dict[int, str] = field(default_factory=dict, repr=False)
     _size: int = 0
     _shape: tuple[int, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -70,7 +74,9 @@ class ChipReader:
         found = {row: self._kept[row] for row in wanted if row in self._kept}
         missing = np.array([row for row in dict.fromkeys(wanted) if row not in found], np.int64)
         if missing.size:
-            images = self.dataset.images(missing)[:, self._columns]
+            whole = self.dataset.images(missing)
+            self._note(missing, whole)
+            images = whole[:, self._columns]
             self._refuse_other_size(images.shape[2:], missing[0])
             masks = (
                 self.dataset.masks(missing)
@@ -89,6 +95,19 @@ class ChipReader:
         """Read chips in order, some at a time."""
         jobs = [rows[start : start + size] for start in range(0, len(rows), size)]
         yield from read_ahead(self.read, jobs)
+
+    def digests(self, rows: IntArray) -> list[str]:
+        """What is in some chips, over all bands of the data set; they were read before.
+
+        See `labels.chip_digests`; needs `note_digests`.
+        """
+        return [self._digests[row] for row in rows.tolist()]
+
+    def _note(self, rows: IntArray, whole: ArrayNBHW) -> None:
+        # Chips that do not fit into memory are read again and again, and stay what they are.
+        new = [k for k, row in enumerate(rows.tolist()) if row not in self._digests]
+        if self.note_digests and new:
+            self._digests.update(zip(rows[new].tolist(), chip_digests(whole[new]), strict=True))
 
     def _refuse_other_size(self, found: tuple[int, ...], row: int) -> None:
         self._shape = self._shape or found

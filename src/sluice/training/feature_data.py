@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from sluice.base.arrays import IntArray
 from sluice.base.errors import DataError
 from sluice.base.sensors import Sensor, find_sensor
+from sluice.labels.chip_digests import chip_digests
 from sluice.labels.dataset import ChipDataset
 from sluice.labels.kinds import place_kind
 from sluice.labels.splits import check_trainable, count_joined, trainable
@@ -17,6 +20,7 @@ from sluice.training.chip_reading import ChipReader
 from sluice.training.data_choice import choose_bands, choose_sensor
 from sluice.training.random_features import ImageReader, Limits
 
+_AT_ONCE = 256
 _COLUMNS = ("label", "group", "source", "split")
 _CACHE_BYTES = 2_000_000_000
 """Chips kept in memory; the rest is read again for each fold."""
@@ -47,6 +51,17 @@ class LabelledImages:
     """What label 1 says is there."""
     joined_groups: int = 0
     """Groups of the data set that were made one with others, as they share ground."""
+    read_digests: Callable[[IntArray], list[str]] | None = None
+    """By position: what is in images that were read, see `labels.chip_digests`; None: in `images`,
+    where that is all there is."""
+
+    def digests(self, index: IntArray) -> list[str]:
+        """What is in some images, which were read before: `labels.chip_digests`."""
+        if self.read_digests is not None:
+            return self.read_digests(index)
+        starts = range(0, len(index), _AT_ONCE)
+        parts = [chip_digests(self.images(index[start : start + _AT_ONCE])) for start in starts]
+        return [digest for part in parts for digest in part]
 
 
 def open_images(
@@ -67,7 +82,7 @@ def open_images(
     """
     chosen_bands = choose_bands(dataset, bands)
     of = find_sensor(choose_sensor(dataset, sensor))
-    reader = ChipReader(dataset, chosen_bands, _CACHE_BYTES, with_masks=False)
+    reader = ChipReader(dataset, chosen_bands, _CACHE_BYTES, with_masks=False, note_digests=True)
     chosen = trainable(dataset.table, dataset.chip_side_m())
     rows = chosen.index.to_numpy()
     return LabelledImages(
@@ -80,6 +95,7 @@ def open_images(
         limits=_limits(of, chosen_bands, dataset.about.brightest or _BRIGHTEST),
         sought=", ".join(dataset.about.classes[1:]),
         joined_groups=count_joined(dataset.table, chosen),
+        read_digests=lambda index: reader.digests(rows[index]),
     )
 
 

@@ -7,9 +7,10 @@ and fit the calibration. The package's own model is fitted to everything with th
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,27 @@ from scipy.special import expit
 
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.calibration import Calibration
-from sluice.base.errors import ConfigError, ShapeMismatch
+from sluice.base.errors import ConfigError, ModelError, ShapeMismatch
 from sluice.base.files import write_whole
 from sluice.base.records import Record
 from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
 from sluice.labels.dataset import read_dataset
 from sluice.labels.splits import grouped_folds, joined_words
-from sluice.models.manifest import Manifest, ScaledInput, Thresholds, Weights
-from sluice.models.package import ModelPackage, weights_sha256, write_package
+from sluice.models.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ScaledInput,
+    Thresholds,
+    Weights,
+    read_manifest,
+)
+from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
+from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.feature_data import LabelledImages, checked_table, open_images
 from sluice.training.feature_graph import forest_weights, linear_weights
 from sluice.training.levels import levels_for
+from sluice.training.naming import Naming
 from sluice.training.random_features import (
     PATCH_SIDES,
     BandScaling,
@@ -166,17 +176,24 @@ def train_random_features(
         tell: Called with what is being done.
 
     Raises:
-        ConfigError: The stride or the patches do not fit the images.
+        ConfigError: The stride or the patches do not fit the images, the name cannot be a folder
+            everywhere, or the folder holds a model of that name from other data or settings.
         DataError: Held-out images, or labels that cannot be divided into folds.
         WeightsError: The exported model differs from the fitted one.
     """
+    naming = Naming(name, licence, attribution)
     table = checked_table(labelled)
     window_px = _window_side(labelled, settings)
     levels = levels_for(labelled.sensor, labelled.bands)
     everything = np.arange(len(table))
     observed = invalid_shares(labelled.images, everything) <= MAX_INVALID_SHARE
     fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
-    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings, tell)
+    digests = labelled.digests(everything)
+    data_sha256 = _data_digest(labelled, table, digests)
+    _refuse_another(out_dir / name, settings, data_sha256)
+    run = _Run(
+        labelled, table["label"].to_numpy(), fold_of, observed, settings, tell, digests, data_sha256
+    )
     fitted, scores = _cross_fit(run)
     out_of_fold = table.assign(fold=fold_of, score=scores)
     judged = _judge(run, scores)
@@ -189,20 +206,54 @@ def train_random_features(
     )
     examples = fitted.scaling.apply(labelled.images(_some(everything[observed])))
     weights, dense_stride = _export(fitted, window_px, settings.stride_px, examples)
-    manifest = Manifest(
-        name=name,
-        licence=licence,
-        attribution=attribution,
-        levels=levels,
-        window_px=window_px,
-        dense_stride_px=dense_stride,
-        weights=Weights(sha256=weights_sha256(weights)),
+    contract = {
+        **asdict(naming),
+        "levels": levels,
+        "window_px": window_px,
+        "dense_stride_px": dense_stride,
         **_description(run, fitted, judged, window_px),
-    )
+    }
     card = f"# {name}\n\n{attribution}\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
-    package = write_package(out_dir / name, manifest, weights, card, replace=True)
+    package = _write_package(out_dir, contract, run, weights, card)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
     return TrainedFeatures(package, out_of_fold, report)
+
+
+def _write_package(
+    out_dir: Path, contract: dict[str, Any], run: _Run, weights: bytes, card: str
+) -> ModelPackage:
+    taught = (run.digests[k] for k in np.flatnonzero(run.observed))
+    extras = {TAUGHT_FILE: gather_lessons(taught, None).content}
+    files = {file: weights_sha256(content) for file, content in extras.items()}
+    manifest = Manifest(
+        weights=Weights(sha256=weights_sha256(weights)),
+        **{**contract, "training": {EXTRAS_KEY: files, **contract["training"]}},
+    )
+    folder = out_dir / manifest.name
+    return write_package(folder, manifest, weights, card, replace=True, extras=extras)
+
+
+def _data_digest(labelled: LabelledImages, table: pd.DataFrame, digests: list[str]) -> str:
+    """Of images, labels and places, and of how the images are read."""
+    read = (labelled.bands, labelled.sensor, labelled.gsd_m, labelled.limits)
+    parts = (repr(read), table[["label", "group"]].to_csv(), *digests)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _refuse_another(folder: Path, settings: FeatureSettings, data_sha256: str) -> None:
+    if not folder.exists():
+        return
+    try:
+        there = read_manifest(folder / MANIFEST_FILE).training
+    except ModelError:
+        there = {}
+    made_of = (there.get("data_sha256"), there.get("settings"))
+    if made_of != (data_sha256, settings.model_dump(mode="json")):
+        raise ConfigError(
+            f"{folder}: is there already, and of other data or settings; choose another name or "
+            "folder, or remove it",
+            href=str(folder),
+        )
 
 
 @dataclass(frozen=True)
@@ -229,6 +280,9 @@ class _Run:
     """False: too little of the image to fit or to score."""
     settings: FeatureSettings
     tell: Callable[[str], None]
+    digests: list[str]
+    """`labels.chip_digests` of all images."""
+    data_sha256: str
 
     @property
     def folds_in_words(self) -> str:
@@ -385,6 +439,7 @@ def _description(run: _Run, fitted: _Fit, judged: _Judged, window_px: int) -> di
 def _record(run: _Run, fitted: _Fit) -> dict[str, JsonValue]:
     record: dict[str, JsonValue] = {
         "data": run.labelled.name,
+        "data_sha256": run.data_sha256,
         "images": int(run.observed.sum()),
         "not_observed": int((~run.observed).sum()),
         "joined_groups": run.labelled.joined_groups,

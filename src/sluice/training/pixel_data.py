@@ -46,6 +46,8 @@ class PixelData:
     """Kinds of imagery that the model will take."""
     digest: str
     """Of the chips of train, val and cal, and of their labels."""
+    taught: tuple[str, ...]
+    """`labels.chip_digests` of the chips of train, val and cal."""
     joined_groups: int
     """How many groups of the data set were made one with others, as they share ground."""
 
@@ -74,7 +76,8 @@ def look_through(
     for name in indices:
         check_index(name, bands)
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
-    reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=True)
+    cache = int(options.cache_gb * 1e9)
+    reader = ChipReader(dataset, bands, cache, with_masks=True, note_digests=True)
     table = _by_ground(dataset.table, dataset.chip_side_m())
     division = divide(table, options.seed)
     check_batches(len(division.train), options.batch)
@@ -115,6 +118,7 @@ def look_through(
         tuple(pixels.tolist()),
         levels,
         digest.text(),
+        tuple(reader.digests(np.concatenate([division.train, division.val, division.cal]))),
         count_joined(dataset.table, table),
     )
 

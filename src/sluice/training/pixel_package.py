@@ -14,6 +14,7 @@ from sluice.base.errors import DataError
 from sluice.evaluation.pixel_report import PixelReport, render_pixel_report
 from sluice.models.manifest import Manifest, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
+from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.curves import curves_table
 from sluice.training.families import (
     NETWORK_KEY,
@@ -85,14 +86,17 @@ def write_pixel_package(
         (2, bands, patch + training.family.multiple, 2 * patch),
     ]
     weights = export_checked(Probabilities(network), shapes, free_sides=True)
+    lessons = gather_lessons(training.data.taught, training.parent)
     extras = {
         TORCH_FILE: save_tensors(network.core),
         CURVES_FILE: curves_table(fitted.rows, PixelTask.figure).encode(),
+        TAUGHT_FILE: lessons.content,
     }
     record: dict[str, JsonValue] = {
         NETWORK_KEY: network_record(training.family, training.options),
         EXTRAS_KEY: {file: weights_sha256(content) for file, content in extras.items()},
         **_record(training, fitted),
+        **lessons.record,
     }
     manifest = _manifest(training, judgement, Weights(sha256=weights_sha256(weights)), record)
     card = _card(manifest, training.data, judgement.report)

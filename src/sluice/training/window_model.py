@@ -64,6 +64,8 @@ class _Data:
     inputs: tuple[ScaledInput, ...]
     levels: tuple[Level, ...]
     digest: str
+    taught: tuple[str, ...]
+    """`labels.chip_digests` of `chosen`."""
 
 
 def train_window_model(
@@ -125,7 +127,7 @@ def train_window_model(
         options,
     )
     training = WindowTraining(
-        options, naming, about, data.inputs, data.levels, data.digest, len(rows), joined, parent
+        options, naming, about, data.inputs, data.levels, data.digest, data.taught, joined, parent
     )
     package = write_window_package(out_dir, training, networks, judgement)
     with write_whole(out_dir / "out_of_fold.csv") as part:
@@ -145,7 +147,8 @@ def _look_through(
     if own:
         check_same_inputs(own, bands, ())
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
-    reader = ChipReader(dataset, bands, int(options.cache_gb * 1e9), with_masks=False)
+    cache = int(options.cache_gb * 1e9)
+    reader = ChipReader(dataset, bands, cache, with_masks=False, note_digests=True)
     chosen = trainable(dataset.table, dataset.chip_side_m())
     rows = chosen.index.to_numpy()
     digest = DataDigest(chosen)
@@ -161,7 +164,8 @@ def _look_through(
     # Means over all folds: they tell nothing of a chip's label.
     statistics = band_statistics(windows(), clip_at)
     inputs = own.inputs if own else scaled_inputs(bands, statistics, scaling, clip_at)
-    return _Data(dataset, chosen, inputs, levels, digest.text())
+    taught = tuple(reader.digests(rows))
+    return _Data(dataset, chosen, inputs, levels, digest.text(), taught)
 
 
 def _members(rows: IntArray, fold_of: IntArray, options: CnnOptions) -> list[WindowMember]:

@@ -16,6 +16,7 @@ from sluice.evaluation.report import IN_FOLDS, ChipReport, render_report
 from sluice.labels.dataset import DatasetAbout
 from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
+from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.families import NETWORK_KEY, TORCH_FILE, save_tensors
 from sluice.training.naming import Naming
 from sluice.training.onnx_export import export_checked
@@ -35,7 +36,8 @@ class WindowTraining:
     levels: tuple[Level, ...]
     """Kinds of imagery that the model will take."""
     data_digest: str
-    chips: int
+    taught: tuple[str, ...]
+    """`labels.chip_digests` of the chips that taught."""
     joined_groups: int
     """How many groups of the data set were made one with others, as they share ground."""
     parent: ModelPackage | None
@@ -88,11 +90,13 @@ def write_window_package(
     if stride is not None:
         shapes = [(1, bands, side + 5 * stride, side + 3 * stride), *shapes]
     weights = export_checked(ensemble, shapes, free_sides=stride is not None)
-    extras = {TORCH_FILE: save_tensors(ensemble)}
+    lessons = gather_lessons(training.taught, training.parent)
+    extras = {TORCH_FILE: save_tensors(ensemble), TAUGHT_FILE: lessons.content}
     record: dict[str, JsonValue] = {
         NETWORK_KEY: network_record(architecture),
         EXTRAS_KEY: {file: weights_sha256(content) for file, content in extras.items()},
         **_record(training),
+        **lessons.record,
     }
     manifest = _manifest(training, judgement, Weights(sha256=weights_sha256(weights)), record)
     card = _card(manifest, training, judgement.report)
@@ -142,7 +146,7 @@ def _record(training: WindowTraining) -> dict[str, JsonValue]:
     return {
         "data": training.about.name,
         "data_sha256": training.data_digest,
-        "chips": training.chips,
+        "chips": len(training.taught),
         "joined_groups": training.joined_groups,
         "options": training.options.model_dump(mode="json"),
         "torch": torch.__version__.split("+", maxsplit=1)[0],
@@ -158,7 +162,7 @@ def _card(manifest: Manifest, training: WindowTraining, report: ChipReport) -> s
         f"Licence of the weights: {manifest.licence}. {manifest.attribution}\n\n"
         f"## Data\n\n{about.name}: {about.summary or 'no summary'}\n\n"
         f"Licence of the data: {about.licence or 'not stated'}. {about.attribution}\n\n"
-        f"{training.chips} chips taught; each member saw a bootstrap of "
+        f"{len(training.taught)} chips taught; each member saw a bootstrap of "
         f"{training.options.bootstrap_share:.0%} of the places.\n\n"
         f"## Figures\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
     )

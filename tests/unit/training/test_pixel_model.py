@@ -22,8 +22,10 @@ from sluice.base.errors import (  # noqa: E402
     ManifestMismatch,
     WeightsError,
 )
-from sluice.labels.dataset import DatasetAbout, DatasetWriter  # noqa: E402
+from sluice.labels.chip_digests import chip_digests  # noqa: E402
+from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
+from sluice.models.taught import read_taught  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import SegFormerOptions, UNetOptions  # noqa: E402
 from sluice.training.patches import score_patches  # noqa: E402
@@ -191,6 +193,14 @@ def test_test_chips_change_nothing_but_the_figures(unet, tmp_path, ponds):
     assert after.weights == before.weights
     assert (after.thresholds, after.calibration) == (before.thresholds, before.calibration)
     assert changed.report.iou != unet.report.iou
+
+
+def test_all_but_test_chips_are_written_down(unet, ponds):
+    dataset = read_dataset(ponds)
+    tests = (dataset.table["split"] == "test").to_numpy()
+    digests = np.array(chip_digests(dataset.images(np.arange(len(tests)))))
+    assert read_taught(unet.package) == set(digests[~tests])
+    assert 0 < tests.sum() < len(tests)
 
 
 def test_fine_tuning_starts_where_the_parent_stood(unet, ponds, tmp_path):

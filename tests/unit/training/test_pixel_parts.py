@@ -10,16 +10,15 @@ torch = pytest.importorskip("torch", reason="training needs torch: make test EXT
 
 from sluice.base.errors import BandNotFound, ConfigError, DataError  # noqa: E402
 from sluice.composite.indices import INDICES, compute_index  # noqa: E402
+from sluice.evaluation.pixel_sample import ScoredChip, sample_pixels  # noqa: E402
 from sluice.models.manifest import ScaledInput  # noqa: E402
 from sluice.training.augment_bands import augment_chips, hide, relight, turn  # noqa: E402
 from sluice.training.chip_reading import ChipReader  # noqa: E402
 from sluice.training.divisions import divide  # noqa: E402
 from sluice.training.in_graph import NORMALIZED_DIFFERENCES, IndexChannels  # noqa: E402
 from sluice.training.patches import (  # noqa: E402
-    ScoredChip,
     ScoreHistogram,
     patch_starts,
-    sample_pixels,
     score_patches,
 )
 from sluice.training.pixel_data import check_share  # noqa: E402
@@ -258,7 +257,7 @@ def test_squares_of_pixels_are_means_and_majorities():
     classes[0, 2] = 1  # a quarter is not
     classes[2, :2], classes[3, 0] = 1, 2
     classes[3, 5] = 255
-    squares = ScoredChip(3, probabilities, classes).in_squares(2)
+    squares = ScoredChip(probabilities, classes).in_squares(2)
     assert squares.classes.tolist() == [[2, 0, 0], [1, 0, 255]]
     assert squares.probabilities.shape == (3, 2, 3)
     assert squares.probabilities[1, 1, 2] == pytest.approx(probabilities[1, 2:4, 4:6].mean())
@@ -287,7 +286,7 @@ def test_sampled_pixels_stand_for_all():
     sought[0, :2] = 0.9
     truth = (sought[0] > 0.5).astype(np.uint8)
     truth[39] = 255
-    chip = ScoredChip(0, np.concatenate([1 - sought, sought]), truth)
+    chip = ScoredChip(np.concatenate([1 - sought, sought]), truth)
     sample = sample_pixels(iter([chip]), 32, np.random.default_rng(0), by_class=True)
     assert sample.weights.sum() == 39 * 40
     assert sample.weights[sample.sought == 1].sum() == 80

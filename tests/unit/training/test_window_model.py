@@ -11,9 +11,11 @@ torch = pytest.importorskip("torch", reason="training needs torch: make test EXT
 pytest.importorskip("matplotlib", reason="curves need matplotlib")
 
 from sluice.base.errors import BandNotFound, DataError, ManifestMismatch  # noqa: E402
+from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
+from sluice.models.taught import read_taught  # noqa: E402
 from sluice.training import window_model  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions  # noqa: E402
@@ -212,6 +214,20 @@ def test_two_at_a_time_are_the_same_networks(trained, ponds, tmp_path):
     beside = train_window_model(ponds, tmp_path, options, NAMING)
     assert beside.package.manifest.weights == trained.package.manifest.weights
     assert np.array_equal(beside.out_of_fold["score"], trained.out_of_fold["score"])
+
+
+def test_the_package_knows_its_chips_and_those_of_its_parent(trained, ponds, tmp_path):
+    own = set(chip_digests(read_dataset(ponds).images(trained.out_of_fold.index.to_numpy())))
+    assert read_taught(trained.package) == own
+    bands = ("red", "green", "blue")
+    other = write_masked_chips(tmp_path / "other", chips=24, side=50, bands=bands, seed=6)
+    options = TINY.model_copy(update={"epochs": 1, "members": 1, "bands": ()})
+    child = train_window_model(
+        tmp_path / "other", tmp_path, options, Naming("child", "CC0-1.0", "n"), trained.package
+    )
+    added = set(chip_digests(other.images(child.out_of_fold.index.to_numpy())))
+    assert read_taught(child.package) == own | added
+    assert added - own
 
 
 def test_our_own_network_slides(ponds, tmp_path):

@@ -11,7 +11,9 @@ app = typer.Typer(help="Judge models on labelled data, and detections by the tru
 
 @app.command("chips")
 def chips(
-    folder: Path = typer.Argument(help="Holds chips.csv and grids/."),
+    folder: Path = typer.Argument(
+        help="A data set: dataset.json and index.csv, or chips.csv and grids/."
+    ),
     model: list[str] = typer.Option(
         ["default"],
         "--model",
@@ -45,17 +47,18 @@ def chips(
             write_chip_report(judgement, report)
     reports = [judged.report for judged in judgement.models]
     if judgement.comparison is None:
-        typer.echo(reports[0].to_json() if json else render_report(reports[0]))
-    elif json:
+        told = json_module.loads(reports[0].to_json())
+        text = render_report(reports[0])
+    else:
         told = {
             "reports": [each.model_dump(mode="json") for each in reports],
             "comparison": judgement.comparison.model_dump(mode="json"),
         }
-        typer.echo(json_module.dumps(told, indent=2))
+        text = "\n\n".join([*map(render_report, reports), render_comparison(judgement.comparison)])
+    if json:
+        typer.echo(json_module.dumps({**told, "warning": judgement.warning}, indent=2))
     else:
-        typer.echo(
-            "\n\n".join([*map(render_report, reports), render_comparison(judgement.comparison)])
-        )
+        typer.echo(text)
     if report is not None and not json:
         typer.echo(f"\nReport: {report}")
 
@@ -108,10 +111,15 @@ def masks(
     json: bool = typer.Option(False, "--json", help="For machines."),
 ) -> None:
     """Compare a model's classes with masks, pixel by pixel: area and outline, by class."""
+    import json as json_module
+
     from sluice.app.judging_masks import evaluate_chip_masks
     from sluice.evaluation.masks import render_masks
 
-    report = evaluate_chip_masks(folder, model, split)
+    judged = evaluate_chip_masks(folder, model, split)
+    if judged.warning is not None:
+        typer.echo(judged.warning, err=True)
     data = f"{folder.resolve().name}, {f'split {split}' if split else 'all chips'}"
-    text = render_masks(report, model=model, data=data)
-    typer.echo(report.model_dump_json(indent=2) if json else text)
+    told = {**json_module.loads(judged.report.model_dump_json()), "warning": judged.warning}
+    text = render_masks(judged.report, model=model, data=data)
+    typer.echo(json_module.dumps(told, indent=2) if json else text)
