@@ -4,6 +4,7 @@ import geopandas as gpd
 import pytest
 import shapely
 
+from kml_cases import folders, polygon
 from sluice.app.area import read_area
 from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
 
@@ -100,3 +101,21 @@ def test_coordinates_that_do_not_fit_their_crs(tmp_path) -> None:
     beyond = shapely.box(1e12, 1e12, 2e12, 2e12)
     with pytest.raises(ConfigError, match=r"b\.gpkg: its coordinates do not fit"):
         read_area(write(tmp_path / "b.gpkg", beyond, crs="EPSG:32630"))
+
+
+def test_the_polygons_of_all_layers_count(tmp_path) -> None:
+    path = tmp_path / "a.gpkg"
+    write(path, shapely.box(0, 0, 1, 1))
+    gpd.GeoDataFrame(geometry=[shapely.box(2, 0, 4, 1)], crs="EPSG:4326").to_crs(3857).to_file(
+        path, layer="more"
+    )
+    gpd.GeoDataFrame(geometry=[shapely.Point(9, 9)], crs="EPSG:4326").to_file(path, layer="wells")
+    area = read_area(str(path))
+    assert area.bounds == pytest.approx((0, 0, 4, 1))
+    assert area.area == pytest.approx(3)
+
+
+def test_the_polygons_of_all_folders_of_a_kml_count(tmp_path) -> None:
+    path = tmp_path / "a.kml"
+    path.write_text(folders(("empty", ""), ("north", polygon(0)), ("south", polygon(2))))
+    assert read_area(str(path)).area == pytest.approx(2)

@@ -13,7 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError
-from sluice.base.files import read_vector
+from sluice.base.files import read_vector_layers
 from sluice.base.grid import utm_crs
 from sluice.base.longitudes import within_180
 from sluice.base.polygons import mended, polygon_parts
@@ -148,7 +148,8 @@ def read_area(text: str) -> BaseGeometry:
     """Read an area of interest.
 
     Args:
-        text: `west,south,east,north` in degrees, or the path of a vector file with polygons.
+        text: `west,south,east,north` in degrees, or the path of a vector file with polygons: those
+            of all its layers count.
 
     Returns:
         A valid polygon or multipolygon in longitude and latitude (WGS 84).
@@ -160,7 +161,19 @@ def read_area(text: str) -> BaseGeometry:
     box = _as_box(text)
     if box is not None:
         return box
-    frame = read_vector(Path(text))
+    # Folders of a KML are layers, as tables of a GeoPackage are.
+    layers = read_vector_layers(Path(text))
+    area = shapely.union_all([_polygons_of(layer, text) for layer in layers])
+    if area.is_empty or area.area == 0:
+        kinds = ", ".join(sorted({kind for one in layers for kind in one.geom_type.dropna()}))
+        raise ConfigError(
+            f"{text}: holds no polygon, found {kinds or 'nothing'}; an area needs polygons"
+        )
+    return area
+
+
+def _polygons_of(frame: gpd.GeoDataFrame, text: str) -> BaseGeometry:
+    """Union of a table's polygons, in longitude and latitude."""
     # Collections may hold polygons beside other shapes.
     shapes = frame.geometry.to_crs("EPSG:4326").explode(ignore_index=True)
     polygons = shapes[shapes.geom_type == "Polygon"]
@@ -168,11 +181,8 @@ def read_area(text: str) -> BaseGeometry:
         ignore_index=True
     )
     _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
-    area = shapely.union_all(polygon_parts(mended(polygons.to_numpy())))
-    if polygons.empty or area.is_empty or area.area == 0:
-        kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
-        raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
-    return area
+    union: BaseGeometry = shapely.union_all(polygon_parts(mended(polygons.to_numpy())))
+    return union
 
 
 def _refuse_outside_world(text: str, bounds: FloatArray, crs: str) -> None:
