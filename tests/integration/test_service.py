@@ -201,10 +201,24 @@ def test_a_review_that_is_sent_again_counts_once(tmp_path: Path) -> None:
         # By the same id nothing else is said.
         assert sent("s-0", note="seen twice") == 409
         assert sent("s-1", outline=None) == 409
+        # Nor is anything else drawn.
+        before = get(client, "/api/sites/s-0")["drawn"]
+        assert len(before) == 1
+        moved = {
+            "type": "Polygon",
+            "coordinates": [[[0, 5], [0.01, 5], [0.01, 5.02], [0, 5.02], [0, 5]]],
+        }
+        assert sent("s-0", outline=moved) == 409
+        assert sent("s-0") == 201
         assert sent("s-0", review_id="not an id") == 422
         told = get(client, "/api/sites/s-0")
         assert [review["note"] for review in told["reviews"]] == ["seen"]
-        assert len(told["drawn"]) == 1
+        assert told["drawn"] == before
+        # What did not arrive with its verdict comes after.
+        near = get(client, "/api/sites/s-1")["geometry"]
+        late = {"review_id": "0" * 31 + "3", "note": "late"}
+        assert [sent("s-1", **late, outline=None), sent("s-1", **late, outline=near)] == [201, 201]
+        assert len(get(client, "/api/sites/s-1")["drawn"]) == 1
         # Without one, and with another, each counts.
         assert sent("s-0", review_id=None) == 201
         assert sent("s-0", review_id="0" * 31 + "2") == 201
