@@ -351,6 +351,7 @@ def test_layers_and_messages(client: TestClient) -> None:
         ("/tiles/sites/23/0/0.pbf", 400, "z"),
         ("/tiles/layers/none/1/0/0.pbf", 404, "none"),
         ("/exports/sites.exe", 400, "ending"),
+        ("/exports/sites.csv?limit=9223372036854775808", 400, "limit"),
         ("/reports/sites/none.pdf", 404, "none"),
         ("/reports/areas/none.html", 404, "none"),
         ("/nowhere", 404, "no such address"),
