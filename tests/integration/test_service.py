@@ -485,6 +485,11 @@ def test_files_leave_out_what_was_rejected_unless_asked(tmp_path: Path) -> None:
         assert "s-3" not in ids()
         assert ids(verdict="rejected") == {"s-3"}
         assert ids(verdict="none") == ids()
+        # The alert that later looks rejected, at s-9, is in none of them.
+        assert ids(what="alerts") == {"s-0", "s-6"}
+        assert ids(what="alerts", verdict="rejected") == {"s-3"}
+        assert ids(what="alerts", verdict="rejected,none") == {"s-0", "s-3", "s-6"}
+        assert ids(what="alerts", verdict="none") == {"s-0", "s-6"}
         page = client.get("/reports/areas/ashanti.html").text
         assert "11 sites are followed" in page
         assert "s-3<" not in page
