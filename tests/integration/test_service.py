@@ -478,6 +478,15 @@ def test_files_leave_out_what_was_rejected_unless_asked(tmp_path: Path) -> None:
         answer = client.get("/exports/sites.geojson", params=asked)
         return {one["properties"]["site_id"] for one in answer.json()["features"]}
 
+    def items(name: str, wanted: str | None = None) -> set[str]:
+        told = get(
+            client, f"/ogc/collections/{name}/items", **({"filter": wanted} if wanted else {})
+        )
+        return {one["id"] for one in told["features"]}
+
+    def filter_of(name: str) -> str:
+        return str(get(client, f"/ogc/collections/{name}")["description"].split("`")[-2])
+
     with client_of(write_store(tmp_path / "s.sqlite")) as client:
         body = {"verdict": "rejected", "reason": "sandbar"}
         assert client.post("/api/sites/s-3/reviews", json=body).status_code == 201
@@ -490,6 +499,11 @@ def test_files_leave_out_what_was_rejected_unless_asked(tmp_path: Path) -> None:
         assert ids(what="alerts", verdict="rejected") == {"s-3"}
         assert ids(what="alerts", verdict="rejected,none") == {"s-0", "s-3", "s-6"}
         assert ids(what="alerts", verdict="none") == {"s-0", "s-6"}
+        # Collections hold all of them, and say how they are left out.
+        assert "s-3" in items("sites")
+        assert items("sites", filter_of("sites")) == ids()
+        assert {"a-3", "a-9"} <= items("alerts")
+        assert items("alerts", filter_of("alerts")) == {"a-0", "a-6"}
         page = client.get("/reports/areas/ashanti.html").text
         assert "11 sites are followed" in page
         assert "s-3<" not in page
