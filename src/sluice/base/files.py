@@ -179,7 +179,7 @@ def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
             return _read_one(source, path, layer)
         # Left open, pyogrio warns of others, such as the one with QGIS's styles. By number: a
         # GeoJSON layer without a name is given another one each time.
-        numbers = [*_layers_with_shapes(source)] or [None]
+        numbers: list[int | None] = [*_layers_with_shapes(source)] or [None]
         if KINDS[path.suffix.lower()] != "KML":
             return _read_one(source, path, numbers[0])
         folders = [_read_one(source, path, number) for number in numbers]

@@ -114,7 +114,7 @@ def with_well_seen(
     keys = ["site_id", "start", "end"]
     # As in `LooksByPeriod`, so that of equal ones the same is taken.
     looks = looks[looks["detected"].astype(bool)].sort_values(["sensor", "run_id"], kind="stable")
-    group = looks.groupby(keys, sort=False).ngroup().to_numpy(np.int64)
+    group: IntArray = looks.groupby(keys, sort=False).ngroup().to_numpy().astype(np.int64)
     telling = looks.iloc[telling_area(looks, group, rule.min_observed_share)]
     well = telling[keys].assign(well_seen=telling["observed_share"] >= rule.min_observed_share)
     found = periods.merge(well, on=keys, how="left")

@@ -67,7 +67,7 @@ def require_newest(connection: Connection, store: str) -> None:
 
 
 def _named(store: str) -> str:
-    """A store as a shell takes it; of an address only that it is one, as its name has no password."""
+    """A store as a shell takes it; an address is not told whole, as it may hold a password."""
     return "ADDRESS" if "://" in store else shlex.quote(store)
 
 
