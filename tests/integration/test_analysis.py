@@ -263,6 +263,7 @@ def test_what_failed_is_told_without_the_folders_of_the_worker(
         ({"area": "nowhere"}, 404, "nowhere"),
         ({"area": {"name": "../x", "geometry": "small"}}, 400, "area name"),
         ({"area": {"name": "x", "geometry": "large"}}, 413, "km²"),
+        ({"area": {"name": "x", "geometry": "speck"}}, 422, "m²"),
         ({"area": {"name": "x", "geometry": "apart"}}, 413, "far apart"),
         ({"area": {"name": "x", "geometry": "bow"}}, 422, "no valid polygon"),
         ({"area": {"name": "x", "geometry": "open"}}, 422, "not closed"),
@@ -283,6 +284,7 @@ def test_what_cannot_be_is_refused(client, changes, code, word) -> None:
     shapes = {
         "small": shapely.to_geojson(shapely.box(0, 0, 0.01, 0.01)),
         "large": shapely.to_geojson(shapely.box(0, 0, 1, 1)),
+        "speck": shapely.to_geojson(shapely.box(0, 0, 1e-9, 1e-9)),
         "apart": shapely.to_geojson(
             shapely.MultiPolygon([shapely.box(0, 0, 0.01, 0.01), shapely.box(1, 1, 1.01, 1.01)])
         ),

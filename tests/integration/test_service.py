@@ -201,10 +201,24 @@ def test_a_review_that_is_sent_again_counts_once(tmp_path: Path) -> None:
         # By the same id nothing else is said.
         assert sent("s-0", note="seen twice") == 409
         assert sent("s-1", outline=None) == 409
+        # Nor is anything else drawn.
+        before = get(client, "/api/sites/s-0")["drawn"]
+        assert len(before) == 1
+        moved = {
+            "type": "Polygon",
+            "coordinates": [[[0, 5], [0.01, 5], [0.01, 5.02], [0, 5.02], [0, 5]]],
+        }
+        assert sent("s-0", outline=moved) == 409
+        assert sent("s-0") == 201
         assert sent("s-0", review_id="not an id") == 422
         told = get(client, "/api/sites/s-0")
         assert [review["note"] for review in told["reviews"]] == ["seen"]
-        assert len(told["drawn"]) == 1
+        assert told["drawn"] == before
+        # What did not arrive with its verdict comes after.
+        near = get(client, "/api/sites/s-1")["geometry"]
+        late = {"review_id": "0" * 31 + "3", "note": "late"}
+        assert [sent("s-1", **late, outline=None), sent("s-1", **late, outline=near)] == [201, 201]
+        assert len(get(client, "/api/sites/s-1")["drawn"]) == 1
         # Without one, and with another, each counts.
         assert sent("s-0", review_id=None) == 201
         assert sent("s-0", review_id="0" * 31 + "2") == 201
@@ -337,6 +351,7 @@ def test_layers_and_messages(client: TestClient) -> None:
         ("/tiles/sites/23/0/0.pbf", 400, "z"),
         ("/tiles/layers/none/1/0/0.pbf", 404, "none"),
         ("/exports/sites.exe", 400, "ending"),
+        ("/exports/sites.csv?limit=9223372036854775808", 400, "limit"),
         ("/reports/sites/none.pdf", 404, "none"),
         ("/reports/areas/none.html", 404, "none"),
         ("/nowhere", 404, "no such address"),
@@ -463,6 +478,15 @@ def test_files_leave_out_what_was_rejected_unless_asked(tmp_path: Path) -> None:
         answer = client.get("/exports/sites.geojson", params=asked)
         return {one["properties"]["site_id"] for one in answer.json()["features"]}
 
+    def items(name: str, wanted: str | None = None) -> set[str]:
+        told = get(
+            client, f"/ogc/collections/{name}/items", **({"filter": wanted} if wanted else {})
+        )
+        return {one["id"] for one in told["features"]}
+
+    def filter_of(name: str) -> str:
+        return str(get(client, f"/ogc/collections/{name}")["description"].split("`")[-2])
+
     with client_of(write_store(tmp_path / "s.sqlite")) as client:
         body = {"verdict": "rejected", "reason": "sandbar"}
         assert client.post("/api/sites/s-3/reviews", json=body).status_code == 201
@@ -470,6 +494,16 @@ def test_files_leave_out_what_was_rejected_unless_asked(tmp_path: Path) -> None:
         assert "s-3" not in ids()
         assert ids(verdict="rejected") == {"s-3"}
         assert ids(verdict="none") == ids()
+        # The alert that later looks rejected, at s-9, is in none of them.
+        assert ids(what="alerts") == {"s-0", "s-6"}
+        assert ids(what="alerts", verdict="rejected") == {"s-3"}
+        assert ids(what="alerts", verdict="rejected,none") == {"s-0", "s-3", "s-6"}
+        assert ids(what="alerts", verdict="none") == {"s-0", "s-6"}
+        # Collections hold all of them, and say how they are left out.
+        assert "s-3" in items("sites")
+        assert items("sites", filter_of("sites")) == ids()
+        assert {"a-3", "a-9"} <= items("alerts")
+        assert items("alerts", filter_of("alerts")) == {"a-0", "a-6"}
         page = client.get("/reports/areas/ashanti.html").text
         assert "11 sites are followed" in page
         assert "s-3<" not in page

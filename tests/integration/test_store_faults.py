@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import re
 import resource
+import shlex
 import shutil
 import sqlite3
 import sys
@@ -74,9 +76,9 @@ def test_a_store_of_another_version(places: StorePlaces):
     address = places.empty()
     with open_store(address, create=True) as store, store.db.writing() as connection:
         downgrade(connection, "0001")
-    with pytest.raises(
-        SchemaVersion, match=rf"version 0001.* needs {HEAD}.*`sluice store migrate`"
-    ):
+    named = "ADDRESS" if places.kind == "postgis" else shlex.quote(address)
+    advice = re.escape(f"`sluice store migrate --store {named}`")
+    with pytest.raises(SchemaVersion, match=rf"version 0001.* needs {HEAD}.*{advice}"):
         open_store(address)
     with open_store_raw(places, address) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0107'"))

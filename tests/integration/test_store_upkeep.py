@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from proof.store_rows import land_rows, make_rows
 
 from sluice.app.cli.main import main
 from sluice.app.config import store_address
+from sluice.app.following import stores
 from sluice.app.following.stores import (
     backup_store,
     check_store,
@@ -289,6 +291,36 @@ def test_migrating(places: StorePlaces):
         migrate_store(str(restored))
         with open_store(str(restored)) as store:
             assert state_of(store) == before
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_of_two_migrations_at_once_one_keeps_a_copy(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    address = str(tmp_path / "ours.sqlite")
+    fill(address)
+    with open_store(address) as store, store.db.writing() as connection:
+        downgrade(connection, "0001")
+    real, others = stores.backup, []
+
+    def while_another_migrates(*given: Any) -> None:
+        monkeypatch.setattr(stores, "backup", real)
+        if moment == "before":
+            others.append(migrate_store(address))
+        real(*given)
+        if moment == "after":
+            others.append(migrate_store(address))
+
+    monkeypatch.setattr(stores, "backup", while_another_migrates)
+    done = migrate_store(address)
+    assert (done.before, done.backup) == (schema.HEAD, None)
+    (other,) = others
+    assert other.before == "0001"
+    assert sorted(tmp_path.glob("*.sqlite")) == [
+        tmp_path / "ours-schema-0001.sqlite",
+        Path(address),
+    ]
+    assert migrate_store(str(other.backup)).before == "0001"
 
 
 def test_a_migration_that_fails_changes_nothing(places: StorePlaces, monkeypatch):

@@ -15,7 +15,15 @@ from sluice.base.errors import ConfigError, DataError
 from sluice.base.periods import Period
 from sluice.base.places import Look, SitePeriod, columns_of
 from sluice.base.said import Said, packed, read_said
-from sluice.sites.history import HistoryRule, by_quarter, by_year, first_and_last, site_periods
+from sluice.sites.growth import growth_within_year
+from sluice.sites.history import (
+    HistoryRule,
+    by_quarter,
+    by_year,
+    first_and_last,
+    site_periods,
+    with_well_seen,
+)
 
 NAN = math.nan
 RULE = HistoryRule()
@@ -187,6 +195,27 @@ def test_of_several_looks_the_narrowest_outline_counts() -> None:
     assert rows[["area_low_ha", "area_ha", "area_high_ha"]].to_numpy().tolist() == [[2, 4, 6]]
 
 
+def test_the_area_comes_from_a_satellite_that_saw_the_site() -> None:
+    cut = look(0, area=(2.4, 3.0, 3.6), observed_share=0.3)
+    whole = look(0, area=(8.0, 10.0, 12.0), sensor="nicfi")
+    looks = pd.DataFrame([cut, whole, look(1, area=(8.0, 10.0, 12.0))], columns=columns_of(Look))
+    rows = with_well_seen(site_periods(looks), looks)
+    assert rows["area_ha"].tolist() == [10.0, 10.0]
+    assert rows["status"].tolist() == ["new", "steady"]
+    assert rows["well_seen"].tolist() == [True, True]
+    assert growth_within_year(rows, quarter(1)[1]).tolist() == [0.0]
+
+
+def test_a_satellite_that_detected_nothing_does_not_vouch_for_the_area_of_another() -> None:
+    cut = look(0, area=(2.4, 3.0, 3.6), observed_share=0.3)
+    nothing = look(0, sensor="nicfi")
+    looks = pd.DataFrame([cut, nothing, look(1, area=(8.0, 10.0, 12.0))], columns=columns_of(Look))
+    rows = with_well_seen(site_periods(looks), looks)
+    assert rows["status"].tolist() == ["new", "steady"]
+    assert rows["well_seen"].tolist() == [False, True]
+    assert growth_within_year(rows, quarter(1)[1]).empty
+
+
 def cover(plants: float) -> dict:
     return {"forest_ha": plants, "farmland_ha": 0.0, "water_ha": 3.0, "bare_ha": 1 - plants}
 
@@ -275,8 +304,13 @@ def slow_statuses(looks: list[dict], rule: HistoryRule) -> list[str]:
         plants = max(known, key=lambda pair: pair[0])[1] if known else NAN
         if detected:
             silent, status = 0, "steady" if out else "new"
-            kind, area = slow_area([row for row in now if row["detected"]])
-            if share >= rule.min_observed_share and area > 0:
+            telling = [
+                row
+                for row in now
+                if row["detected"] and row["observed_share"] >= rule.min_observed_share
+            ]
+            kind, area = slow_area(telling)
+            if area > 0:
                 old = reference.get(kind, NAN)
                 growth = rule.growth
                 noise = growth.outline_noise if kind == "workings" else growth.footprint_noise

@@ -13,6 +13,7 @@ import shapely
 from affine import Affine
 from shapely.geometry import LineString, Point, Polygon, box
 
+from kml_cases import folders, polygon
 from sluice.app.following.layer_files import LayerColumns, parse_buffer, read_layer
 from sluice.app.following.layers import far_from_areas, layer_summary, slope_reader, summary_text
 from sluice.base.errors import (
@@ -59,6 +60,25 @@ def test_a_file_becomes_features_with_names_dates_and_properties(tmp_path: Path)
     assert (layer.kind, layer.features, layer.licence) == (LayerKind.CONCESSIONS, 3, "CC0")
     assert len(layer.sha256) == 64
     assert Path(layer.source).is_absolute()
+
+
+def test_all_folders_of_a_kml_are_read_and_an_empty_one_is_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "titles.kml"
+    inner = f"<Folder><name>inner</name>{polygon(4, 'c')}</Folder>"
+    path.write_text(
+        folders(("none", ""), ("same", polygon(0, "a")), ("same", polygon(2, "b") + inner))
+    )
+    read = read_layer(path, name="concessions", columns=LayerColumns(name="Name"))
+    assert sorted(read.features["name"]) == ["a", "b", "c"]
+    assert read.features.geometry.bounds["minx"].sum() == pytest.approx(6)
+
+
+def test_of_several_layers_one_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, [SQUARE])
+    gpd.GeoDataFrame(geometry=[SQUARE, box(0, 6, 1, 7)], crs=4326).to_file(path, layer="valid")
+    with pytest.raises(ConfigError, match="has the layers x, valid; name one with --layer"):
+        read_layer(path, name="concessions")
+    assert read_layer(path, name="concessions", file_layer="valid").layer.features == 2
 
 
 def test_the_kind_follows_from_the_name(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ import geopandas as gpd
 import pytest
 import shapely
 
-from sluice.app.area import read_area
-from sluice.base.errors import AssetReadError, ConfigError, ItemNotFound
+from kml_cases import folders, polygon
+from sluice.app.area import check_area_size, read_area
+from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound
 
 SQUARE = shapely.box(-1.5, 6.0, -1.4, 6.1)
 
@@ -100,3 +101,43 @@ def test_coordinates_that_do_not_fit_their_crs(tmp_path) -> None:
     beyond = shapely.box(1e12, 1e12, 2e12, 2e12)
     with pytest.raises(ConfigError, match=r"b\.gpkg: its coordinates do not fit"):
         read_area(write(tmp_path / "b.gpkg", beyond, crs="EPSG:32630"))
+
+
+def test_the_polygons_of_all_layers_count(tmp_path) -> None:
+    path = tmp_path / "a.gpkg"
+    write(path, shapely.box(0, 0, 1, 1))
+    gpd.GeoDataFrame(geometry=[shapely.box(2, 0, 4, 1)], crs="EPSG:4326").to_crs(3857).to_file(
+        path, layer="more"
+    )
+    gpd.GeoDataFrame(geometry=[shapely.Point(9, 9)], crs="EPSG:4326").to_file(path, layer="wells")
+    area = read_area(str(path))
+    assert area.bounds == pytest.approx((0, 0, 4, 1))
+    assert area.area == pytest.approx(3)
+
+
+def test_the_polygons_of_all_folders_of_a_kml_count(tmp_path) -> None:
+    path = tmp_path / "a.kml"
+    path.write_text(folders(("empty", ""), ("north", polygon(0)), ("south", polygon(2))))
+    assert read_area(str(path)).area == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ((0, 0, 1e-9, 1e-9), r"has 0 m², and one that is followed at least 100;"),
+        ((0, 0, 8e-5, 8e-5), r"has 79 m²"),
+        ((-180, -90, 180, 90), "has 100% of the Earth's surface"),
+        ((-180, -40, 180, 40), "has 64% of the Earth's surface"),
+    ],
+)
+def test_an_area_of_no_size_and_the_world_are_not_followed(box, said) -> None:
+    with pytest.raises(DataError, match=said):
+        check_area_size(shapely.box(*box))
+
+
+def test_a_pit_a_large_country_and_one_on_both_sides_of_180_degrees_are_followed() -> None:
+    fiji = shapely.MultiPolygon(
+        [shapely.box(179, -17, 180, -16), shapely.box(-180, -17, -179, -16)]
+    )
+    for area in (shapely.box(0, 0, 1e-4, 1e-4), shapely.box(30, 40, 180, 80), fiji):
+        check_area_size(area)

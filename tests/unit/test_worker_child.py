@@ -11,12 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 pytest.importorskip("fastapi")
 
+from sluice.app.cli.main import app
 from sluice.app.web import worker_child
 from sluice.app.web.settings import Settings
 from sluice.app.web.worker_child import WorkerChild, worker_command
+from sluice.base.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 _PROGRAM = """
@@ -98,3 +101,14 @@ def test_bands_to_keep_are_told_to_the_worker(tmp_path: Path) -> None:
     settings = Settings(store="mines.sqlite", jobs_out=tmp_path, keep="red,nir")
     assert worker_command(settings)[-2:] == ["--keep-bands", "red,nir"]
     assert "--keep-bands" not in worker_command(Settings(store="mines.sqlite", jobs_out=tmp_path))
+
+
+@pytest.mark.parametrize("command", [["serve", "--no-open"], ["worker", "--once"]])
+@pytest.mark.parametrize(("bands", "said"), [("red,bogus", "'bogus' is no band"), ("", "no band")])
+def test_bands_that_no_sensor_has_are_refused_before_anything_starts(
+    command: list[str], bands: str, said: str, tmp_path: Path
+) -> None:
+    # There is no store: whatever started would say so.
+    given = [*command, "--store", str(tmp_path / "none.sqlite"), "--keep-bands", bands]
+    with pytest.raises(ConfigError, match=f"--keep-bands: .*{said}"):
+        CliRunner().invoke(app, given, catch_exceptions=False)

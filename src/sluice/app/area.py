@@ -12,13 +12,14 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray
-from sluice.base.errors import ConfigError
-from sluice.base.files import read_vector
+from sluice.base.errors import ConfigError, DataError
+from sluice.base.files import read_vector_layers
 from sluice.base.grid import utm_crs
 from sluice.base.longitudes import within_180
 from sluice.base.polygons import mended, polygon_parts
 from sluice.base.vector_content import KINDS
 from sluice.imagery.target_grid import utm_box
+from sluice.sites.area import geodesic_areas_ha
 
 _FARTHEST_DEGREES = 6.0
 """From a zone's central meridian: UTM's scale is off by half a percent there, not more."""
@@ -26,6 +27,9 @@ _LARGEST_PART_M = 900_000
 """Side of a part: within that of a grid (`LARGEST_SIDE_M`), with the margin that a scan adds."""
 _BAND_DEGREES = 8
 """Height of the bands that a tall area is cut into, as UTM's own: 890 km at most."""
+_SMALLEST_HA, _LARGEST_SHARE = 0.01, 0.5
+"""Of what may be followed: a pixel of Sentinel-2; half of the globe, from where an area on it could
+be that of what an outline leaves out."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,8 @@ def read_area(text: str) -> BaseGeometry:
     """Read an area of interest.
 
     Args:
-        text: `west,south,east,north` in degrees, or the path of a vector file with polygons.
+        text: `west,south,east,north` in degrees, or the path of a vector file with polygons: those
+            of all its layers count.
 
     Returns:
         A valid polygon or multipolygon in longitude and latitude (WGS 84).
@@ -160,7 +165,53 @@ def read_area(text: str) -> BaseGeometry:
     box = _as_box(text)
     if box is not None:
         return box
-    frame = read_vector(Path(text))
+    # Folders of a KML are layers, as tables of a GeoPackage are.
+    layers = read_vector_layers(Path(text))
+    area = shapely.union_all([_polygons_of(layer, text) for layer in layers])
+    if area.is_empty or area.area == 0:
+        kinds = ", ".join(sorted({kind for one in layers for kind in one.geom_type.dropna()}))
+        raise ConfigError(
+            f"{text}: holds no polygon, found {kinds or 'nothing'}; an area needs polygons"
+        )
+    return area
+
+
+def check_area_size(area: BaseGeometry) -> None:
+    """Refuse an area to follow that holds nothing, or most of the world.
+
+    Args:
+        area: In longitude and latitude.
+
+    Raises:
+        DataError: It says the size, and what is allowed.
+    """
+    share = _share_of_globe(area)
+    if share > _LARGEST_SHARE:
+        raise DataError(
+            f"the area has {share:.0%} of the Earth's surface, and one that is followed may have "
+            f"{_LARGEST_SHARE:.0%}; give a country, or a part of it"
+        )
+    hectares = float(geodesic_areas_ha([area], "EPSG:4326")[0])
+    if hectares < _SMALLEST_HA:
+        raise DataError(
+            f"the area has {10_000 * hectares:,.0f} m², and one that is followed at least "
+            f"{10_000 * _SMALLEST_HA:,.0f}; draw all of it"
+        )
+
+
+def _share_of_globe(area: BaseGeometry) -> float:
+    """Of the surface of a sphere; a ring along both poles has no area as a geodesic."""
+    flat = shapely.transform(area, lambda place: np.column_stack([place[:, 0], _sine(place[:, 1])]))
+    return float(flat.area / (360 * 2))
+
+
+def _sine(degrees: FloatArray) -> FloatArray:
+    """Of an angle: with it as height, equal areas are equal on the map."""
+    return np.asarray(np.sin(np.radians(degrees)))
+
+
+def _polygons_of(frame: gpd.GeoDataFrame, text: str) -> BaseGeometry:
+    """Union of a table's polygons, in longitude and latitude."""
     # Collections may hold polygons beside other shapes.
     shapes = frame.geometry.to_crs("EPSG:4326").explode(ignore_index=True)
     polygons = shapes[shapes.geom_type == "Polygon"]
@@ -168,11 +219,8 @@ def read_area(text: str) -> BaseGeometry:
         ignore_index=True
     )
     _refuse_outside_world(text, polygons.bounds.to_numpy(), str(frame.crs))
-    area = shapely.union_all(polygon_parts(mended(polygons.to_numpy())))
-    if polygons.empty or area.is_empty or area.area == 0:
-        kinds = ", ".join(sorted(set(frame.geom_type.dropna()))) or "nothing"
-        raise ConfigError(f"{text}: holds no polygon, found {kinds}; an area needs polygons")
-    return area
+    union: BaseGeometry = shapely.union_all(polygon_parts(mended(polygons.to_numpy())))
+    return union
 
 
 def _refuse_outside_world(text: str, bounds: FloatArray, crs: str) -> None:

@@ -34,14 +34,26 @@ def kept_bands(config: ScanConfig, manifest: Manifest) -> tuple[str, ...]:
     are there anyway, so that keeping them costs no download. `--strict` needs some more.
 
     Raises:
-        ConfigError: A name is not known.
+        ConfigError: See `bands_named`.
     """
     needed = NDVI_BANDS if config.strict else ()
     if config.keep is None:
         usual = model_bands(manifest)[0] if config.store is not None else ()
         return tuple(dict.fromkeys([*usual, *needed]))
-    kept = () if config.keep == (NOTHING,) else [_band(name) for name in config.keep]
-    return tuple(dict.fromkeys([*kept, *needed]))
+    return tuple(dict.fromkeys([*bands_named(config.keep), *needed]))
+
+
+def bands_named(names: Sequence[str]) -> tuple[str, ...]:
+    """The bands that `--keep-bands` names, by common name; none for `none` alone.
+
+    Raises:
+        ConfigError: A name is not known, or there is none.
+    """
+    if not names:
+        raise ConfigError(
+            f"--keep-bands: names no band; use names such as red, nir, swir16, B04, or {NOTHING}"
+        )
+    return () if tuple(names) == (NOTHING,) else tuple(_band(name) for name in names)
 
 
 def _band(name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import pandas as pd
 import pyogrio
 import rasterio
 from rasterio.errors import RasterioError
@@ -91,7 +92,8 @@ def read_vector(
 
     Args:
         path: The file.
-        layer: Of it; None for the first that has shapes.
+        layer: Of it; None for the first that has shapes, and of KML, whose layers are its folders,
+            for all together.
         may_be_empty: Whether a file without a feature is one like any other.
 
     Raises:
@@ -99,14 +101,52 @@ def read_vector(
         AssetReadError: Not readable, or by a driver that is not allowed.
         ConfigError: It holds no geometry or no CRS.
     """
+    path = _there(path)
+    parquet = path.suffix.lower() in _PARQUET
+    frame = _read_geoparquet(path) if parquet else _read_ogr(path, layer)
+    if not _has_shapes(frame) and not (may_be_empty and _is_empty(frame)):
+        raise _no_geometry(path)
+    return _with_crs(frame, path)
+
+
+def read_vector_layers(path: Path | str) -> list[gpd.GeoDataFrame]:
+    """Read all layers of a vector file that hold shapes, each in its own CRS; one at least.
+
+    Raises:
+        ItemNotFound, AssetReadError, ConfigError: As `read_vector`.
+    """
+    path = _there(path)
+    if path.suffix.lower() in _PARQUET:
+        frames = [_read_geoparquet(path)]
+    else:
+        with _translating_ogr_errors(path) as source:
+            frames = [_read_one(source, path, number) for number in _layers_with_shapes(source)]
+    found = [_with_crs(frame, path) for frame in frames if _has_shapes(frame)]
+    if not found:
+        raise _no_geometry(path)
+    return found
+
+
+def _there(path: Path | str) -> Path:
     path = Path(path)
     if not path.exists():
         raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
-    parquet = path.suffix.lower() in _PARQUET
-    frame = _read_geoparquet(path) if parquet else _read_ogr(path, layer)
-    empty = may_be_empty and len(frame) == 0
-    if not isinstance(frame, gpd.GeoDataFrame) or (frame.geometry.isna().all() and not empty):
-        raise ConfigError(f"{path}: holds no geometry; give points or polygons", href=str(path))
+    return path
+
+
+def _has_shapes(frame: Any) -> bool:
+    return isinstance(frame, gpd.GeoDataFrame) and not frame.geometry.isna().all()
+
+
+def _is_empty(frame: Any) -> bool:
+    return isinstance(frame, gpd.GeoDataFrame) and frame.empty
+
+
+def _no_geometry(path: Path) -> ConfigError:
+    return ConfigError(f"{path}: holds no geometry; give points or polygons", href=str(path))
+
+
+def _with_crs(frame: gpd.GeoDataFrame, path: Path) -> gpd.GeoDataFrame:
     if frame.crs is None:
         raise ConfigError(f"{path}: has no CRS; add one (QGIS: Assign projection)", href=str(path))
     return frame
@@ -126,9 +166,7 @@ def vector_layers(path: Path | str) -> tuple[str, ...]:
         ItemNotFound: No such file.
         AssetReadError: Not readable, or by a driver that is not allowed.
     """
-    path = Path(path)
-    if not path.exists():
-        raise ItemNotFound(f"{path}: no such file; check the path", href=str(path))
+    path = _there(path)
     if path.suffix.lower() in _PARQUET:
         return (path.stem,)
     with _translating_ogr_errors(path) as source:
@@ -137,16 +175,26 @@ def vector_layers(path: Path | str) -> tuple[str, ...]:
 
 def _read_ogr(path: Path, layer: str | None) -> gpd.GeoDataFrame:
     with _translating_ogr_errors(path) as source:
+        if layer is not None:
+            return _read_one(source, path, layer)
         # Left open, pyogrio warns of others, such as the one with QGIS's styles. By number: a
         # GeoJSON layer without a name is given another one each time.
-        chosen = layer if layer is not None else next(iter(_layers_with_shapes(source)), None)
-        found = pyogrio.read_info(source, layer=chosen)["driver"]
-        if found not in VECTOR_DRIVERS:
-            raise AssetReadError(
-                f"{path}: is a {found} file inside, and such files may read others; convert it",
-                href=str(path),
-            )
-        return pyogrio.read_dataframe(source, layer=chosen)
+        numbers: list[int | None] = [*_layers_with_shapes(source)] or [None]
+        if KINDS[path.suffix.lower()] != "KML":
+            return _read_one(source, path, numbers[0])
+        folders = [_read_one(source, path, number) for number in numbers]
+        filled = [folder for folder in folders if len(folder)]
+        return pd.concat(filled, ignore_index=True) if len(filled) > 1 else [*filled, *folders][0]
+
+
+def _read_one(source: Path | bytes, path: Path, layer: str | int | None) -> gpd.GeoDataFrame:
+    found = pyogrio.read_info(source, layer=layer)["driver"]
+    if found not in VECTOR_DRIVERS:
+        raise AssetReadError(
+            f"{path}: is a {found} file inside, and such files may read others; convert it",
+            href=str(path),
+        )
+    return pyogrio.read_dataframe(source, layer=layer)
 
 
 def _layers_with_shapes(source: Path | bytes) -> dict[int, str]:

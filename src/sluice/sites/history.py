@@ -15,7 +15,7 @@ import pandas as pd
 from sluice.base.arrays import IntArray, ObjectArray
 from sluice.base.periods import Period
 from sluice.base.places import SitePeriod, Status, columns_of
-from sluice.sites.history_looks import LooksByPeriod, Seen
+from sluice.sites.history_looks import LooksByPeriod, Seen, telling_area
 from sluice.sites.history_states import HistoryRule, State, Told, go_by
 from sluice.sites.history_words import tell
 
@@ -103,7 +103,7 @@ def first_and_last(looks: pd.DataFrame, rule: HistoryRule | None = None) -> pd.D
 def with_well_seen(
     periods: pd.DataFrame, looks: pd.DataFrame, rule: HistoryRule | None = None
 ) -> pd.DataFrame:
-    """Periods with `well_seen`: enough of the site was seen for its area to be compared.
+    """Periods with `well_seen`: the look that tells the area saw enough of it to be compared.
 
     Args:
         periods: site_id, start, end.
@@ -112,9 +112,11 @@ def with_well_seen(
     """
     rule = rule or HistoryRule()
     keys = ["site_id", "start", "end"]
-    tells = looks["detected"].astype(bool) | ~looks["sensor"].isin(rule.silent_sensors)
-    share = looks[tells].groupby(keys, sort=False)["observed_share"].max()
-    well = (share >= rule.min_observed_share).rename("well_seen").reset_index()
+    # As in `LooksByPeriod`, so that of equal ones the same is taken.
+    looks = looks[looks["detected"].astype(bool)].sort_values(["sensor", "run_id"], kind="stable")
+    group: IntArray = looks.groupby(keys, sort=False).ngroup().to_numpy().astype(np.int64)
+    telling = looks.iloc[telling_area(looks, group, rule.min_observed_share)]
+    well = telling[keys].assign(well_seen=telling["observed_share"] >= rule.min_observed_share)
     found = periods.merge(well, on=keys, how="left")
     return found.assign(well_seen=found["well_seen"].eq(True))  # noqa: FBT003
 

@@ -29,6 +29,8 @@ class Seen:
     high: FloatArray
     kind: IntArray
     """Of the area: workings or footprint."""
+    area_share: FloatArray
+    """Share of the site that the look saw which tells the area; NaN without one."""
     cover: FloatArray
     """Share of plants on the ground, NaN where it is not known."""
 
@@ -92,7 +94,7 @@ class LooksByPeriod:
         np.maximum.at(best, site[tells], share[tells])
         found = np.zeros(size, bool)
         found[site[detected]] = True
-        area, low, high, kind = _areas(looks[detected], size)
+        area, low, high, kind, area_share = _areas(looks[detected], size, least_share)
         return Seen(
             share=best,
             observed=found | ((best >= least_share) & (best > 0)),
@@ -101,28 +103,56 @@ class LooksByPeriod:
             low=low,
             high=high,
             kind=kind,
+            area_share=area_share,
             cover=_cover(looks, size),
         )
 
 
-def _areas(looks: pd.DataFrame, size: int) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
-    """Of each site the area that is known best: workings with the narrowest interval, else the
-    largest footprint; then its interval and its kind."""
-    area, low, high = (looks[f"area{end}_ha"].to_numpy(float) for end in ("", "_low", "_high"))
-    footprint = looks["footprint_ha"].to_numpy(float)
-    kind = np.where(np.isnan(area), FOOTPRINT, WORKINGS)
+def telling_area(looks: pd.DataFrame, group: IntArray, least_share: float) -> IntArray:
+    """Which look of each group knows its area best.
+
+    Of those that saw enough, where there are any: a cloud cuts an outline, and the smaller one has
+    the narrower interval. Of these workings with the narrowest interval, else the largest
+    footprint.
+
+    Args:
+        looks: Columns of `Look`, all detected.
+        group: (looks,) what belongs together.
+        least_share: Of a site that must be seen for its area to be compared.
+
+    Returns:
+        (groups,) rows, by number of the group.
+    """
+    area, low, high, footprint, share = (
+        looks[name].to_numpy(float)
+        for name in ("area_ha", "area_low_ha", "area_high_ha", "footprint_ha", "observed_share")
+    )
+    footprints = np.isnan(area)
+    unknown = footprints & np.isnan(footprint)
+    hidden = ~(share >= least_share)
     width = np.where(np.isnan(high - low), np.inf, high - low)
-    site = looks["site"].to_numpy()
-    order = np.lexsort((np.where(kind == WORKINGS, width, -footprint), kind, site))
-    _, first = np.unique(site[order], return_index=True)
-    chosen = order[first]
-    columns = [np.full(size, np.nan) for _ in range(3)]
+    size = np.where(footprints, -footprint, width)
+    order = np.lexsort((size, footprints, hidden, unknown, group))
+    _, first = np.unique(group[order], return_index=True)
+    found: IntArray = order[first]
+    return found
+
+
+def _areas(
+    looks: pd.DataFrame, size: int, least_share: float
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray, FloatArray]:
+    """Of each site the area that is known best, its interval, its kind, and the share seen."""
+    chosen = looks.iloc[telling_area(looks, looks["site"].to_numpy(), least_share)]
+    site, area = chosen["site"].to_numpy(), chosen["area_ha"].to_numpy(float)
+    workings = ~np.isnan(area)
+    columns = [np.full(size, np.nan) for _ in range(4)]
     kinds = np.full(size, FOOTPRINT)
-    columns[0][site[chosen]] = np.where(kind == WORKINGS, area, footprint)[chosen]
-    columns[1][site[chosen]] = np.where(kind == WORKINGS, low, np.nan)[chosen]
-    columns[2][site[chosen]] = np.where(kind == WORKINGS, high, np.nan)[chosen]
-    kinds[site[chosen]] = kind[chosen]
-    return columns[0], columns[1], columns[2], kinds
+    columns[0][site] = np.where(workings, area, chosen["footprint_ha"].to_numpy(float))
+    columns[1][site] = np.where(workings, chosen["area_low_ha"].to_numpy(float), np.nan)
+    columns[2][site] = np.where(workings, chosen["area_high_ha"].to_numpy(float), np.nan)
+    columns[3][site] = chosen["observed_share"].to_numpy(float)
+    kinds[site] = np.where(workings, WORKINGS, FOOTPRINT)
+    return columns[0], columns[1], columns[2], kinds, columns[3]
 
 
 def _cover(looks: pd.DataFrame, size: int) -> FloatArray:

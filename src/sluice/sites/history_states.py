@@ -119,7 +119,7 @@ def go_by(state: State, seen: Seen, rule: HistoryRule, number: int, days: int) -
     started, resumed = seen.detected & ~state.begun, seen.detected & state.inactive
     # An area is compared only with one of its own kind, and only where both were seen well.
     # Where nothing could be outlined, an area of 0 is no measure; comparisons with NaN are False.
-    well = seen.detected & (seen.share >= rule.min_observed_share) & (seen.area > 0)
+    well = seen.detected & (seen.area_share >= rule.min_observed_share) & (seen.area > 0)
     reference = state.reference[seen.kind, sites]
     grew = well & rule.growth.has_grown(seen.area, reference, seen.kind)
     judged = well & ~np.isnan(reference)

@@ -36,7 +36,7 @@ def tell(told: Told, seen: Seen, rule: HistoryRule, periods: Sequence[Period]) -
     # A later case goes before an earlier one.
     cases = (
         (detected, why.first_area),
-        (detected & (seen.share < rule.min_observed_share), why.little_seen),
+        (detected & (seen.area_share < rule.min_observed_share), why.little_seen),
         (detected & np.isnan(seen.area), why.no_area),
         (told.judged, why.judged),
         (told.resumed, why.resumed),
@@ -183,6 +183,7 @@ class _Why:
 
     def _observed(self, rows: IntArray) -> FloatArray:
         """Whole percents below it, so that what is less than a limit does not look like it."""
-        share = self.seen.share[rows]
+        # Of a detected one what counts is the look that tells its area.
+        share = np.where(self.seen.detected, self.seen.area_share, self.seen.share)[rows]
         whole = np.floor(100 * share + 1e-9) / 100
         return np.asarray(np.where(share > 0, np.maximum(whole, _LEAST), 0.0))

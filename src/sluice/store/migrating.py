@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def require_newest(connection: Connection, store: str) -> None:
     if found < HEAD:
         raise SchemaVersion(
             f"{store}: its schema is version {found}, this Sluice ({__version__}) needs {HEAD}; "
-            "bring it up with `sluice store migrate`",
+            f"bring it up with `sluice store migrate --store {_named(store)}`",
             href=store,
         )
     raise SchemaVersion(
@@ -63,6 +64,11 @@ def require_newest(connection: Connection, store: str) -> None:
         "install a newer Sluice",
         href=store,
     )
+
+
+def _named(store: str) -> str:
+    """A store as a shell takes it; an address is not told whole, as it may hold a password."""
+    return "ADDRESS" if "://" in store else shlex.quote(store)
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:

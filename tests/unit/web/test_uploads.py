@@ -79,6 +79,15 @@ def test_an_area_is_followed(case: Case, serve: Serve, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("box", [(0, 0, 1e-9, 1e-9), (-180, -90, 180, 90)])
+def test_an_area_of_no_size_and_the_world_are_refused(analyst: TestClient, box):
+    content = shapely.to_geojson(shapely.box(*box)).encode()
+    answer = send_area(analyst, content, "odd.geojson", "odd")
+    assert answer.status_code == 422
+    assert "one that is followed" in answer.json()["error"]["message"]
+    assert "odd" not in {area["name"] for area in analyst.get("/api/areas").json()}
+
+
 def test_a_layer_is_registered(analyst: TestClient, case: Case, tmp_path):
     projected = TABLE.to_crs("EPSG:32630")
     options = {"name_column": "title", "start_column": "from", "licence": "CC0"}

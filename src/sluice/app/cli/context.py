@@ -57,7 +57,7 @@ def add(
         None, "--end-column", help="Column with the last day of being valid."
     ),
     file_layer: str | None = typer.Option(
-        None, "--layer", help="Of a file with several; the first with shapes if left out."
+        None, "--layer", help="Of a file with several; not needed for the folders of a KML."
     ),
     licence: str = typer.Option("", "--licence", help="To keep beside the layer."),
     later: bool = _LATER,

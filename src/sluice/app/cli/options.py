@@ -125,7 +125,11 @@ VERDICT: Any = typer.Option(
     "commas; or all. Rejected sites are left out if this is.",
 )
 SINCE: Any = typer.Option(None, "--since", help="Seen, or raised, on this day or later.")
-LIMIT: Any = typer.Option(50, "--limit", min=1, help="Most rows, the most urgent first.")
+MOST_ROWS = 100_000_000
+"""More than any store has, and less than what a database cannot count."""
+LIMIT: Any = typer.Option(
+    50, "--limit", min=1, max=MOST_ROWS, help="Most rows, the most urgent first."
+)
 LANGUAGE: Any = typer.Option(
     None,
     "--language",

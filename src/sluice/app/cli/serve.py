@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from sluice.app.cli import options
-from sluice.app.cli.worker import KEEP, MODEL, SOURCE
+from sluice.app.cli.worker import KEEP, MODEL, SOURCE, check_kept
 
 
 def serve(
@@ -66,6 +66,7 @@ def serve(
         from sluice.app.web.running import run_service
         from sluice.app.web.settings import Settings
 
+    check_kept(keep)
     settings = make_config(
         Settings,
         store=store_address(store),

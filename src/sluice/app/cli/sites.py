@@ -73,7 +73,11 @@ def export_sites(
     verified_only: bool = options.VERIFIED,
     verdict: str | None = options.VERDICT,
     limit: int | None = typer.Option(
-        None, "--limit", min=1, help="Most sites, the most urgent first."
+        None,
+        "--limit",
+        min=1,
+        max=options.MOST_ROWS,
+        help="Most sites, the most urgent first.",
     ),
     fmt: str | None = typer.Option(
         None,

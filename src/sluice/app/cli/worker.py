@@ -55,6 +55,7 @@ def worker(
     from sluice.app.cli.signals import stopping
     from sluice.app.config import make_config, store_address
 
+    check_kept(keep)
     address = store_address(store)
     settings = make_config(
         WorkerSettings,
@@ -73,6 +74,19 @@ def worker(
         ended = work(settings, once=once, say=_say, stop=stop)
     if once:
         typer.echo(f"{ended} {'analysis' if ended == 1 else 'analyses'} ended.")
+
+
+def check_kept(text: str | None) -> None:
+    """Refuse bands that no sensor has, before any analysis could fail for them.
+
+    Raises:
+        ConfigError: One is none, or none is named.
+    """
+    names = options.split_list(text)
+    if names is not None:
+        from sluice.app.keeping import bands_named
+
+        bands_named(names)
 
 
 def _say(line: str) -> None:

@@ -15,6 +15,7 @@ from sluice.app.following.reviewing import standing_alerts
 from sluice.app.messages import DEFAULT_LANGUAGE, Messages, messages
 from sluice.app.reports.place_pictures import PlacePicture, as_jpeg
 from sluice.base.errors import ConfigError
+from sluice.base.places import Verdict
 from sluice.base.store import SiteQuery, Store
 from sluice.sites.history import by_quarter, by_year
 from sluice.sites.looks import cover_changes
@@ -41,7 +42,8 @@ def export(
 
     Args:
         store: Where they are.
-        query: Which sites; where alerts alone are written, which alerts. Rejected ones stay out.
+        query: Which sites; where alerts alone are written, which alerts. Those that later looks
+            rejected stay out, as those of rejected sites unless its verdict takes such sites.
         path: The file.
         fmt: A name of `EXPORT_FORMATS`; None to tell by the file's name. A KMZ gets pictures.
         what: Some of `TABLES`; several for a GeoPackage.
@@ -61,14 +63,14 @@ def export(
     alerts = None
     if tuple(what) == ("alerts",):
         # As `sluice alerts list` tells them: the level asked for is the alert's.
-        alerts = standing_alerts(store.alerts(query))
+        alerts = _told_alerts(store.alerts(query), query)
         query = SiteQuery(site_ids=tuple(alerts["site_id"].unique()), with_past=True)
     sites = store.sites(query)
     ids = tuple(sites["site_id"])
     if "sites" in what and (redaction is None or redaction.which is not None):
         sites = _with_cover(sites, store.looks(ids))
     if alerts is None and "alerts" in what:
-        alerts = standing_alerts(store.alerts(SiteQuery(site_ids=ids)))
+        alerts = _told_alerts(store.alerts(SiteQuery(site_ids=ids)), query)
     wants_periods = "periods" in what or (redaction is not None and redaction.delayed)
     pictures = None
     if name == "kmz" and redaction is None:
@@ -85,6 +87,15 @@ def export(
         pictures=pictures,
         language=language,
     )
+
+
+def _told_alerts(alerts: pd.DataFrame, query: SiteQuery) -> pd.DataFrame:
+    """Standing alerts, and those of rejected sites where they were asked for."""
+    if query.verdict is not None and Verdict.REJECTED not in query.verdict:
+        return standing_alerts(alerts)
+    rejected = alerts["verdict"] == Verdict.REJECTED
+    told = alerts.index.isin(standing_alerts(alerts).index) | rejected
+    return alerts[told]
 
 
 def dated_detections(store: Store, site_ids: Sequence[str]) -> gpd.GeoDataFrame:

@@ -19,6 +19,7 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from sluice.app.area import check_area_size
 from sluice.app.following.changes import changed
 from sluice.app.following.cover_of_runs import cover_lost, cover_of_run
 from sluice.app.following.judging_sites import (
@@ -123,8 +124,10 @@ def add_named_area(store: Store, name: str, geometry: BaseGeometry) -> None:
 
     Raises:
         ConfigError: The name cannot be one, or is another area's.
+        DataError: See `check_area_size`.
     """
     check_area_name(name)
+    check_area_size(geometry)
     store.add_area(Area(name=name, created=dt.datetime.now(dt.UTC)), geometry)
 
 

@@ -16,7 +16,7 @@ import rasterio.warp
 import shapely
 
 from sluice.base.errors import AssetReadError, ConfigError, DataError, NoValidData
-from sluice.base.files import open_raster, read_vector, sha256_file
+from sluice.base.files import open_raster, read_vector, sha256_file, vector_layers
 from sluice.base.longitudes import cut_at_180
 from sluice.base.periods import day_of
 from sluice.base.places import Layer, LayerKind
@@ -81,13 +81,13 @@ def read_layer(
         kind: A value of `LayerKind`; None takes the name, where it is one.
         buffer: How far beyond its shapes it reaches: `30m`, `1.5 km`.
         columns: Which of its columns say what.
-        file_layer: Of a file with several; None takes the first with shapes.
+        file_layer: Of a file with several; None takes the only one, or all folders of a KML.
         licence: To keep beside it.
 
     Raises:
         ItemNotFound, AssetReadError: There is no such file, or none that may be opened.
-        ConfigError: No CRS, no such column, a name, kind or buffer that is none, or a column of
-            dates without a date.
+        ConfigError: No CRS, several layers and none named, no such column, a name, kind or buffer
+            that is none, or a column of dates without a date.
         DataError: The coordinates cannot be of the CRS.
         NoValidData: It holds no feature, or none with an area where an area is needed.
     """
@@ -97,6 +97,8 @@ def read_layer(
     if layer_kind is LayerKind.SLOPE:
         features, notes = _read_slope(path)
     else:
+        if file_layer is None:
+            _refuse_several(path)
         frame = read_vector(path, layer=file_layer, may_be_empty=True).reset_index(drop=True)
         features, notes = _read_features(frame, columns or LayerColumns(), str(path))
         _check_ground(features, layer_kind, buffer_m, str(path), notes)
@@ -125,6 +127,16 @@ def parse_buffer(text: str) -> float:
     if re.fullmatch(r"0+(\.0+)?", text.strip()):
         return 0.0
     raise ConfigError(f"--buffer {text}: is no distance; write a number and m or km: 30m, 1.5km")
+
+
+def _refuse_several(path: Path) -> None:
+    """Refuse a file of which only the first layer would be taken."""
+    layers = vector_layers(path)
+    if len(layers) > 1 and path.suffix.lower() != ".kml":
+        raise ConfigError(
+            f"{path}: has the layers {', '.join(layers)}; name one with --layer, or save the one "
+            "that you need in a file of its own"
+        )
 
 
 def _kind_of(name: str, kind: str | None) -> LayerKind:

@@ -89,7 +89,7 @@ def add_review(
         review_id: Given by whoever may send it again where no answer came: it counts once.
 
     Raises:
-        Conflict: Something else was said by this id.
+        Conflict: Something else was said, or drawn, by this id.
         ConfigError: No such site, a rejection without a reason, or a reason without one; an outline
             of what nobody is sure of, or far from the site.
     """
@@ -120,6 +120,8 @@ def add_review(
         if there is None:
             raise
         added = there
+        if outline is not None:
+            _refuse_other_outline(store, added, outline)
     if outline is not None:
         _keep_outline(store, added, outline)
     return added
@@ -134,6 +136,17 @@ def _sent_before(store: Store, review: Review) -> Review | None:
         if known == review.model_copy(update={"when": known.when, "site_id": known.site_id}):
             return known if known.site_id in line else None
     return None
+
+
+def _refuse_other_outline(store: Store, review: Review, outline: BaseGeometry) -> None:
+    """Refuse to draw something else by an id; where the answer was lost none may be kept yet."""
+    labels = store.labels(find_site(store, review.site_id)["area"])
+    kept = labels.geometry[labels["label_id"] == review.review_id].to_numpy()
+    if len(kept) and not shapely.equals(kept, outline).all():
+        raise Conflict(
+            f"review {review.review_id}: is there with another outline; send this one as a review "
+            "of its own, with an id of its own"
+        )
 
 
 def read_outline(path: Path) -> BaseGeometry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,24 +152,42 @@ def migrate_store(address: str) -> Migration:
             found = schema_version(connection, db.name)
         kept = None
         if found < HEAD:
-            kept = _free_path(path.with_name(f"{path.stem}-schema-{found}{path.suffix}"))
-            backup(db, kept)
+            kept = _back_up_beside(db, path, found)
         try:
-            return Migration(*migrate(db), backup=kept)
+            before, after = migrate(db)
         except SluiceError:
             # Nothing was changed, so that it would only be a second copy.
             if kept is not None:
                 kept.unlink()
             raise
+        if kept is not None and before == after:
+            # Another process was faster, and keeps a copy of its own.
+            kept.unlink()
+            kept = None
+        return Migration(before, after, backup=kept)
 
 
-def _free_path(path: Path) -> Path:
-    """The path, or the first of its numbers that is free: an earlier try may have been stopped."""
+def _back_up_beside(db: SqliteDatabase, path: Path, version: str) -> Path:
+    """Copy a store to a file beside it that nobody else writes, and give its path."""
+    part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}{path.suffix}")
+    backup(db, part)
+    kept = _claimed(path.with_name(f"{path.stem}-schema-{version}{path.suffix}"))
+    part.replace(kept)
+    return kept
+
+
+def _claimed(path: Path) -> Path:
+    """The path, or the first of its numbers that was free, as an empty file: another migration may
+    look for one now, and an earlier one may have been stopped."""
     number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
+    while True:
+        try:
+            free.touch(exist_ok=False)
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        else:
+            return free
 
 
 def describe_store(address: str) -> dict[str, Any]:

@@ -60,7 +60,8 @@ SITES = Collection(
     "sites",
     "Sites",
     "Places at which mining was detected, followed over time, the most urgent first. A detection "
-    "is a lead to verify, not proof.",
+    "is a lead to verify, not proof. Rejected ones are among them: `verdict` says so, and "
+    "`verdict IS NULL OR verdict <> 'rejected'` leaves them out.",
     {
         **_kinds(Site, without=("context", "priority_parts", "merged_into", "current")),
         "verdict": Kind.TEXT,
@@ -72,7 +73,8 @@ SITES = Collection(
 ALERTS = Collection(
     "alerts",
     "Alerts",
-    "Changes of sites worth telling, the most urgent first.",
+    "Changes of sites worth telling, the most urgent first. Rejected ones are among them: "
+    "`state <> 'rejected' AND (verdict IS NULL OR verdict <> 'rejected')` leaves them out.",
     {
         **_kinds(Alert, without=("reasons", "priority_parts")),
         "reasons": Kind.TEXT,

@@ -77,7 +77,7 @@ class Exported(SiteFilter, Language):
 
     what: Table = Table.SITES
     by: str = Field(default="period", pattern="^(period|quarter|year)$")
-    limit: int | None = Field(default=None, ge=1)
+    limit: int | None = Field(default=None, ge=1, le=100_000_000)
     """Most sites, the most urgent first; all if left out."""
 
 

@@ -11,13 +11,14 @@ import shapely
 from pydantic import BeforeValidator, Field
 from shapely.geometry.base import BaseGeometry
 
+from sluice.app.area import check_area_size
 from sluice.app.following.landing import check_area_name
 from sluice.app.web.access import Person
 from sluice.app.web.errors import Forbidden, NotHere, TooLarge
 from sluice.app.web.parameters import Name, Paged, Strict
 from sluice.app.web.settings import Settings
 from sluice.app.web.shapes import Shape, read_shape
-from sluice.base.errors import ConfigError, DataError
+from sluice.base.errors import ConfigError
 from sluice.base.jobs import AnalysisJob, JobState
 from sluice.base.periods import Period, parse_span, split_period
 from sluice.base.store import Store
@@ -88,6 +89,7 @@ def make_job(asked: JobBody, person: Person, store: Store, settings: Settings) -
                 "another name"
             )
         geometry = read_shape(shape, settings.most_vertices)
+        check_area_size(geometry)
         _refuse_large(geometry, settings)
         outline = json.loads(shapely.to_geojson(geometry))
     return AnalysisJob(
@@ -123,8 +125,6 @@ def _period(asked: JobBody, settings: Settings) -> Period:
 
 def _refuse_large(geometry: BaseGeometry, settings: Settings) -> None:
     area, box = geodesic_areas_ha([geometry, geometry.envelope], "EPSG:4326") / 100
-    if area <= 0:
-        raise DataError("the outline holds no ground; draw a larger one")
     if area > settings.largest_km2:
         raise TooLarge(
             f"the area has {area:,.0f} km², and an analysis may have {settings.largest_km2:,.0f}; "
