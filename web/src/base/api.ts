@@ -30,6 +30,9 @@ export class ApiError extends Error {
 /** Of a request that no answer came to: the server is gone, or the line. */
 export const UNREACHABLE = 0;
 
+/** In place of an area's name: whatever area it lies in, see `everywhere.ts`. */
+export const EVERYWHERE = "*";
+
 type Query = Record<string, string | number | null | undefined>;
 
 let csrf: string | null = null;
@@ -40,6 +43,7 @@ export const isPublished = document.getElementById("app")?.dataset["published"] 
 export function address(path: string, query: Query = {}): string {
   const wanted = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
+    if (name === "area" && value === EVERYWHERE) continue;
     if (value !== null && value !== undefined && value !== "") wanted.set(name, String(value));
   }
   const told = wanted.toString();

@@ -1,7 +1,7 @@
 // Everything about one site, and the way to the next.
 
 import { type App, currentArea, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
-import { address, isPublished } from "../base/api";
+import { address, EVERYWHERE, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
 import type { Alert, BBox, SiteDetail } from "../base/types";
@@ -72,7 +72,10 @@ export class SitePanel {
 
   private bringIntoSight(detail: SiteDetail): void {
     const { lon, lat, area } = detail.site;
-    if (area !== undefined && currentArea(this.app)?.name !== area) go({ area });
+    const here = currentArea(this.app)?.name;
+    // Among all places one stays there.
+    const elsewhere = here !== area && here !== EVERYWHERE;
+    if (elsewhere && this.app.areas.some((one) => one.name === area)) go({ area });
     const { gl, camera } = this.app.map;
     const box = detail.geometry ? boxOf(detail.geometry) : null;
     const near = camera.zoom >= 13 && gl.getBounds().contains([lon, lat]);
