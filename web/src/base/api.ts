@@ -1,5 +1,6 @@
 // Speaks with the server: one place for addresses, errors and the token against forged requests.
 
+import { fileName } from "./file_name";
 import type {
   Alert,
   Area,
@@ -86,7 +87,7 @@ async function answered(path: string, request: RequestInit): Promise<Response> {
 /** A file that the service makes, and how it names it. */
 export async function file(path: string): Promise<{ content: Blob; name: string }> {
   const answer = await answered(path, {});
-  const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1];
+  const name = fileName(answer.headers.get("Content-Disposition") ?? "");
   try {
     return { content: await answer.blob(), name: name ?? "sluice" };
   } catch (error) {
