@@ -192,4 +192,41 @@ async function logIn(tools) {
   return {};
 }
 
-export const looks = { pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };
+/** An area with a long name that was never analysed, beside others and alone. */
+async function longName(tools) {
+  const { page, open, options } = tools;
+  for (const alone of [false, true]) {
+    if (alone) {
+      await page.route("**/api/areas", async (route) => {
+        const all = await (await route.fetch()).json();
+        await route.fulfill({ json: all.filter(({ name }) => name === options.area) });
+      });
+      await page.goto("about:blank");
+    }
+    await open(`#area=${encodeURIComponent(options.area)}`);
+    const { width } = page.viewportSize();
+    const parts = await page.locator(".top > *").evaluateAll((all) =>
+      all.map((one) => [one.className, one.getBoundingClientRect()]).map(([name, { left, right, top, bottom }]) => ({ name, left, right, top, bottom })),
+    );
+    for (const { name, left, right } of parts) assert.ok(left >= 0 && right <= width, `${name} from ${left} to ${right} px`);
+    for (const one of parts) {
+      const under = parts.filter((other) => other !== one && Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1 && Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 1);
+      assert.deepEqual(under.map(({ name }) => name), [], `what lies over ${one.name}`);
+    }
+    const search = await page.locator(".search").boundingBox();
+    assert.ok(search.width >= 180, `the search is ${search.width} px wide`);
+    const bar = await page.locator(".top").boundingBox();
+    assert.ok(bar.height < (options.mobile ? 150 : 60), `the bar is ${bar.height} px high`);
+    await tools.picture(`long-name-${alone ? "alone" : "beside"}-${width}`);
+  }
+  const said = { alerts: await text(page, "#list-alerts .count") };
+  await page.evaluate(() => document.getElementById("tab-sites").click());
+  await page.waitForFunction(() => document.querySelector("#list-sites .count").textContent);
+  said.sites = await page.locator("#list-sites .count").textContent();
+  await page.locator(".top button", { hasText: "Export" }).click();
+  said.exports = await text(page, "dialog");
+  await page.unrouteAll();
+  return said;
+}
+
+export const looks = { longName, pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };

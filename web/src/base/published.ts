@@ -22,6 +22,7 @@ interface Told {
   version: string;
   languages: string[];
   language: string | null;
+  withheld_m: number | null;
   about: Record<string, string[]>;
   areas: (Area & { outlines: string | null })[];
 }
@@ -147,8 +148,8 @@ export async function answer(path: string): Promise<unknown> {
 }
 
 async function session(): Promise<Session> {
-  const { version, languages, language, about } = await told();
-  return { person: null, csrf: null, needs_login: false, version, languages, published: { language, about } };
+  const { version, languages, language, withheld_m, about } = await told();
+  return { person: null, csrf: null, needs_login: false, withheld_m, version, languages, published: { language, about } };
 }
 
 /** A part of a list, as its filters ask. */

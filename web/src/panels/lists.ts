@@ -89,7 +89,7 @@ export class SiteList {
       { class: "list", "aria-label": t(kind === "alerts" ? "tab_alerts" : "tab_sites") },
       this.filters(),
       this.told,
-      withheld && el("p", { class: "hint withheld" }, text("export.all_redacted", { size: metres(withheld) })),
+      withheld && !api.isPublished && el("p", { class: "hint withheld" }, text("export.all_redacted", { size: metres(withheld) })),
       this.list,
       this.more,
     );
@@ -238,6 +238,7 @@ export class SiteList {
     const filtered = Boolean(level || (this.kind === "sites" && status));
     // What lies in a cell of another area, or is held back, is not here either.
     if (this.app.session.withheld_m && !filtered) return "none_withheld";
+    if (!filtered && !currentArea(this.app)?.periods.length) return "not_analysed";
     if (this.kind === "sites") return "no_sites";
     return filtered ? "no_alerts_fit" : "no_alerts";
   }
