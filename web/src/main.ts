@@ -44,7 +44,7 @@ async function start(): Promise<void> {
   const app = { session, areas, layers, elevation, published, detail: null, queue: [], more: null, given: new Map() } as unknown as App;
   const area = currentArea(app);
   if (!area && !(await mayDrawAreas(app))) {
-    add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas")), person(app)));
+    add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t(mayAnalyse(app) ? "no_areas" : "no_areas_viewer")), person(app)));
     return;
   }
   // An address without an area is that of a map before the first one: it shows none of it.
