@@ -229,4 +229,21 @@ async function longName(tools) {
   return said;
 }
 
-export const looks = { longName, pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };
+/** An area across 180 degrees opens as near as any other. */
+async function acrossTheLine(tools) {
+  const { page, open, options, ask } = tools;
+  await open(`#area=${encodeURIComponent(options.area)}`);
+  const { bbox } = (await ask("/api/areas")).find(({ name }) => name === options.area);
+  const seen = () => page.evaluate(() => {
+    const { lng, lat } = window.sluiceMap.getCenter().wrap();
+    return { lng, lat, zoom: window.sluiceMap.getZoom() };
+  });
+  const first = await seen();
+  await page.evaluate(() => window.sluiceMap.jumpTo({ center: [0, 0], zoom: 2 }));
+  await page.locator(".tools button").first().click();
+  await page.waitForFunction(() => !window.sluiceMap.isMoving() && window.sluiceMap.getZoom() > 4);
+  await tools.picture("across-180");
+  return { bbox, first, again: await seen() };
+}
+
+export const looks = { acrossTheLine, longName, pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };

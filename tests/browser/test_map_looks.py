@@ -70,6 +70,20 @@ def test_an_area_with_a_long_name_that_was_never_analysed(
     assert f"All sites of {name} but rejected ones" in said["exports"]
 
 
+def test_an_area_across_180_degrees_is_shown_near(play, serve, first_store, tmp_path) -> None:
+    path = shutil.copy(first_store, tmp_path / "ours.sqlite")
+    sides = shapely.box(179, -18, 180, -17), shapely.box(-180, -18, -178, -17)
+    with contextlib.closing(open_store(str(path))) as opened:
+        add_named_area(opened, "Fiji", shapely.MultiPolygon(sides))
+    with serve(str(path)) as address:
+        found = play("acrossTheLine", address=address, area="Fiji")
+    assert found["bbox"] == [179, -18, -178, -17]
+    for seen in found["first"], found["again"]:
+        assert seen["zoom"] > 5
+        assert abs((seen["lng"] + 360) % 360 - 180.5) < 1.5
+        assert abs(seen["lat"] + 17.5) < 1
+
+
 @pytest.mark.parametrize(
     ("title", "options"),
     [

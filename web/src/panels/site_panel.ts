@@ -245,7 +245,8 @@ function boxOf(geometry: GeoJSON.Geometry): BBox | null {
   };
   if (geometry.type === "GeometryCollection") return null;
   take(geometry.coordinates);
-  return box[2] >= box[0] ? box : null;
+  // What is cut at 180 degrees has a part on each side of the world.
+  return box[2] >= box[0] && box[2] - box[0] <= 180 ? box : null;
 }
 
 function inMiddle(point: { x: number; y: number }, container: HTMLElement): boolean {
