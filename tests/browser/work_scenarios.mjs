@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { graveFaults, text } from "./scenarios.mjs";
+import { graveFaults } from "./scenarios.mjs";
 
 const ANALYSED_MS = 180_000;
 
@@ -196,51 +196,6 @@ async function startOfOthers(tools) {
   await tools.picture("start-viewer");
   await page.unrouteAll();
   return said;
-}
-
-/** Somebody from whom places are withheld, and no area may be named to whom. */
-async function withheldPlaces(tools) {
-  const { page, settled, marks, options } = tools;
-  await page.goto(options.address);
-  await page.locator(".log-in input[name=name]").fill(options.name);
-  await page.locator(".log-in input[name=password]").fill(options.password);
-  await page.locator(".log-in button").click();
-  await tools.ready();
-  await settled();
-  const here = (path) => page.evaluate((one) => fetch(one).then((answer) => answer.json()), path);
-  const { alerts } = await here("/api/alerts");
-  const { sites } = await here("/api/sites");
-  const areas = (await here("/api/areas")).map(({ name }) => name);
-  const listed = (tab) => page.locator(`#list-${tab} .row`).evaluateAll((rows) => rows.map((row) => row.dataset.site));
-  assert.deepEqual(await listed("alerts"), alerts.map((one) => one.site_id));
-  assert.match(await text(page, "#list-alerts"), /cell of a fixed grid of 5(\.0)?\s*km/);
-  assert.ok((await marks()).length > 0, "the cells lie on the part of the map that is shown");
-  assert.equal(await page.locator(".slider").isVisible(), true, "periods of what has no name");
-  const offered = await page.locator(".area-place option").allInnerTexts();
-  const shown = offered.length ? offered[0] : await text(page, ".area-name");
-  assert.equal(shown, "All places");
-  await tools.picture(`withheld-${areas.length}`);
-  await page.locator("#tab-sites").click();
-  await page.waitForSelector("#list-sites .row");
-  assert.deepEqual(await listed("sites"), sites.map((one) => one.site_id));
-  await page.locator("#list-sites .row").first().click();
-  await page.waitForSelector(`.site h2:has-text("${sites[0].site_id}")`);
-  assert.equal(new URLSearchParams(await tools.hash()).get("area"), "*", "a site leads nowhere else");
-  await page.locator(".top button", { hasText: "Export" }).click();
-  assert.match(await text(page, "dialog"), /All sites but rejected ones, in/);
-  await page.keyboard.press("Escape");
-  await page.reload();
-  await tools.ready();
-  assert.ok((await text(page, ".site h2")).includes(sites[0].site_id));
-  await page.keyboard.press("Escape");
-  let nothing = null;
-  if (areas.length) {
-    await page.locator(".area-place select").selectOption(areas[0]);
-    await page.waitForFunction(() => document.querySelectorAll("#list-sites .row").length === 0);
-    nothing = await text(page, "#list-sites .count");
-  }
-  assert.deepEqual(await graveFaults(tools), []);
-  return { sites: sites.length, areas, offered, nothing };
 }
 
 /** An outline in a file becomes an area that is followed, ready to be analysed. */
@@ -522,4 +477,4 @@ async function roles(tools) {
   return offered;
 }
 
-export const work = { firstArea, startOfOthers, withheldPlaces, analyse, outlineOfFile, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };
+export const work = { firstArea, startOfOthers, analyse, outlineOfFile, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };
