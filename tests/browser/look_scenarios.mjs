@@ -192,4 +192,103 @@ async function logIn(tools) {
   return {};
 }
 
-export const looks = { pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };
+/** An area with a long name that was never analysed, beside others and alone. */
+async function longName(tools) {
+  const { page, open, options } = tools;
+  for (const alone of [false, true]) {
+    if (alone) {
+      await page.route("**/api/areas", async (route) => {
+        const all = await (await route.fetch()).json();
+        await route.fulfill({ json: all.filter(({ name }) => name === options.area) });
+      });
+      await page.goto("about:blank");
+    }
+    await open(`#area=${encodeURIComponent(options.area)}`);
+    const { width } = page.viewportSize();
+    const parts = await page.locator(".top > *").evaluateAll((all) =>
+      all.map((one) => [one.className, one.getBoundingClientRect()]).map(([name, { left, right, top, bottom }]) => ({ name, left, right, top, bottom })),
+    );
+    for (const { name, left, right } of parts) assert.ok(left >= 0 && right <= width, `${name} from ${left} to ${right} px`);
+    for (const one of parts) {
+      const under = parts.filter((other) => other !== one && Math.min(one.right, other.right) - Math.max(one.left, other.left) > 1 && Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top) > 1);
+      assert.deepEqual(under.map(({ name }) => name), [], `what lies over ${one.name}`);
+    }
+    const search = await page.locator(".search").boundingBox();
+    assert.ok(search.width >= 180, `the search is ${search.width} px wide`);
+    const bar = await page.locator(".top").boundingBox();
+    assert.ok(bar.height < (options.mobile ? 150 : 60), `the bar is ${bar.height} px high`);
+    await tools.picture(`long-name-${alone ? "alone" : "beside"}-${width}`);
+  }
+  const said = { alerts: await text(page, "#list-alerts .count") };
+  await page.evaluate(() => document.getElementById("tab-sites").click());
+  await page.waitForFunction(() => document.querySelector("#list-sites .count").textContent);
+  said.sites = await page.locator("#list-sites .count").textContent();
+  await page.locator(".top button", { hasText: "Export" }).click();
+  said.exports = await text(page, "dialog");
+  await page.unrouteAll();
+  return said;
+}
+
+/** An area across 180 degrees opens as near as any other. */
+async function acrossTheLine(tools) {
+  const { page, open, options, ask } = tools;
+  await open(`#area=${encodeURIComponent(options.area)}`);
+  const { bbox } = (await ask("/api/areas")).find(({ name }) => name === options.area);
+  const seen = () => page.evaluate(() => {
+    const { lng, lat } = window.sluiceMap.getCenter().wrap();
+    return { lng, lat, zoom: window.sluiceMap.getZoom() };
+  });
+  const first = await seen();
+  await page.evaluate(() => window.sluiceMap.jumpTo({ center: [0, 0], zoom: 2 }));
+  await page.locator(".tools button").first().click();
+  await page.waitForFunction(() => !window.sluiceMap.isMoving() && window.sluiceMap.getZoom() > 4);
+  await tools.picture("across-180");
+  return { bbox, first, again: await seen() };
+}
+
+/** Somebody from whom places are withheld, and no area may be named to whom. */
+async function withheldPlaces(tools) {
+  const { page, settled, marks, options } = tools;
+  await page.goto(options.address);
+  await page.locator(".log-in input[name=name]").fill(options.name);
+  await page.locator(".log-in input[name=password]").fill(options.password);
+  await page.locator(".log-in button").click();
+  await tools.ready();
+  await settled();
+  const here = (path) => page.evaluate((one) => fetch(one).then((answer) => answer.json()), path);
+  const { alerts } = await here("/api/alerts");
+  const { sites } = await here("/api/sites");
+  const areas = (await here("/api/areas")).map(({ name }) => name);
+  const listed = (tab) => page.locator(`#list-${tab} .row`).evaluateAll((rows) => rows.map((row) => row.dataset.site));
+  assert.deepEqual(await listed("alerts"), alerts.map((one) => one.site_id));
+  assert.match(await text(page, "#list-alerts"), /cell of a fixed grid of 5(\.0)?\s*km/);
+  assert.ok((await marks()).length > 0, "the cells lie on the part of the map that is shown");
+  assert.equal(await page.locator(".slider").isVisible(), true, "periods of what has no name");
+  const offered = await page.locator(".area-place option").allInnerTexts();
+  const shown = offered.length ? offered[0] : await text(page, ".area-name");
+  assert.equal(shown, "All places");
+  await tools.picture(`withheld-${areas.length}`);
+  await page.locator("#tab-sites").click();
+  await page.waitForSelector("#list-sites .row");
+  assert.deepEqual(await listed("sites"), sites.map((one) => one.site_id));
+  await page.locator("#list-sites .row").first().click();
+  await page.waitForSelector(`.site h2:has-text("${sites[0].site_id}")`);
+  assert.equal(new URLSearchParams(await tools.hash()).get("area"), "*", "a site leads nowhere else");
+  await page.locator(".top button", { hasText: "Export" }).click();
+  assert.match(await text(page, "dialog"), /All sites but rejected ones, in/);
+  await page.keyboard.press("Escape");
+  await page.reload();
+  await tools.ready();
+  assert.ok((await text(page, ".site h2")).includes(sites[0].site_id));
+  await page.keyboard.press("Escape");
+  let nothing = null;
+  if (areas.length) {
+    await page.locator(".area-place select").selectOption(areas[0]);
+    await page.waitForFunction(() => document.querySelectorAll("#list-sites .row").length === 0);
+    nothing = await text(page, "#list-sites .count");
+  }
+  assert.deepEqual(await graveFaults(tools), []);
+  return { sites: sites.length, areas, offered, nothing };
+}
+
+export const looks = { withheldPlaces, acrossTheLine, longName, pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };

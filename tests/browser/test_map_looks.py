@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from arrivals import GRID
 from map_cases import OLD, write_store
 from sluice.app.accounts import add_user
+from sluice.app.following.landing import add_named_area
 from sluice.app.following.layer_files import read_layer
 from sluice.app.following.stores import open_store, people_of
 from sluice.base.people import Role
@@ -50,6 +52,36 @@ def write_elevation(path: Path) -> None:
         out.write(np.broadcast_to(metres, (height, width)).astype(np.float32), 1)
         out.write(np.zeros((height, width), np.float32), 2)
         out.descriptions = ("elevation", "slope")
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_an_area_with_a_long_name_that_was_never_analysed(
+    play, serve, first_store, tmp_path, size
+) -> None:
+    name = (
+        "Área de conservación comunal de los ríos tributarios del alto Malinowski y sus quebradas"
+    )
+    path = shutil.copy(first_store, tmp_path / "ours.sqlite")
+    with contextlib.closing(open_store(str(path))) as opened:
+        add_named_area(opened, name, shapely.box(-70, -13, -69.9, -12.9))
+    with serve(str(path)) as address:
+        said = play("longName", address=address, area=name, **size)
+    assert said["alerts"] == said["sites"] == "This area has not been analysed yet."
+    assert f"All sites of {name} but rejected ones" in said["exports"]
+
+
+def test_an_area_across_180_degrees_is_shown_near(play, serve, first_store, tmp_path) -> None:
+    path = shutil.copy(first_store, tmp_path / "ours.sqlite")
+    sides = shapely.box(179, -18, 180, -17), shapely.box(-180, -18, -178, -17)
+    with contextlib.closing(open_store(str(path))) as opened:
+        add_named_area(opened, "Fiji", shapely.MultiPolygon(sides))
+    with serve(str(path)) as address:
+        found = play("acrossTheLine", address=address, area="Fiji")
+    assert found["bbox"] == [179, -18, -178, -17]
+    for seen in found["first"], found["again"]:
+        assert seen["zoom"] > 5
+        assert abs((seen["lng"] + 360) % 360 - 180.5) < 1.5
+        assert abs(seen["lat"] + 17.5) < 1
 
 
 @pytest.mark.parametrize(

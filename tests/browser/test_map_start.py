@@ -29,7 +29,8 @@ def test_an_empty_map_says_what_to_do_in_each_language_and_to_whom_it_cannot(bro
     begin = {"fr": "Dessiner la première zone", "es": "Dibujar la primera área"}
     begin["pt"] = "Desenhar a primeira área"
     assert all(words in said[language] for language, words in begin.items())
-    assert "Um analista desenha" in said["viewer"]
+    assert "Assim que um analista incluir" in said["viewer"]
+    assert "sluice areas" not in said["viewer"]
 
 
 def test_the_first_area_is_drawn_analysed_and_shown(browse, place) -> None:

@@ -181,10 +181,17 @@ async function startOfOthers(tools) {
   await page.route("**/api/session", async (route) => {
     const answer = await route.fetch();
     const told = await answer.json();
-    await route.fulfill({ json: { ...told, person: { ...told.person, role: "viewer" } } });
+    await route.fulfill({ json: { ...told, csrf: "x", person: { ...told.person, role: "viewer" } } });
   });
   await page.goto(tools.options.address);
   await page.waitForSelector(".gate p");
+  assert.deepEqual(await graveFaults(tools), []);
+  const [name, leave] = await page.locator(".gate .person").evaluate((one) => {
+    const range = document.createRange();
+    range.selectNodeContents(one.firstChild);
+    return [range.getBoundingClientRect().right, one.querySelector("button").getBoundingClientRect().left];
+  });
+  assert.ok(leave - name >= 8, `the button is ${leave - name} px from the name`);
   said.viewer = await page.locator(".gate").innerText();
   await tools.picture("start-viewer");
   await page.unrouteAll();

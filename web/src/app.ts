@@ -38,6 +38,9 @@ export function currentArea(app: App): Area | null {
   return app.areas.find((area) => area.name === look().area) ?? app.areas[0] ?? null;
 }
 
+/** What an area is called. */
+export const areaLabel = (name: string): string => (name === api.EVERYWHERE ? t("all_places") : name);
+
 /** The person may say what a site is. */
 export function mayReview(app: App): boolean {
   return ["reviewer", "analyst", "admin"].includes(app.session.person?.role ?? "");

@@ -2,9 +2,10 @@
 
 import "./style.css";
 
-import { type App, currentArea, forgetSites, mayAnalyse, runWith, tell, tellFault } from "./app";
+import { type App, areaLabel, currentArea, forgetSites, mayAnalyse, runWith, tell, tellFault } from "./app";
 import * as api from "./base/api";
 import { add, announce, el, liveRegion, replace } from "./base/dom";
+import { areasFor } from "./base/everywhere";
 import { go, link, look, watch } from "./base/state";
 import type { BBox, Job } from "./base/types";
 import { keepLanguage, loadWords, preferredLanguage, t } from "./base/words";
@@ -29,7 +30,7 @@ async function start(): Promise<void> {
     session = await api.session();
   }
   const [areas, registered, elevation] = await Promise.all([
-    api.areas(),
+    areasFor(session),
     // A map without its layers is better than none.
     api.layers().catch(() => []),
     api.elevation().catch(() => null),
@@ -43,7 +44,7 @@ async function start(): Promise<void> {
   const app = { session, areas, layers, elevation, published, detail: null, queue: [], more: null, given: new Map() } as unknown as App;
   const area = currentArea(app);
   if (!area && !(await mayDrawAreas(app))) {
-    add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t("no_areas")), person(app)));
+    add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t(mayAnalyse(app) ? "no_areas" : "no_areas_viewer")), person(app)));
     return;
   }
   // An address without an area is that of a map before the first one: it shows none of it.
@@ -82,7 +83,7 @@ async function start(): Promise<void> {
   function landed(job: Job): void {
     void (async () => {
       const before = currentArea(app)?.name;
-      app.areas = await api.areas();
+      app.areas = await areasFor(session);
       forgetSites();
       frame.showAreas();
       if (job.area === before) {
@@ -96,7 +97,7 @@ async function start(): Promise<void> {
 
   /** An area was added that has no maps yet. */
   async function followed(name: string): Promise<void> {
-    app.areas = await api.areas();
+    app.areas = await areasFor(session);
     goToNew(name);
   }
 
@@ -206,7 +207,7 @@ async function start(): Promise<void> {
   }
   frame.showCompare(look().compare !== null);
   await pair.show(layers, app.detail);
-  announce(area ? t("ready", { area: area.name }) : t("start_title"));
+  announce(area ? t("ready", { area: areaLabel(area.name) }) : t("start_title"));
   // A handle for the browser's console, and for tests.
   Object.assign(window, { sluiceMap: app.map.gl });
   document.documentElement.dataset["ready"] = "true";

@@ -1,5 +1,6 @@
 // Speaks with the server: one place for addresses, errors and the token against forged requests.
 
+import { fileName } from "./file_name";
 import type {
   Alert,
   Area,
@@ -30,6 +31,9 @@ export class ApiError extends Error {
 /** Of a request that no answer came to: the server is gone, or the line. */
 export const UNREACHABLE = 0;
 
+/** In place of an area's name: whatever area it lies in, see `everywhere.ts`. */
+export const EVERYWHERE = "*";
+
 type Query = Record<string, string | number | null | undefined>;
 
 let csrf: string | null = null;
@@ -40,6 +44,7 @@ export const isPublished = document.getElementById("app")?.dataset["published"] 
 export function address(path: string, query: Query = {}): string {
   const wanted = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
+    if (name === "area" && value === EVERYWHERE) continue;
     if (value !== null && value !== undefined && value !== "") wanted.set(name, String(value));
   }
   const told = wanted.toString();
@@ -82,7 +87,7 @@ async function answered(path: string, request: RequestInit): Promise<Response> {
 /** A file that the service makes, and how it names it. */
 export async function file(path: string): Promise<{ content: Blob; name: string }> {
   const answer = await answered(path, {});
-  const name = /filename="?([^";]+)/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1];
+  const name = fileName(answer.headers.get("Content-Disposition") ?? "");
   try {
     return { content: await answer.blob(), name: name ?? "sluice" };
   } catch (error) {

@@ -2,6 +2,7 @@
 // answers. Files are asked for whole, one by one as they are needed, so any web space will do.
 
 import { ApiError, UNREACHABLE } from "./api";
+import { unrolled } from "./boxes";
 import { readCoordinates } from "./coordinates";
 import type { Alert, Area, Found, Level, Period, Session, Site, SiteDetail, Statistic, Status } from "./types";
 import { t } from "./words";
@@ -22,6 +23,7 @@ interface Told {
   version: string;
   languages: string[];
   language: string | null;
+  withheld_m: number | null;
   about: Record<string, string[]>;
   areas: (Area & { outlines: string | null })[];
 }
@@ -147,8 +149,8 @@ export async function answer(path: string): Promise<unknown> {
 }
 
 async function session(): Promise<Session> {
-  const { version, languages, language, about } = await told();
-  return { person: null, csrf: null, needs_login: false, version, languages, published: { language, about } };
+  const { version, languages, language, withheld_m, about } = await told();
+  return { person: null, csrf: null, needs_login: false, withheld_m, version, languages, published: { language, about } };
 }
 
 /** A part of a list, as its filters ask. */
@@ -190,7 +192,7 @@ async function search(typed: string): Promise<Found[]> {
   }
   const { areas } = await told();
   for (const area of areas) {
-    const [west, south, east, north] = area.bbox;
+    const [west, south, east, north] = unrolled(area.bbox);
     const label = nameOf(area.name);
     if (label.toLowerCase().includes(wanted)) {
       found.push({ kind: "area", label, lon: (west + east) / 2, lat: (south + north) / 2, bbox: area.bbox });

@@ -41,6 +41,8 @@ export interface Session {
   person: { name: string; role: string } | null;
   csrf: string | null;
   needs_login: boolean;
+  /** Least side of the cells in place of places, in metres; null where none is withheld. */
+  withheld_m?: number | null;
   version: string;
   languages: string[];
   /** Of a published folder: the language to begin with, and what everybody has to know. */

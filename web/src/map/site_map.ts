@@ -17,6 +17,7 @@ import workerUrl from "maplibre-gl/dist/maplibre-gl-worker.mjs?url";
 
 import { address, isPublished, periodName } from "../base/api";
 import { samePeriod } from "../base/state";
+import { unrolled } from "../base/boxes";
 import type { Area, BBox, LayerInfo, Period, Run, SiteDetail } from "../base/types";
 import { credits, t } from "../base/words";
 import { layerLook, layersOf } from "./layer_styles";
@@ -81,7 +82,7 @@ export class SiteMap {
       ...(camera
         ? { center: [camera.lon, camera.lat] as [number, number], zoom: camera.zoom }
         : bounds
-          ? { bounds, fitBoundsOptions: { padding: this.room() } }
+          ? { bounds: unrolled(bounds), fitBoundsOptions: { padding: this.room() } }
           : {}),
       locale: {
         "Map.Title": t("map_label"),
@@ -139,7 +140,7 @@ export class SiteMap {
 
   /** Show a box whole, no closer than a zoom. */
   fit(bbox: BBox, most = 15): void {
-    this.gl.fitBounds(bbox, { padding: this.room(), maxZoom: most, duration: duration() });
+    this.gl.fitBounds(unrolled(bbox), { padding: this.room(), maxZoom: most, duration: duration() });
   }
 
   flyTo(lon: number, lat: number, zoom: number): void {
@@ -200,13 +201,15 @@ export class SiteMap {
       // A source that was just added has none yet.
       if (source.tiles?.[0] !== tiles[0]) source.setTiles(tiles);
     } else {
+      const [west, south, east, north] = this.area.bbox;
       this.credited.set(slot, attribution);
       this.gl.addSource(slot, {
         type: "raster",
         tiles,
         tileSize: 256,
         maxzoom: 16,
-        bounds: this.area.bbox,
+        // Of a source none crosses 180 degrees.
+        bounds: west > east ? [-180, south, 180, north] : [west, south, east, north],
         attribution,
       });
       this.gl.addLayer({ id: slot, type: "raster", source: slot }, `slot-${slot}`);

@@ -68,11 +68,12 @@ const FORMATS: [string, string][] = [
 ];
 
 export function showExports(app: App): void {
-  const area = currentArea(app)?.name ?? null;
+  const chosen = currentArea(app)?.name ?? api.EVERYWHERE;
+  const area = chosen === api.EVERYWHERE ? null : chosen;
   const told = downloadsTold();
   dialog(
     t("export"),
-    el("p", {}, t("export_intro", { area: area ?? "" })),
+    el("p", {}, area ? t("export_intro", { area }) : t("export_intro_all")),
     el(
       "ul",
       { class: "formats" },

@@ -1,6 +1,6 @@
 // The page: bar, lists, map, site; on a phone the lists and the site are a sheet over the map.
 
-import { type App, mayAnalyse, mayReview, tellFault } from "../app";
+import { type App, areaLabel, mayAnalyse, mayReview, tellFault } from "../app";
 import { isPublished } from "../base/api";
 import { announce, button, drawing, el, icon, iconButton, replace } from "../base/dom";
 import { go, look, type Tab } from "../base/state";
@@ -120,13 +120,13 @@ export class Frame {
 
   /** Offer the areas that there are now. */
   showAreas(): void {
-    const areas = this.app.areas.map((area): [string, string] => [area.name, area.name]);
+    const areas = this.app.areas.map((area): [string, string] => [area.name, areaLabel(area.name)]);
     this.root.classList.toggle("first-area", !areas.length);
     replace(
       this.areaPlace,
       areas.length > 1
         ? select(t("choose_area"), areas, (name) => this.goToArea(name), look().area ?? "")
-        : el("span", { class: "area-name" }, areas[0]?.[0]),
+        : el("span", { class: "area-name" }, areas[0]?.[1]),
     );
   }
 

@@ -5,7 +5,7 @@ import * as api from "../base/api";
 import { add, button, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
 import { LEVELS, STATUSES, type Alert, type Level, type Site, type Status, type Verdict } from "../base/types";
-import { areaOf, capital, date, hectares, number, percent, t, word } from "../base/words";
+import { areaOf, capital, date, hectares, metres, number, percent, t, text, word } from "../base/words";
 import { mark } from "../map/symbols";
 import { isTold } from "./site_facts";
 
@@ -83,11 +83,13 @@ export class SiteList {
     private readonly kind: "alerts" | "sites",
   ) {
     this.more = button(t("show_more"), () => void this.loadMore(), { class: "more" });
+    const withheld = app.session.withheld_m;
     this.root = el(
       "section",
       { class: "list", "aria-label": t(kind === "alerts" ? "tab_alerts" : "tab_sites") },
       this.filters(),
       this.told,
+      withheld && !api.isPublished && el("p", { class: "hint withheld" }, text("export.all_redacted", { size: metres(withheld) })),
       this.list,
       this.more,
     );
@@ -231,10 +233,14 @@ export class SiteList {
 
   /** Why nothing is shown: an empty list is told from one that a filter left empty. */
   private noneTold(): string {
-    const { level, unreviewed } = this.filter;
+    const { level, status, unreviewed } = this.filter;
     if (unreviewed) return "none_unreviewed";
+    const filtered = Boolean(level || (this.kind === "sites" && status));
+    // What lies in a cell of another area, or is held back, is not here either.
+    if (this.app.session.withheld_m && !filtered) return "none_withheld";
+    if (!filtered && !currentArea(this.app)?.periods.length) return "not_analysed";
     if (this.kind === "sites") return "no_sites";
-    return level ? "no_alerts_fit" : "no_alerts";
+    return filtered ? "no_alerts_fit" : "no_alerts";
   }
 
   private row(item: Item): HTMLElement {

@@ -1,7 +1,7 @@
 // Everything about one site, and the way to the next.
 
 import { type App, currentArea, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
-import { address, isPublished } from "../base/api";
+import { address, EVERYWHERE, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
 import type { Alert, BBox, SiteDetail } from "../base/types";
@@ -72,7 +72,10 @@ export class SitePanel {
 
   private bringIntoSight(detail: SiteDetail): void {
     const { lon, lat, area } = detail.site;
-    if (area !== undefined && currentArea(this.app)?.name !== area) go({ area });
+    const here = currentArea(this.app)?.name;
+    // Among all places one stays there.
+    const elsewhere = here !== area && here !== EVERYWHERE;
+    if (elsewhere && this.app.areas.some((one) => one.name === area)) go({ area });
     const { gl, camera } = this.app.map;
     const box = detail.geometry ? boxOf(detail.geometry) : null;
     const near = camera.zoom >= 13 && gl.getBounds().contains([lon, lat]);
@@ -242,7 +245,8 @@ function boxOf(geometry: GeoJSON.Geometry): BBox | null {
   };
   if (geometry.type === "GeometryCollection") return null;
   take(geometry.coordinates);
-  return box[2] >= box[0] ? box : null;
+  // What is cut at 180 degrees has a part on each side of the world.
+  return box[2] >= box[0] && box[2] - box[0] <= 180 ? box : null;
 }
 
 function inMiddle(point: { x: number; y: number }, container: HTMLElement): boolean {

@@ -29,20 +29,37 @@ router = APIRouter(prefix="/api", tags=["places"], responses=DOCUMENTED)
 _MOST_FOUND = 20
 _MOST_NAMES = 100_000
 _ROUND_DEG = 0.01
-_SOUTH, _EAST = r"\s*°?\s*([NSns]?)", r"\s*°?\s*([EWLOewlo]?)\s*"
+_SIDE = "[NSEWLO]"
 """East and west in the languages of the map: east, este and leste; west, ouest and oeste."""
-_WEST = frozenset("WO")
+_LATITUDES, _NEGATIVE = frozenset("NS"), frozenset("SWO")
+_MINUS = "\N{MINUS SIGN}"
+
+
+def _twice(number: str, between: str, behind: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Two numbers, with letters behind them or before them."""
+    first, second = number.replace("$", "1"), number.replace("$", "2")
+    return (
+        re.compile(rf"{first}(?P<s1>{behind}){between}{second}(?P<s2>{behind})"),
+        re.compile(rf"(?P<s1>{_SIDE})\s*{first}{between}(?P<s2>{_SIDE})\s*{second}"),
+    )
+
+
 _PAIRS = tuple(
-    re.compile(rf"\s*([+-]?\d{{1,3}}{part}){_SOUTH}{between}([+-]?\d{{1,3}}{part}){_EAST}")
+    pattern
     for part, between in (
         (r"(?:\.\d+)?", r"[\s,;]+"),
         # A comma of a number is not one between numbers.
         (r"(?:,\d+)?", r"\s*(?:;|,?\s)\s*"),
         (r",\d+", ","),
     )
+    for pattern in _twice(rf"(?P<n$>[+-]?\d{{1,3}}{part})\s*°?\s*", between, f"{_SIDE}?")
 )
-_ANGLE = r"(\d{1,3})\s*[°d:\s]\s*(\d{1,2})\s*['′m:\s]\s*(\d{1,2}(?:[.,]\d+)?)?\s*[\"″s]?\s*"
-_SEXAGESIMAL = re.compile(rf"\s*{_ANGLE}([NSns])[\s,;]*{_ANGLE}([EWLOewlo])\s*")
+_SEXAGESIMAL = _twice(
+    r"(?P<d$>\d{1,3})\s*[°D:\s]\s*(?P<m$>\d{1,2})\s*['′M:\s]"
+    r"\s*(?P<p$>\d{1,2}(?:[.,]\d+)?)?\s*[\"″S]?\s*",
+    r"[\s,;]*",
+    _SIDE,
+)
 _MGRS = re.compile(r"\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2}(?:\d\d){1,5}")
 _KINDS = {LayerKind.DISTRICTS: "district"}
 """Other names are of the kind of their layer."""
@@ -100,26 +117,21 @@ def fold(text: str) -> str:
 def read_coordinates(text: str) -> tuple[float, float] | None:
     """Longitude and latitude of a text.
 
-    It may be `5.05, -1.03`, `5,05 -1,03`, `5°03'00"N 1°02'03"W` or `30NXM6616708142`. Of two plain
-    numbers the first is the latitude, as map services write them, unless it can be none. None where
-    it is none of these.
+    It may be `5.05, -1.03`, `5,05 -1,03`, `N5.05 W1.03`, `5°03'00"N 1°02'03"W` or
+    `30NXM6616708142`. Of two plain numbers the first is the latitude, as map services write them,
+    unless it can be none. None where it is none of these.
     """
     # Long gaps could be divided in many ways, and all would be tried.
-    text = " ".join(text.split())
+    text = " ".join(text.split()).upper().replace(_MINUS, "-")
     pair = next(filter(None, (known.fullmatch(text) for known in _PAIRS)), None)
     if pair is not None:
-        first, second = (float(pair[part].replace(",", ".")) for part in (1, 3))
-        first = -first if pair[2].upper() == "S" else first
-        second = -second if pair[4].upper() in _WEST else second
-        if abs(first) > 90 >= abs(second) and not pair[2]:
-            first, second = second, first
-        return _if_on_earth(second, first)
-    angle = _SEXAGESIMAL.fullmatch(text)
+        numbers = [float(pair[name].replace(",", ".")) for name in ("n1", "n2")]
+        return _placed(numbers, pair)
+    angle = next(filter(None, (known.fullmatch(text) for known in _SEXAGESIMAL)), None)
     if angle is not None:
-        lat = _degrees(angle[1], angle[2], angle[3]) * (-1 if angle[4] in "Ss" else 1)
-        lon = _degrees(angle[5], angle[6], angle[7]) * (-1 if angle[8].upper() in _WEST else 1)
-        return _if_on_earth(lon, lat)
-    square = text.replace(" ", "").upper()
+        sizes = [_degrees(*(angle[f"{part}{at}"] for part in ("d", "m", "p"))) for at in (1, 2)]
+        return _placed(sizes, angle)
+    square = text.replace(" ", "")
     if _MGRS.fullmatch(square):
         try:
             lat, lon = mgrs.MGRS().toLatLon(square)
@@ -127,6 +139,22 @@ def read_coordinates(text: str) -> tuple[float, float] | None:
             return None
         return _if_on_earth(round(lon, 6), round(lat, 6))
     return None
+
+
+def _placed(numbers: list[float], told: re.Match[str]) -> tuple[float, float] | None:
+    """Longitude and latitude of two numbers, by their letters."""
+    sides = [told["s1"], told["s2"]]
+    first, second = (
+        -number if side in _NEGATIVE else number
+        for number, side in zip(numbers, sides, strict=True)
+    )
+    of_latitude = [side in _LATITUDES if side else None for side in sides]
+    if sides[0] and sides[1] and of_latitude[0] == of_latitude[1]:
+        return None
+    turned = of_latitude[0] is False or of_latitude[1] is True
+    if turned or (not any(sides) and abs(first) > 90 >= abs(second)):
+        first, second = second, first
+    return _if_on_earth(second, first)
 
 
 def _degrees(degrees: str, minutes: str, seconds: str | None) -> float:

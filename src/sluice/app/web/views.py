@@ -28,6 +28,7 @@ from sluice.app.web.withheld import (
     sites_shown,
     visible,
 )
+from sluice.base.longitudes import box_around
 from sluice.base.places import AlertState, Verdict
 from sluice.base.store import Row, SiteQuery, Store
 from sluice.sites.redaction import REDACTED, may_name_area
@@ -224,8 +225,13 @@ def choose_alerts(table: pd.DataFrame, query: SiteQuery) -> pd.DataFrame:
 
 
 def bounds_of(geometry: Any) -> list[float]:
-    """West, south, east, north, to six decimals."""
-    return [round(float(side), 6) for side in shapely.bounds(geometry)]
+    """West, south, east, north, to six decimals; where the narrowest box crosses 180 degrees, west
+    is the greater one (RFC 7946, section 5.2)."""
+    west, south, east, north = shapely.bounds(geometry)
+    if east - west > 180:
+        sides = shapely.get_parts(box_around(np.array([geometry], dtype=object)))
+        (west, _, _, _), (_, _, east, _) = shapely.bounds(sides)[[0, -1]]
+    return [round(float(side), 6) for side in (west, south, east, north)]
 
 
 def _is_one_of(table: pd.DataFrame, name: str, words: Sequence[Any] | None) -> np.ndarray:

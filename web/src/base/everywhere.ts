@@ -1,0 +1,24 @@
+// All places as one entry of the list of areas: of those from whom places are withheld, areas that
+// are not much larger than the cells have no name, and only so are their sites to be reached.
+
+import * as api from "./api";
+import { boxAround } from "./boxes";
+import type { Area, Period, Session } from "./types";
+
+const MOST_SITES = 1000;
+
+/** The areas there are for whoever asks; before them all places, where sites lie in none of these. */
+export async function areasFor({ withheld_m: cell }: Session): Promise<Area[]> {
+  const named = await api.areas();
+  if (!cell || api.isPublished) return named;
+  const { sites, total } = await api.sites({ limit: MOST_SITES });
+  const [first] = sites;
+  if (!first || total <= named.reduce((sum, area) => sum + area.sites, 0)) return named;
+  const { total: alerts } = await api.alerts({ limit: 1 });
+  const known = named.flatMap((area) => area.periods);
+  // Of nameless areas the sites alone tell which periods were scanned.
+  const periods: Period[] = [...known, ...(await api.site(first.site_id)).periods];
+  const ground: GeoJSON.Geometry = { type: "GeometryCollection", geometries: [] };
+  const bbox = boxAround(sites, cell);
+  return [{ name: api.EVERYWHERE, bbox, geometry: ground, hectares: 0, sites: total, alerts, periods, runs: [] }, ...named];
+}
