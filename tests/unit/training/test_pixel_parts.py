@@ -262,7 +262,6 @@ def test_squares_of_pixels_are_means_and_majorities():
     assert squares.probabilities.shape == (3, 2, 3)
     assert squares.probabilities[1, 1, 2] == pytest.approx(probabilities[1, 2:4, 4:6].mean())
     assert np.allclose(squares.probabilities.sum(axis=0), 1, atol=1e-6)
-    assert squares.row == 3
 
 
 def test_the_histogram_finds_the_best_f1():
