@@ -16,6 +16,8 @@ async function publishedMap(tools) {
   await settled();
   const sites = rows(data(tools, "areas/0/sites.json"));
   const drawn = () => marks().then((all) => all.map((one) => `${one.id} ${one.status}`).sort());
+  // The marks come from a worker of the map's, some time after its tiles.
+  await page.waitForFunction(() => window.sluiceMap.queryRenderedFeatures({ layers: ["sites-icon", "places-icon"].filter((id) => window.sluiceMap.getLayer(id)) }).length > 0);
   assert.deepEqual(await drawn(), sites.map(told).sort(), "each site is marked once");
   const listed = await page.locator("#list-alerts .row").evaluateAll((all) => all.map((one) => one.dataset.site));
   assert.deepEqual(listed, rows(data(tools, "areas/0/alerts.json")).map((one) => one.site_id));
