@@ -229,3 +229,19 @@ def on_loopback(app: FastAPI, **options: Any) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join(20)
+
+
+def get(client: TestClient, path: str, **query: Any) -> Any:
+    """A good answer, read as JSON."""
+    response = client.get(path, params=query)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def refused(client: TestClient, path: str, code: int = 400, **query: Any) -> str:
+    """What a refusal says."""
+    response = client.get(path, params=query)
+    assert response.status_code == code, response.text
+    assert set(response.json()) == {"error"}
+    message: str = response.json()["error"]["message"]
+    return message

@@ -76,7 +76,10 @@ def judge_models(folder: Path, models: Sequence[str], split: str | None = None) 
         package = load_package(name, models_folder())
         chips = open_chip_inputs(folder, package, split)
         report, table = _judge(package, chips, split)
-        judged.append(JudgedModel(package.manifest, report, table, was_taught(chips)))
+        taught = was_taught(chips)
+        warning = taught_warning([package.name] if taught else [])
+        told = report.model_copy(update={"warning": warning})
+        judged.append(JudgedModel(package.manifest, told, table, taught))
     comparison = None
     if len(judged) > 1:
         scored = [

@@ -47,16 +47,17 @@ def chips(
             write_chip_report(judgement, report)
     reports = [judged.report for judged in judgement.models]
     if judgement.comparison is None:
-        told = json_module.loads(reports[0].to_json())
+        told = reports[0].model_dump(mode="json")
         text = render_report(reports[0])
     else:
         told = {
             "reports": [each.model_dump(mode="json") for each in reports],
             "comparison": judgement.comparison.model_dump(mode="json"),
+            "warning": judgement.warning,
         }
         text = "\n\n".join([*map(render_report, reports), render_comparison(judgement.comparison)])
     if json:
-        typer.echo(json_module.dumps({**told, "warning": judgement.warning}, indent=2))
+        typer.echo(json_module.dumps(told, indent=2))
     else:
         typer.echo(text)
     if report is not None and not json:
