@@ -136,19 +136,9 @@ def train_chip_detector(
     out_of_fold = chosen.assign(
         fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
     )
-    thresholds, calibration = _judge(
-        out_of_fold["score"].to_numpy(),
-        labels[index],
-        f"out-of-fold scores of {len(index)} chips of {folder.name}, {_part(chosen)}",
-    )
-    report = evaluate_scores(
-        out_of_fold,
-        thresholds.t_main,
-        calibration,
-        model=name,
-        data=f"{folder.name}, {_part(chosen)}, {folds} folds by group, each scored by networks "
-        "that never saw its places",
-    )
+    # A folder given as `.` has a name all the same.
+    data = f"{folder.resolve().name}, {_part(chosen)}"
+    thresholds, calibration, report = _judge(out_of_fold, data, name, folds)
     contract = _Contract(
         out_dir=out_dir,
         licence=licence,
@@ -159,7 +149,7 @@ def train_chip_detector(
         report=report,
         taught=_digests(chips_bytes, index),
         record={
-            "data": folder.name,
+            "data": folder.resolve().name,
             "chips": _part(chosen),
             "joined_groups": joined,
             "folds": folds,
@@ -309,9 +299,23 @@ def _members(
     return members
 
 
-def _judge(scores: FloatArray, labels: IntArray, fitted_on: str) -> tuple[Thresholds, Calibration]:
-    decided = decide_windows(scores, labels, fitted_on)
-    return Thresholds(t_main=decided.t_main, t_iso=decided.t_iso), decided.calibration
+def _judge(
+    out_of_fold: pd.DataFrame, data: str, name: str, folds: int
+) -> tuple[Thresholds, Calibration, ChipReport]:
+    decided = decide_windows(
+        out_of_fold["score"].to_numpy(),
+        out_of_fold["label"].to_numpy(),
+        f"out-of-fold scores of {len(out_of_fold)} chips of {data}",
+    )
+    report = evaluate_scores(
+        out_of_fold,
+        decided.t_main,
+        decided.calibration,
+        model=name,
+        data=f"{data}, {folds} folds by group, each scored by networks that never saw its places",
+    )
+    thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
+    return thresholds, decided.calibration, report
 
 
 def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:
