@@ -17,12 +17,11 @@ import { work } from "./work_scenarios.mjs";
 
 const scenarios = { ...served, ...looks, ...work, ...published };
 
+// As on a machine without a graphics card: pages are drawn by the processor, the map's WebGL by
+// SwiftShader. To have pages drawn by SwiftShader as well takes twice as long.
 const FLAGS = [
   "--no-sandbox",
-  "--use-gl=angle",
-  "--use-angle=swiftshader",
   "--enable-unsafe-swiftshader",
-  "--ignore-gpu-blocklist",
   "--disable-quic",
   "--no-first-run",
   "--disable-background-networking",
