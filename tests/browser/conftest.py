@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from typing import Any
 import pytest
 
 from map_cases import write_store
+from served import served
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEB = REPOSITORY / "web"
@@ -83,29 +83,6 @@ def address(store: str, serve_options: list[str]) -> Iterator[str]:
     """Where a real `sluice serve` of the store listens."""
     with served(store, serve_options) as found:
         yield found
-
-
-@contextlib.contextmanager
-def served(store: str, options: Sequence[str] = ()) -> Iterator[str]:
-    """A real `sluice serve` of a store."""
-    command = [
-        sys.executable,
-        "-c",
-        "from sluice.app.cli.main import main; main()",
-        *("serve", "--store", store, "--port", "0", "--no-open", *options),
-    ]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY / "src")}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as program:
-        try:
-            line = program.stdout.readline()
-            if "http" not in line:
-                pytest.fail(f"sluice serve said: {line}{program.stdout.read()}")
-            yield line[line.index("http") :].split()[0]
-        finally:
-            program.terminate()
-            program.wait(20)
 
 
 @pytest.fixture(scope="session")

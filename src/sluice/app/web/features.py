@@ -39,7 +39,7 @@ from sluice.app.web.parameters import MOST, Nothing, Strict
 from sluice.app.web.places import Asks
 from sluice.app.web.service import Served
 from sluice.app.web.told import Conformance, Linked
-from sluice.app.web.views import Places, Seen
+from sluice.app.web.views import Places, Seen, bounds_of
 from sluice.base.errors import ConfigError
 
 router = APIRouter(prefix="/ogc", tags=["OGC API Features"], responses=DOCUMENTED)
@@ -281,7 +281,7 @@ def _extent(places: Places) -> list[float]:
     areas = areas[areas["name"].isin(places.area_names())]
     if not len(areas):
         return [-180.0, -90.0, 180.0, 90.0]
-    return [round(float(side), 6) for side in areas.total_bounds]
+    return bounds_of(shapely.GeometryCollection(areas.geometry.tolist()))
 
 
 def _schema(kind: Kind) -> dict[str, str]:

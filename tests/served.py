@@ -1,0 +1,37 @@
+"""A service in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def served(store: str, options: Sequence[str] = ()) -> Iterator[str]:
+    """A real `sluice serve` of a store."""
+    command = [
+        sys.executable,
+        "-c",
+        "from sluice.app.cli.main import main; main()",
+        *("serve", "--store", store, "--port", "0", "--no-open", *options),
+    ]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY / "src")}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as program:
+        try:
+            line = program.stdout.readline()
+            if "http" not in line:
+                pytest.fail(f"sluice serve said: {line}{program.stdout.read()}")
+            yield line[line.index("http") :].split()[0]
+        finally:
+            program.terminate()
+            program.wait(20)
