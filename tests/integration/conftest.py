@@ -14,7 +14,6 @@ from sluice.app import gathering
 from sluice.app.products.coverage import outline_lonlat
 from sluice.imagery.remote import RemoteAccess
 from sluice.phantom.catalogue import write_catalogue
-from sluice.phantom.radar import spread_passes
 from sluice.phantom.series import PhantomSeries, build_series
 from stac_server import rustac_program, serve_items
 
@@ -59,7 +58,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             base_href=files.url,
             bands=("blue", "green", "red", "nir"),
             levels=("l2a", "l1c", "s1"),
-            radar_passes=spread_passes(series.dates[0], series.dates[-1], every_days=24),
         )
         items = json.loads((folder / "items.json").read_text())["features"]
         with serve_items(items, tmp_path_factory.mktemp("api")) as api:
