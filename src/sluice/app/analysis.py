@@ -19,7 +19,7 @@ import shapely
 from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry.base import BaseGeometry
 
-from sluice.app.area import map_parts
+from sluice.app.area_parts import map_parts
 from sluice.app.config import ScanConfig, make_config
 from sluice.app.following.landing import add_named_area
 from sluice.app.following.landing_runs import scan_into_store
