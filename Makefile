@@ -37,6 +37,8 @@ $(DEV): $(VENV)/made pyproject.toml constraints.txt
 demo: $(VENV)/installed
 	$(BIN)/sluice demo --out demo --overwrite
 
+# The tests start Python a hundred times, and each would compile the program anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -320,7 +320,8 @@ def test_clouds_found_in_the_bands_need_no_cloud_layer(
 def test_a_scan_that_is_killed_loses_no_finished_tile(catalogue, toy_model, tmp_path) -> None:
     """SIGKILL, as the power would go: the next call reads what is missing only."""
     source = str(catalogue.folder / "catalog.json")
-    config = composite_config(catalogue, tmp_path / "out", source=source, tile_px=96, workers=1)
+    settings = {"source": source, "tile_px": 96, "layers": ("red", "green")}
+    config = composite_config(catalogue, tmp_path / "out", workers=1, **settings)
     program = (
         "import sys, json\n"
         "from sluice.app.compositing import composite\n"
@@ -345,7 +346,7 @@ def test_a_scan_that_is_killed_loses_no_finished_tile(catalogue, toy_model, tmp_
 
     result = composite(config, note)
     assert kept <= set(resumed)
-    plain = composite(composite_config(catalogue, tmp_path / "plain", source=source, tile_px=96))
+    plain = composite(composite_config(catalogue, tmp_path / "plain", **settings))
     for name, image in layers(plain.paths.composite).items():
         np.testing.assert_array_equal(image, layers(result.paths.composite)[name])
 

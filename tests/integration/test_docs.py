@@ -24,6 +24,7 @@ from sluice.app.finding import Findings
 from sluice.app.following.stores import open_store
 from sluice.app.jobs import Job, plan_jobs
 from sluice.imagery.stac.presets import PRESETS
+from sluice.phantom.scene import build_scene
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -111,6 +112,8 @@ def test_commands_run(
         shutil.copy(ensemble, tmp_path)
         (scene,) = (data / "s2s1-spain-water").glob("*_S2Hand.tif")
         shutil.copy(scene, tmp_path / "SENTINEL2_L1C.tif")
+    # The whole demo is in test_demo.py; here it is ground for the commands that follow it.
+    monkeypatch.setattr("sluice.app.demo.demo_scene", lambda: build_scene(7, size_px=240))
     for line in lines:
         program, *arguments = shlex.split(line)
         assert program in {"sluice", ".venv/bin/sluice"}, line

@@ -19,19 +19,25 @@ from sluice.app.workflows import scan
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
-SHAPE = (2300, 2300)  # 9 tiles
-SLUICE = [sys.executable, "-c", "from sluice.app.cli.main import main; main()"]
+SHAPE, TILE_PX = (1150, 1150), 512  # 9 tiles
+PROGRAM = f"""
+from sluice.app import planning
+planning.LARGEST_TILE_PX = {TILE_PX}
+from sluice.app.cli.main import main
+main()
+"""
+SLUICE = [sys.executable, "-c", PROGRAM]
 
 
 @pytest.fixture(scope="module")
 def slow_model(tmp_path_factory) -> Path:
-    """Takes a good part of a second for a tile."""
+    """Takes some tenths of a second for a tile."""
     return write_toy_model(tmp_path_factory.mktemp("models"), ballast=48).folder
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory) -> Path:
-    bands = forest_with([Patch(900, 1000, 120, 150)], SHAPE, colours=("green", "red"))
+    bands = forest_with([Patch(450, 500, 120, 150)], SHAPE, colours=("green", "red"))
     return write_image(tmp_path_factory.mktemp("image") / "scene.tif", bands, utm_geobox(SHAPE))
 
 
@@ -88,7 +94,7 @@ def test_a_scan_that_was_stopped_twice_gives_the_same_map(image, slow_model, tmp
     def note(outcome, *, done, total, resumed: bool, old=resumed) -> None:
         (old if resumed else fresh).add(outcome.tile_id)
 
-    config = ScanConfig(images=(image,), out=out, model=str(slow_model))
+    config = ScanConfig(images=(image,), out=out, model=str(slow_model), tile_px=TILE_PX)
     finished = scan(config, note)
     assert resumed == second
     assert len(fresh) == 9 - len(second)
@@ -114,7 +120,7 @@ def test_ctrl_c_ends_several_processes_without_a_traceback(image, slow_model, tm
 def test_other_settings_do_not_take_up_tiles_of_the_stopped_scan(image, toy_model, tmp_path):
     """What was read with another nodata value, or other names, is another image."""
     out = tmp_path / "out"
-    config = ScanConfig(images=(image,), out=out, model=str(toy_model))
+    config = ScanConfig(images=(image,), out=out, model=str(toy_model), tile_px=TILE_PX)
 
     def stop(outcome, *, done, total, resumed) -> None:
         assert not resumed

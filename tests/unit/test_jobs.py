@@ -3,7 +3,8 @@
 import pytest
 import shapely
 
-from sluice.app.area import map_parts, read_area, read_areas
+from sluice.app.area import read_area, read_areas
+from sluice.app.area_parts import map_parts
 from sluice.app.config import ScanConfig, make_config
 from sluice.app.jobs import plan_jobs
 from sluice.base.errors import ConfigError

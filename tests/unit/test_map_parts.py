@@ -6,7 +6,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sluice.app.area import map_parts
+from sluice.app.area_parts import map_parts
 from sluice.imagery.target_grid import area_grid
 
 MARGIN_M = 20_000

@@ -19,15 +19,16 @@ import shapely
 from pydantic import BaseModel, ConfigDict, Field
 from shapely.geometry.base import BaseGeometry
 
-from sluice.app.area import map_parts
+from sluice.app.area_parts import map_parts
 from sluice.app.config import ScanConfig, make_config
-from sluice.app.following.landing import LANDED, add_named_area
+from sluice.app.following.landing import add_named_area
 from sluice.app.following.landing_runs import scan_into_store
 from sluice.app.following.stores import is_postgres, open_store, store_path
 from sluice.app.job_upkeep import KEEP_DAYS, remove_old_jobs
 from sluice.app.products.landing import telling_disk_errors
 from sluice.app.products.layout import RUN, WORK_FOLDER
 from sluice.app.products.overview import JobOutcome
+from sluice.app.products.summary import LANDED
 from sluice.app.worker_names import is_gone, own_name
 from sluice.base.errors import ConfigError, SchemaVersion, SluiceError, StoreError
 from sluice.base.files import write_whole

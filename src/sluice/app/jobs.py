@@ -10,7 +10,8 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from sluice.app.area import NamedArea, map_parts, read_areas
+from sluice.app.area import NamedArea, read_areas
+from sluice.app.area_parts import map_parts
 from sluice.app.config import ResultsConfig
 from sluice.app.products.overview import JobOutcome, kept_outcome, write_overview
 from sluice.base.errors import AuthError, ConfigError, ModelError, SluiceError

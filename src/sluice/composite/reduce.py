@@ -68,6 +68,8 @@ def percentile_of_clear(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW, percent: floa
     if not 0 <= percent <= 100:
         raise ConfigError(f"a percentile lies within 0 to 100, got {percent:g}")
     reduced, n_looks = _make_results(stack_tbhw, clear_thw)
+    if len(stack_tbhw) == 1:
+        return _only_look(stack_tbhw, clear_thw)
     for rows in blocks_of_rows(clear_thw):
         block = stack_tbhw[:, :, rows]
         counted = counted_looks(block, clear_thw[:, rows])
@@ -115,6 +117,8 @@ def medoid_of_clear(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:
         all other looks as in Kennedy et al. 2018, doi:10.3390/rs10050691.
     """
     reduced, n_looks = _make_results(stack_tbhw, clear_thw)
+    if len(stack_tbhw) == 1:
+        return _only_look(stack_tbhw, clear_thw)
     for rows in blocks_of_rows(clear_thw):
         block = stack_tbhw[:, :, rows]
         counted = counted_looks(block, clear_thw[:, rows])
@@ -261,6 +265,12 @@ class _Places:
             picked = picked.reshape(self._is_absent.shape)
             picked[self._is_absent] = np.nan
             yield picked
+
+
+def _only_look(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:
+    """Whatever is asked for of one look is the look; to sort it takes most of a scan's time."""
+    (counted,) = counted_looks(stack_tbhw, clear_thw)
+    return np.where(counted, stack_tbhw[0], _NAN), counted.astype(np.int16)
 
 
 def _make_results(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import geopandas as gpd
 import numpy as np
@@ -15,8 +15,10 @@ import pyproj
 
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError, DataError, GridMismatch, NoValidData
-from sluice.base.grid import BBox
 from sluice.base.periods import day_of
+
+if TYPE_CHECKING:
+    from sluice.base.grid import BBox
 
 COLUMNS = ("class", "start", "end", "source")
 """Before `geometry`, in every normalised table."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from scipy import fft
 
@@ -32,12 +34,18 @@ def correlated_noise(
     margin = int(min(3 * scale_px, max(shape))) + 1
     padded = tuple(fft.next_fast_len(side + margin, real=True) for side in shape)
     spectrum = fft.rfft2(rng.standard_normal(padded, dtype=np.float32))
-    frequency_sq = fft.fftfreq(padded[0])[:, None] ** 2 + fft.rfftfreq(padded[1])[None, :] ** 2
-    amplitude = (1 + frequency_sq * (2 * np.pi * scale_px) ** 2) ** (-slope / 4)
-    spectrum *= amplitude.astype(np.float32)
+    spectrum *= _amplitude(padded, scale_px, slope)
     noise = fft.irfft2(spectrum, s=padded)[: shape[0], : shape[1]]
     noise = (noise - noise.mean()) / max(float(noise.std()), 1e-12)
     return np.asarray(noise, dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=8)
+def _amplitude(shape: tuple[int, ...], scale_px: float, slope: float) -> ArrayHW:
+    """Of each frequency; kept, as a series draws the same noise for date after date."""
+    frequency_sq = fft.fftfreq(shape[0])[:, None] ** 2 + fft.rfftfreq(shape[1])[None, :] ** 2
+    amplitude = (1 + frequency_sq * (2 * np.pi * scale_px) ** 2) ** (-slope / 4)
+    return np.asarray(amplitude, dtype=np.float32)
 
 
 def meander(

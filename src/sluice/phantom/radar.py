@@ -36,6 +36,7 @@ _BRIGHTEST_WATER_DB = (-16.0, -23.5)
 _ORBIT_DB = {"ascending": 0.15, "descending": -0.15}
 _SPREAD_PX = 0.8
 _SPECKLE_PX = 0.5
+_NORMAL_MOST = 6.0
 _CHANCE = 100  # beside the series' own kinds of chance
 
 
@@ -133,15 +134,20 @@ def _speckle(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Multiplicative noise of mean 1, gamma distributed, alike in neighbouring pixels."""
     height, width = shape
     normal = correlated_noise((height, width), rng, scale_px=_SPECKLE_PX, slope=3)
-    nodes, values = _gamma_of_normal()
-    return np.interp(normal, nodes, values).astype(np.float32)
+    values, rises = _gamma_of_normal()
+    # As `np.interp` does it, which looks for each pixel's node though they are even.
+    place = (normal.astype(np.float64) + _NORMAL_MOST) * (len(rises) / (2 * _NORMAL_MOST))
+    node = np.clip(place.astype(np.intp), 0, len(rises) - 1)
+    share = np.clip(place - node, 0, 1)
+    return (values[node] + rises[node] * share).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
 def _gamma_of_normal() -> tuple[FloatArray, FloatArray]:
-    """Table that turns a standard normal number into one of the speckle's distribution."""
-    nodes = np.linspace(-6, 6, 4001)
-    return nodes, special.gammaincinv(LOOKS, special.ndtr(nodes)) / LOOKS
+    """What the speckle is at even standard normal numbers, and how it rises to the next."""
+    nodes = np.linspace(-_NORMAL_MOST, _NORMAL_MOST, 4001)
+    values = special.gammaincinv(LOOKS, special.ndtr(nodes)) / LOOKS
+    return values[:-1], np.diff(values)
 
 
 def _beyond(shape: tuple[int, int], share: float) -> BoolHW:

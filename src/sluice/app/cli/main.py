@@ -2,66 +2,85 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import typer
 
-from sluice.app.cli import (
-    alerts,
-    area,
-    areas,
-    cells,
-    composite,
-    context,
-    elevation,
-    evaluate,
-    imports,
-    labels,
-    models,
-    publish,
-    report,
-    review,
-    scan,
-    serve,
-    sites,
-    store,
-    train,
-    users,
-    worker,
-)
 from sluice.app.cli.errors import report_error, stoppable
+
+_WHERE = {
+    "scan": "scan:scan",
+    "composite": "composite:composite",
+    "elevation": "elevation:elevation",
+    "demo": "scan:demo",
+    "report": "report:report",
+    "serve": "serve:serve",
+    "publish": "publish:publish",
+    "worker": "worker:worker",
+    "map-features": "cells:map_features",
+    "review": "review:review",
+    "areas": "areas:app",
+    "sites": "sites:app",
+    "alerts": "alerts:app",
+    "import": "imports:app",
+    "models": "models:app",
+    "evaluate": "evaluate:app",
+    "train": "train:app",
+    "labels": "labels:app",
+    "context": "context:app",
+    "area": "area:app",
+    "store": "store:app",
+    "users": "users:app",
+}
+"""Module beside this one and name in it of each command, in the order in which help has them."""
+
+
+@functools.cache
+def _command(name: str) -> Any:
+    """What typer makes of a command, or of a group of them."""
+    module, _, attribute = _WHERE[name].partition(":")
+    found = getattr(importlib.import_module(f"sluice.app.cli.{module}"), attribute)
+    alone = typer.Typer(rich_markup_mode=None)
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
+
+
+class _Commands(Mapping[str, Any]):
+    """All commands; each is made when it is asked for: to make them all takes longer than some."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _WHERE:
+            raise KeyError(name)
+        return _command(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_WHERE)
+
+    def __len__(self) -> int:
+        return len(_WHERE)
+
+
+class _Sluice(stoppable("scan", "composite", "demo")):  # type: ignore[misc]  # made by a function
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options | {"commands": _Commands()})
+
 
 app = typer.Typer(
     name="sluice",
-    cls=stoppable("scan", "composite", "demo"),
+    cls=_Sluice,
     help="Find and follow artisanal and small-scale mines in satellite images. "
     "A detection is a lead to verify, not proof.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("scan")(scan.scan)
-app.command("composite")(composite.composite)
-app.command("elevation")(elevation.elevation)
-app.command("demo")(scan.demo)
-app.command("report")(report.report)
-app.command("serve")(serve.serve)
-app.command("publish")(publish.publish)
-app.command("worker")(worker.worker)
-app.command("map-features")(cells.map_features)
-app.add_typer(areas.app, name="areas")
-app.add_typer(sites.app, name="sites")
-app.add_typer(alerts.app, name="alerts")
-app.command("review")(review.review)
-app.add_typer(imports.app, name="import")
-app.add_typer(models.app, name="models")
-app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(train.app, name="train")
-app.add_typer(labels.app, name="labels")
-app.add_typer(context.app, name="context")
-app.add_typer(area.app, name="area")
-app.add_typer(store.app, name="store")
-app.add_typer(users.app, name="users")
 
 
 def _print_version(wanted: bool) -> None:

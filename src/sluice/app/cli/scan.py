@@ -89,28 +89,31 @@ def scan(
     from sluice.app.cli.results import show_findings, show_results
     from sluice.app.config import ScanConfig, make_config
     from sluice.app.finding import findings_text
-    from sluice.app.following.landing_runs import find_for_store, scan_into_store
-    from sluice.app.workflows import find, scan_all
 
     config = make_config(ScanConfig, **asked)
-    lands = config.store is not None
+    # The database is there for those alone who land in a store.
+    if config.store is not None:
+        from sluice.app.following.landing_runs import find_for_store as find
+        from sluice.app.following.landing_runs import scan_into_store as run
+    else:
+        from sluice.app.workflows import find
+        from sluice.app.workflows import scan_all as run
     if dry_run:
-        look = find_for_store if lands else find
-        show_findings(look, findings_text, config, as_json=json)
+        show_findings(find, findings_text, config, as_json=json)
         return
-    run = scan_into_store if lands else scan_all
     show_results(run, config, _result_text, as_json=json, quiet=quiet)
 
 
 def _result_text(summary: dict[str, object], folder: Path) -> str:
-    from sluice.app.following.landing import LANDED, Landed
     from sluice.app.products.layout import CLASSES
-    from sluice.app.products.summary import Summary, summary_text
+    from sluice.app.products.summary import LANDED, Summary, summary_text
 
     figures = dict(summary)
     landed = figures.pop(LANDED, None)
     text = summary_text(Summary.model_validate(figures))
     if landed is not None:
+        from sluice.app.following.landing import Landed
+
         text += f"\n\n{Landed.model_validate(landed).text}"
     text += f"\n\nMap: {folder / 'quicklook.png'}\nSites for QGIS: {folder / 'sites.gpkg'}"
     classes = folder / CLASSES

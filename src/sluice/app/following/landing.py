@@ -42,7 +42,6 @@ from sluice.sites.looks import compared_runs, look_at_sites, merge_looks
 from sluice.sites.site_ground import ground_of_sites, union_by_site
 
 __all__ = [
-    "LANDED",
     "Arrival",
     "Landed",
     "Rules",
@@ -54,8 +53,6 @@ __all__ = [
     "put_changed_alerts",
 ]
 
-LANDED = "landed"
-"""Beside a scan's figures: what came of its landing."""
 _NAME = re.compile(r"[\w][\w .\-]{0,99}")
 _LONLAT = "EPSG:4326"
 

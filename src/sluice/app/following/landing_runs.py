@@ -19,7 +19,6 @@ from sluice.app.area import NamedArea, read_areas
 from sluice.app.config import ScanConfig, store_address
 from sluice.app.finding import Findings
 from sluice.app.following.landing import (
-    LANDED,
     Arrival,
     Landed,
     Rules,
@@ -34,6 +33,7 @@ from sluice.app.products import layout
 from sluice.app.products.coverage import outline_lonlat
 from sluice.app.products.overview import JobOutcome
 from sluice.app.products.run_record import read_run
+from sluice.app.products.summary import LANDED
 from sluice.app.products.vectors import WORKINGS
 from sluice.app.workflows import find, scan_all
 from sluice.base.arrays import ArrayHW

@@ -12,6 +12,8 @@ from sluice.app.products.coverage import Coverage
 from sluice.base.records import Record, Run, TileStatus
 from sluice.sites.classes import CLASS, class_columns
 
+LANDED = "landed"
+"""Beside a scan's figures: what came of its landing in a store."""
 _SHOWN = 5
 _PIXELS_M = 100.0
 """Below it a model judges pixels, not windows."""
