@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+NO_WORKER = ("--no-worker",)
+"""For services that nobody asks for an analysis; a worker takes seconds to begin."""
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
-def served(store: str, options: Sequence[str] = ()) -> Iterator[str]:
+def served(store: str, options: Sequence[str] = NO_WORKER) -> Iterator[str]:
     """A real `sluice serve` of a store."""
     command = [
         sys.executable,

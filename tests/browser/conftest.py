@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from map_cases import write_store
-from served import served
+from served import NO_WORKER, served
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEB = REPOSITORY / "web"
@@ -75,7 +75,7 @@ def store(first_store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def serve_options() -> list[str]:
     """What else `sluice serve` is given; modules have their own."""
-    return []
+    return [*NO_WORKER]
 
 
 @pytest.fixture(scope="module")

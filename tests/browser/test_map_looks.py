@@ -24,6 +24,9 @@ pytestmark = pytest.mark.slow
 PHONE = {"width": 390, "height": 844, "mobile": True}
 WORDS = "a river runs through it"
 RISE_M = 300.0
+LONG_NAME = (
+    "Área de conservación comunal de los ríos tributarios del alto Malinowski y sus quebradas"
+)
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +57,27 @@ def write_elevation(path: Path) -> None:
         out.descriptions = ("elevation", "slope")
 
 
-@pytest.mark.parametrize("size", [{}, PHONE])
-def test_an_area_with_a_long_name_that_was_never_analysed(
-    play, serve, first_store, tmp_path, size
-) -> None:
-    name = (
-        "Área de conservación comunal de los ríos tributarios del alto Malinowski y sus quebradas"
-    )
-    path = shutil.copy(first_store, tmp_path / "ours.sqlite")
-    with contextlib.closing(open_store(str(path))) as opened:
-        add_named_area(opened, name, shapely.box(-70, -13, -69.9, -12.9))
-    with serve(str(path)) as address:
-        said = play("longName", address=address, area=name, **size)
-    assert said["alerts"] == said["sites"] == "This area has not been analysed yet."
-    assert f"All sites of {name} but rejected ones" in said["exports"]
-
-
-def test_an_area_across_180_degrees_is_shown_near(play, serve, first_store, tmp_path) -> None:
-    path = shutil.copy(first_store, tmp_path / "ours.sqlite")
+@pytest.fixture(scope="module")
+def other_areas(serve, first_store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service of a store with two more areas, of which nothing was analysed."""
+    path = shutil.copy(first_store, tmp_path_factory.mktemp("areas") / "ours.sqlite")
     sides = shapely.box(179, -18, 180, -17), shapely.box(-180, -18, -178, -17)
     with contextlib.closing(open_store(str(path))) as opened:
+        add_named_area(opened, LONG_NAME, shapely.box(-70, -13, -69.9, -12.9))
         add_named_area(opened, "Fiji", shapely.MultiPolygon(sides))
     with serve(str(path)) as address:
-        found = play("acrossTheLine", address=address, area="Fiji")
+        yield address
+
+
+@pytest.mark.parametrize("size", [{}, PHONE])
+def test_an_area_with_a_long_name_that_was_never_analysed(play, other_areas, size) -> None:
+    said = play("longName", address=other_areas, area=LONG_NAME, **size)
+    assert said["alerts"] == said["sites"] == "This area has not been analysed yet."
+    assert f"All sites of {LONG_NAME} but rejected ones" in said["exports"]
+
+
+def test_an_area_across_180_degrees_is_shown_near(play, other_areas) -> None:
+    found = play("acrossTheLine", address=other_areas, area="Fiji")
     assert found["bbox"] == [179, -18, -178, -17]
     for seen in found["first"], found["again"]:
         assert seen["zoom"] > 5

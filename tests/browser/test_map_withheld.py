@@ -8,6 +8,7 @@ import shapely
 
 from access_cases import PASSWORD
 from map_cases import AREA
+from served import NO_WORKER
 from sluice.app.accounts import add_user
 from sluice.app.following.landing import add_named_area
 from sluice.app.following.stores import open_store, people_of
@@ -26,7 +27,7 @@ def test_sites_of_areas_without_a_name_are_shown_among_all(
         for name in named:
             add_named_area(store, name, COUNTRY)
         add_user(people_of(store), "vera", PASSWORD, role=Role.VIEWER, known_areas=[AREA], by="t")
-    with serve(str(path), ["--redact", "5km"]) as address:
+    with serve(str(path), [*NO_WORKER, "--redact", "5km"]) as address:
         found = play("withheldPlaces", address=address, name="vera", password=PASSWORD)
     assert found["sites"] > 0
     assert found["areas"] == named

@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(store: Path) -> Iterator[str]:
     # GDAL waits for answers with the interpreter in its hands, so the service has its own.
-    with served(str(store), ["--no-worker"]) as found:
+    with served(str(store)) as found:
         yield found.rstrip("/")
 
 
@@ -80,7 +80,7 @@ def test_gdal_reads_an_area_across_180_degrees(tmp_path: Path) -> None:
     sides = [shapely.box(177, -18, 180, -16), shapely.box(-180, -19, -179, -17)]
     with open_store(str(path), create=True) as opened:
         opened.add_area(Area(name="fiji", created=NOW), shapely.MultiPolygon(sides))
-    with served(str(path), ["--no-worker"]) as address:
+    with served(str(path)) as address:
         found = gpd.read_file(f"OAPIF:{address}ogc", layer="areas", engine="pyogrio")
         collection = urllib3.request("GET", f"{address}ogc/collections/areas").json()
         one_side = gpd.read_file(
