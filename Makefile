@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 comma := ,
 DEV := $(VENV)/installed-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: help demo test map bench proof constraints clean
+.PHONY: help demo test check-python check-map map bench proof constraints clean
 help:
 	@echo "make demo   scan a synthetic scene with known mines, and show where the map is"
 	@echo "make test   style, types, layers and tests"
@@ -40,13 +40,18 @@ demo: $(VENV)/installed
 # The tests start Python a hundred times, and each would compile the program anew.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV)
+	$(MAKE) --jobs=2 check-python check-map
+	$(BIN)/pytest --numprocesses=auto --dist=worksteal
+
+# mypy takes one core for a minute; the map's packages are fetched and built beside it.
+check-python: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python web/build_map.py
+
+check-map: map
 	$(BIN)/python web/build_map.py --types
-	$(BIN)/pytest --numprocesses=auto --dist=worksteal
 
 # Needs npm's packages once; nothing is done where the map is up to date.
 map: $(DEV)
