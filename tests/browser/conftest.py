@@ -24,6 +24,8 @@ from served import NO_WORKER, served
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WEB = REPOSITORY / "web"
+COARSE = 0.5
+"""Pixels of the screen for each of the page."""
 
 
 def _chromium() -> str | None:
@@ -162,8 +164,12 @@ def play(player: Player, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     folder = wanted or str(tmp_path)
     timeout_s = 4 * float(os.environ.get("SLUICE_PATIENCE_S", "60"))
 
+    # Without a graphics card each pixel of the map costs: those that nobody looks at are few.
+    scale = 1 if wanted else COARSE
+
     def play(scenario: str, **options: Any) -> dict[str, Any]:
-        given = {"chromium": chromium, "pictures": folder, "keep": bool(wanted), **options}
+        given = {"chromium": chromium, "pictures": folder, "keep": bool(wanted), "scale": scale}
+        given |= options
         answer = player.play(scenario, given, timeout_s)
         if "failed" in answer:
             pytest.fail(f"{scenario}: {answer['failed'][-4000:]}\npictures: {folder}")

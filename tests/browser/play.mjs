@@ -37,10 +37,11 @@ let browser = null;
 
 /** In a context of its own: no cache, cookie or word kept by another scenario. */
 async function play(name, options) {
-  const { address, width = 1280, height = 800, locale = "en-GB", mobile = false, hash = "", patience = PATIENCE_MS } = options;
+  const { address, width = 1280, height = 800, locale = "en-GB", mobile = false, hash = "", scale = 1, patience = PATIENCE_MS } = options;
   browser ??= await chromium.launch({ executablePath: options.chromium, args: FLAGS });
   const context = await browser.newContext({
     viewport: { width, height },
+    deviceScaleFactor: scale,
     locale,
     isMobile: mobile,
     hasTouch: mobile,
