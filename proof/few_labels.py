@@ -76,8 +76,8 @@ def prove_few_labels(setup: Setup) -> str:
         f"mines), {_FOLDS} folds by group, each scored by models that never saw its places; each "
         f"fold draws labels of its own, which is in the intervals only in part. {_PATCHES} patches "
         "of 4 and 6 pixels, cut from the fold's other chips without their labels and whitened. "
-        "The network is the default model's, from one side; its row of all labels is the shipped "
-        "one's scores out of fold, from four. "
+        "The network is one of the default model's, from one side; its row of all labels is the "
+        "shipped model's scores out of fold: two networks, each from two sides. "
         "[ ] 95 % intervals over groups."
     )
 
