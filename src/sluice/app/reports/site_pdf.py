@@ -39,6 +39,8 @@ _MARGIN, _HEAD, _FOOT = 56.0, 46.0, 50.0
 _WIDTH = A4[0] - 2 * _MARGIN
 _ROWS_TOGETHER = 10
 _PICTURES_ROOM, _PICTURES_SHARE = 340.0, 0.87
+_CHART_WORDS = 80.0
+"""Height of a chart's heading and caption."""
 
 
 def _style(name: str, size: float, leading: float, **more: Any) -> ParagraphStyle:
@@ -87,6 +89,9 @@ def write_pdf(document: parts.Document, path: Path) -> None:
     for block, following in itertools.zip_longest(document.blocks, document.blocks[1:]):
         if isinstance(following, parts.Pictures):
             story.append(CondPageBreak(_PICTURES_ROOM))
+        elif isinstance(block, parts.Heading) and isinstance(following, parts.Chart):
+            # A chart that goes to the next page takes its heading along.
+            story.append(CondPageBreak(_CHART_WORDS + following.drawing.height))
         story += _flowables(block)
     template.build(story, canvasmaker=_numbered(document))
     path.write_bytes(buffer.getvalue())
