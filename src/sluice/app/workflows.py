@@ -332,7 +332,12 @@ def _preview(plan: ScanPlan) -> CompositeLoader:
     # What is counted in pixels means nothing on the picture's coarse grid.
     recipe = Recipe(cloud_margin_px=0, guard=False, overcast_px=0)
     if not shared.issuperset(colours):
-        return replace(plan.loader, periods={**plan.loader.periods, 0: images}, recipe=recipe)
+        others = {
+            number: without_networks(clearest_scenes(one, plan.geobox))
+            for number, one in plan.loader.periods.items()
+            if number != 0
+        }
+        return replace(plan.loader, periods={0: images, **others}, recipe=recipe)
     inputs = tuple(ModelInput(band=colour) for colour in colours)
     return CompositeLoader({0: images}, inputs, recipe)
 
