@@ -67,9 +67,10 @@ def percentile_of_clear(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW, percent: floa
     """
     if not 0 <= percent <= 100:
         raise ConfigError(f"a percentile lies within 0 to 100, got {percent:g}")
-    reduced, n_looks = _make_results(stack_tbhw, clear_thw)
+    _check_shapes(stack_tbhw, clear_thw)
     if len(stack_tbhw) == 1:
         return _only_look(stack_tbhw, clear_thw)
+    reduced, n_looks = _make_results(stack_tbhw)
     for rows in blocks_of_rows(clear_thw):
         block = stack_tbhw[:, :, rows]
         counted = counted_looks(block, clear_thw[:, rows])
@@ -116,9 +117,10 @@ def medoid_of_clear(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:
         Flood 2013, doi:10.3390/rs5126481; the distance to the per-band median instead of to
         all other looks as in Kennedy et al. 2018, doi:10.3390/rs10050691.
     """
-    reduced, n_looks = _make_results(stack_tbhw, clear_thw)
+    _check_shapes(stack_tbhw, clear_thw)
     if len(stack_tbhw) == 1:
         return _only_look(stack_tbhw, clear_thw)
+    reduced, n_looks = _make_results(stack_tbhw)
     for rows in blocks_of_rows(clear_thw):
         block = stack_tbhw[:, :, rows]
         counted = counted_looks(block, clear_thw[:, rows])
@@ -270,16 +272,21 @@ class _Places:
 def _only_look(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:
     """Whatever is asked for of one look is the look; to sort it takes most of a scan's time."""
     (counted,) = counted_looks(stack_tbhw, clear_thw)
-    return np.where(counted, stack_tbhw[0], _NAN), counted.astype(np.int16)
+    look = np.where(counted, stack_tbhw[0], _NAN).astype(np.float32, copy=False)
+    return look, counted.astype(np.int16)
 
 
-def _make_results(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> Reduced:
-    times, bands, height, width = stack_tbhw.shape
+def _check_shapes(stack_tbhw: ArrayTBHW, clear_thw: BoolTHW) -> None:
+    times, _, height, width = stack_tbhw.shape
     if clear_thw.shape != (times, height, width) or times == 0:
         raise ShapeMismatch(
             f"a stack of {stack_tbhw.shape} (time, band, row, column) needs one clear layer for "
             f"each time, got {clear_thw.shape}"
         )
+
+
+def _make_results(stack_tbhw: ArrayTBHW) -> Reduced:
+    _, bands, height, width = stack_tbhw.shape
     return (
         np.empty((bands, height, width), np.float32),
         np.empty((height, width), np.int16),
