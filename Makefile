@@ -61,7 +61,9 @@ bench: $(DEV)
 	$(PIP) -e ".[$(EXTRAS),bench]"
 	$(BIN)/python -m bench
 
+# Some sections train, so torch is needed.
 proof: $(DEV)
+	$(PIP) -e ".[$(EXTRAS),train]"
 	$(BIN)/python -m proof
 
 # Versions that were tested together; no addresses, no local version parts.

@@ -51,6 +51,8 @@ class _Map:
     """(rows,) likewise."""
     sites: gpd.GeoDataFrame
     """In the CRS of the scene."""
+    workings: gpd.GeoDataFrame
+    """Outlined within them, likewise."""
 
 
 def prove_mosaics(setup: Setup) -> str:
@@ -91,7 +93,8 @@ def _scan(setup: Setup, scene: MosaicScene, fold: int) -> _Map:
         a, scores = source.transform, source.read(1)
     rows, cols = (np.arange(size) + 0.5 for size in scores.shape)
     sites = gpd.read_parquet(paths.sites_parquet).to_crs(scene.crs)
-    return _Map(scores, a.c + a.a * cols, a.f + a.e * rows, sites)
+    workings = gpd.read_file(paths.sites_gpkg, layer="workings").to_crs(scene.crs)
+    return _Map(scores, a.c + a.a * cols, a.f + a.e * rows, sites, workings)
 
 
 def _judge_chips(scene: MosaicScene, maps: dict[int, _Map]) -> pd.DataFrame:
@@ -138,21 +141,23 @@ def _judge_cells(scene: MosaicScene, maps: dict[int, _Map]) -> pd.DataFrame:
 
 
 def _judge_ground(scene: MosaicScene, maps: dict[int, _Map]) -> pd.DataFrame:
-    """Whether each pixel is vegetation, and whether it lies in a site."""
+    """Whether each pixel is vegetation, and whether it lies in a site and in outlined workings."""
     nearest = scene.nearest_fold(*scene.pixel_centres())
-    marked = np.zeros(scene.seen.shape, bool)
+    marked, outlined = np.zeros((2, *scene.seen.shape), bool)
     for fold, found in maps.items():
-        if len(found.sites):
-            inside = features.geometry_mask(
-                found.sites.geometry, marked.shape, scene.transform, invert=True
-            )
-            marked |= inside & (nearest == fold)
+        for layer, shapes in ((marked, found.sites), (outlined, found.workings)):
+            if len(shapes):
+                inside = features.geometry_mask(
+                    shapes.geometry, layer.shape, scene.transform, invert=True
+                )
+                layer |= inside & (nearest == fold)
     green = is_vegetation(scene.rgb_bhw)
     return pd.DataFrame(
         {
             "scene": scene.path.stem,
             "vegetation": green[scene.seen],
             "marked": marked[scene.seen],
+            "outlined": outlined[scene.seen],
         }
     )
 
@@ -174,9 +179,9 @@ def _ground_table(pixels: pd.DataFrame) -> str:
         ("bare ground, workings, pale water", pixels[~pixels["vegetation"]]),
         ("vegetation and dark water", pixels[pixels["vegetation"]]),
     ):
-        share = _share(members["marked"], members["scene"])
-        rows.append([name, f"{len(members) / 100:,.0f}", share])
-    return to_table(["ground", "ha", "share in sites"], rows)
+        shares = [_share(members[within], members["scene"]) for within in ("marked", "outlined")]
+        rows.append([name, f"{len(members) / 100:,.0f}", *shares])
+    return to_table(["ground", "ha", "share in sites", "share in workings outlined in them"], rows)
 
 
 def _cells_table(cells: pd.DataFrame, threshold: float) -> str:
