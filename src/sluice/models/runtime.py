@@ -35,8 +35,8 @@ def choose_engine(engine: str, precision: str) -> Literal["onnxruntime", "openvi
 
     Args:
         engine: `onnxruntime`, `openvino`, or `auto`: ONNX Runtime for f32, OpenVINO for bf16.
-            In f32 the two are within a tenth of each other on convolutional networks, and
-            ONNX Runtime starts at once and is in every install, so all get the same numbers.
+            In f32 OpenVINO takes up to a quarter less time, and some seconds to start; ONNX
+            Runtime is in every install, so all get the same numbers.
         precision: `f32` or `bf16`.
 
     Raises:
