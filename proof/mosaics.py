@@ -150,7 +150,7 @@ def _judge_ground(scene: MosaicScene, maps: dict[int, _Map]) -> pd.DataFrame:
                 inside = features.geometry_mask(
                     shapes.geometry, layer.shape, scene.transform, invert=True
                 )
-                layer |= inside & (nearest == fold)
+                layer[inside & (nearest == fold)] = True
     green = is_vegetation(scene.rgb_bhw)
     return pd.DataFrame(
         {
