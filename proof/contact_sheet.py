@@ -21,7 +21,8 @@ _TILE_PX = 420
 _TITLE_PX = 16
 _BRIGHTEST = 0.2
 _GAP = (40, 40, 48)
-_OUTLINE, _POINT, _INK = (255, 210, 0), (0, 230, 255), (230, 230, 230)
+_OUTLINE, _WORKINGS = (255, 210, 0), (255, 60, 90)
+_POINT, _INK = (0, 230, 255), (230, 230, 230)
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,15 @@ class Panel:
     """Reflectance, 0 in all bands = not observed."""
     transform: Affine
     outlines: tuple[BaseGeometry, ...]
+    """Of sites."""
+    workings: tuple[BaseGeometry, ...]
+    """Outlined within them."""
     points: tuple[tuple[float, float], ...]
 
 
 def draw_contact_sheet(path: Path, panels: Sequence[Panel]) -> None:
-    """Draw panels row by row, all at their own scale: image, outlined sites, centres of chips."""
+    """Draw panels row by row, all at their own scale: image, outlined sites and
+    workings, centres of chips."""
     rows = math.ceil(len(panels) / _COLUMNS)
     sheet = Image.new("RGB", (_COLUMNS * _TILE_PX, rows * (_TILE_PX + _TITLE_PX)))
     for number, panel in enumerate(panels):
@@ -63,10 +68,10 @@ def _draw(panel: Panel) -> Image.Image:
     def place(x: float, y: float) -> tuple[float, float]:
         return (x - a.c) / a.a * scale, (y - a.f) / a.e * scale
 
-    for outline in panel.outlines:
-        for polygon in _polygons(outline):
+    for shapes, colour in ((panel.workings, _WORKINGS), (panel.outlines, _OUTLINE)):
+        for polygon in (part for shape in shapes for part in _polygons(shape)):
             for ring in (polygon.exterior, *polygon.interiors):
-                draw.line([place(x, y) for x, y in ring.coords], fill=_OUTLINE, width=2)
+                draw.line([place(x, y) for x, y in ring.coords], fill=colour, width=2)
     for x, y in panel.points:
         right, down = place(x, y)
         draw.ellipse((right - 3, down - 3, right + 3, down + 3), outline=_POINT)

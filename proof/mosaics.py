@@ -214,5 +214,6 @@ def _panel(scene: MosaicScene, maps: dict[int, _Map]) -> Panel:
         rgb_bhw=scene.rgb_bhw,
         transform=scene.transform,
         outlines=tuple(maps[most].sites.geometry),
+        workings=tuple(maps[most].workings.geometry),
         points=tuple(zip(scene.chips["x"], scene.chips["y"], strict=True)),
     )
