@@ -12,7 +12,7 @@ import rasterio
 import shapely
 
 from arrivals import GRID
-from map_cases import OLD, write_store
+from map_cases import OLD
 from sluice.app.accounts import add_user
 from sluice.app.following.landing import add_named_area
 from sluice.app.following.layer_files import read_layer
@@ -103,9 +103,16 @@ def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
     assert "2023" in "".join(found["years"])
 
 
-def test_periods_without_an_image_are_not_set_side_by_side(play, serve, tmp_path) -> None:
+def test_periods_without_an_image_are_not_set_side_by_side(
+    play, serve, pictured_store, tmp_path
+) -> None:
     """No image of the last period, clouds over all sites in the third, Planet's in the second."""
-    path = write_store(tmp_path / "ours.sqlite", images=True)
+    shutil.copytree(Path(pictured_store).parent, tmp_path, dirs_exist_ok=True)
+    path = str(tmp_path / Path(pictured_store).name)
+    own = contextlib.closing(sqlite3.connect(path))
+    with own as connection, connection:
+        folders = str(Path(pictured_store).parent), str(tmp_path)
+        connection.execute("UPDATE runs SET folder = replace(folder, ?, ?)", folders)
     (tmp_path / "run-3" / "composite.tif").unlink()
     with contextlib.closing(open_store(path)) as opened:
         second, third = (run.run_id for run in opened.runs()[1:3])
