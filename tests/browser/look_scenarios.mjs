@@ -150,12 +150,6 @@ async function terrain(tools) {
   return { rise_m: steps[1] - steps[0] };
 }
 
-async function noTerrain(tools) {
-  await tools.open();
-  assert.equal(await tools.page.locator(".tool-terrain").count(), 0);
-  return {};
-}
-
 async function logIn(tools) {
   const { page, options, faults } = tools;
   await page.goto(options.address);
@@ -291,4 +285,4 @@ async function withheldPlaces(tools) {
   return { sites: sites.length, areas, offered, nothing };
 }
 
-export const looks = { withheldPlaces, acrossTheLine, longName, pictured, swipe, swipeImages, coverChange, terrain, noTerrain, logIn };
+export const looks = { withheldPlaces, acrossTheLine, longName, pictured, swipe, swipeImages, coverChange, terrain, logIn };

@@ -38,6 +38,7 @@ async function firstScreen(tools) {
   assert.ok(bytes > 100_000 && bytes < MOST_SCRIPT_BYTES, `${bytes} bytes of script`);
   assert.ok(!requests.some((one) => /\/draw-/.test(one.url())), "drawing is loaded when it is needed");
   assert.equal(await page.locator(".legend").isVisible(), true);
+  assert.equal(await page.locator(".tool-terrain").count(), 0, "nothing to raise without heights");
   assert.match(await text(page, ".maplibregl-ctrl-scale"), /km|m/);
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture("first-screen");

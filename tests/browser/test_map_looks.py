@@ -187,8 +187,3 @@ def guarded(
 )
 def test_one_logs_in_and_out(play, guarded, title, refused, options) -> None:
     play("logIn", address=guarded, title=title, refused=refused, password=WORDS, **options)
-
-
-def test_without_heights_there_is_no_button_for_them(play, serve, pictured_store) -> None:
-    with serve(pictured_store) as address:
-        play("noTerrain", address=address)
