@@ -85,6 +85,34 @@ def test_an_image_without_the_bands_of_the_model(refused, tmp_path) -> None:
     assert "--bands" in told
 
 
+def test_a_folder_without_the_bands_of_the_model(refused, tmp_path) -> None:
+    """`--bands` is refused for folders of single-band files: it must not be advised."""
+    bands = forest_with([], SHAPE, colours=("blue", "green"))
+    folder = write_dated_folder(tmp_path / "a", bands, GEOBOX, date="20240101")
+    told = refused(folder)
+    assert f"{folder}: band red is missing, needed by model toy; found: blue, green. " in told
+    assert "Add the file to the folder, named for example B04.tif" in told
+    assert "--bands" not in told
+    red = forest_with([], SHAPE, colours=("red",))
+    write_image(folder / "B04.tif", red, GEOBOX)
+    (folder / "T30_20240101_B03.tif").unlink()
+    assert "band green is missing" in refused(folder)  # so B04.tif is found there
+
+    planet = tmp_path / "planet"
+    planet.mkdir()
+    for name in ("blue", "nir"):
+        write_image(planet / f"{name}.tif", forest_with([], SHAPE, colours=(name,)), GEOBOX)
+    told = refused(planet, "--sensor", "planet-4b", "--any-level")
+    assert "Add the files to the folder, named for example red.tif, green.tif" in told
+
+
+def test_a_folder_with_one_image_of_several_bands_is_told_of_bands(refused, tmp_path) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    write_image(folder / "scene.tif", forest_with([], SHAPE, colours=("blue", "nir")), GEOBOX)
+    assert "Name the bands with --bands" in refused(folder)
+
+
 def test_an_image_whose_bands_have_no_names(refused, sluice, tmp_path) -> None:
     bands = forest_with([], SHAPE, colours=RED_GREEN)
     path = write_image(tmp_path / "a.tif", bands, GEOBOX, described=False)

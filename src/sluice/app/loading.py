@@ -20,7 +20,6 @@ from sluice.app.skies import SceneSky, read_sky
 from sluice.base.arrays import ArrayBHW, ArrayHW, ArrayTBHW, ArrayTHW, BoolTHW
 from sluice.base.errors import (
     AuthError,
-    BandNotFound,
     ConfigError,
     GridMismatch,
     SourceError,
@@ -41,7 +40,7 @@ from sluice.composite.sar import (
     from_db,
     reduce_backscatter,
 )
-from sluice.imagery.scenes import SceneImages
+from sluice.imagery.scenes import SceneImages, lack_of_bands
 
 _PASS = dt.timedelta(minutes=30)
 """Longer than Sentinel-2 records in one go."""
@@ -347,9 +346,7 @@ def refuse_missing_bands(scenes: Sequence[Scene], bands: Sequence[str], *, wante
     for scene in scenes:
         missing = [band for band in bands if band not in scene.bands]
         if missing:
-            raise BandNotFound.from_missing_and_available(
-                missing, scene.bands, wanted_by=wanted_by, href=scene.href
-            )
+            raise lack_of_bands(scene, missing, wanted_by=wanted_by)
 
 
 def radar_method(recipe: Recipe) -> BackscatterMethod:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,9 @@ from sluice.base.arrays import ArrayBHW, ArrayHW
 from sluice.base.errors import BandNotFound, ItemNotFound
 from sluice.base.raster import Raster
 from sluice.base.records import Scene
+from sluice.base.sensors import SENSORS, Sensor
 from sluice.imagery.assets import Asset
+from sluice.imagery.names import band_in_name
 from sluice.imagery.radiometry import BACKSCATTER_BANDS
 from sluice.imagery.warp import crs_of, plan_read
 
@@ -76,9 +79,7 @@ class SceneImages:
         files = self._files_of(scene)
         missing = [band for band in bands if band not in files.bands]
         if missing:
-            raise BandNotFound.from_missing_and_available(
-                missing, files.bands, wanted_by="this reading", href=scene.href
-            )
+            raise lack_of_bands(scene, missing, wanted_by="this reading")
         data: ArrayBHW = (
             out if out is not None else np.empty((len(bands), *geobox.shape.yx), np.float32)
         )
@@ -144,6 +145,36 @@ class SceneImages:
             if files.scene.id == scene.id:
                 return files
         raise ItemNotFound(f"{scene.id}: not among the images opened", item_id=scene.id)
+
+
+def lack_of_bands(scene: Scene, missing: Sequence[str], *, wanted_by: str) -> BandNotFound:
+    """The error that a scene lacks bands, with advice that fits a file, or a folder of files.
+
+    Args:
+        scene: That lacks them.
+        missing: Common names.
+        wanted_by: What needs them.
+    """
+    sensor = SENSORS.get(scene.sensor or "")
+    advice: dict[str, str] = {}
+    names = [band_in_name(Path(file).stem, sensor) for file in scene.files]
+    is_folder = Path(scene.href).name not in scene.files
+    if is_folder and set(names) & set(scene.bands):
+        wanted = ", ".join(f"{_file_name(band, sensor)}.tif" for band in missing)
+        file, it = ("file", "it") if len(missing) == 1 else ("files", "them")
+        advice["advice"] = (
+            f"Add the {file} to the folder, named for example {wanted}, "
+            f"or use an image that has {it}"
+        )
+    return BandNotFound.from_missing_and_available(
+        missing, scene.bands, wanted_by=wanted_by, href=scene.href, **advice
+    )
+
+
+def _file_name(band: str, sensor: Sensor | None) -> str:
+    """As providers name the file of a band."""
+    sensor = sensor or SENSORS["s2-l2a"]
+    return sensor.band(band).name if sensor.has_band(band) else band
 
 
 def with_unique_ids(found: Iterable[SceneFiles]) -> list[SceneFiles]:
