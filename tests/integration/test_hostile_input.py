@@ -246,8 +246,9 @@ def test_a_vrt_in_disguise(refused, image, tmp_path) -> None:
         "</SimpleSource></VRTRasterBand></VRTDataset>"
     )
     told = refused(secret)
-    assert "vrt.tif: not a readable image" in told
-    assert "not VRT" in told
+    assert "vrt.tif: is a VRT, a list of links to other images" in told
+    assert "give the images that it points to" in told
+    assert str(image) not in told
     vector = tmp_path / "area.geojson"
     vector.write_text(
         '<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>/etc/passwd</SrcDataSource>'

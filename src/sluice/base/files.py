@@ -77,12 +77,25 @@ def open_raster(path: Path | str) -> Any:
         with rasterio.Env():
             return rasterio.DatasetReader(path, driver=list(RASTER_DRIVERS), sharing=False)
     except RasterioError as err:
+        if _is_vrt(path):
+            raise AssetReadError(
+                f"{path}: is a VRT, a list of links to other images, and links are not followed; "
+                "give the images that it points to, or save it as a GeoTIFF (QGIS, gdal_translate)",
+                href=str(path),
+            ) from err
         allowed = ", ".join(RASTER_DRIVERS)
         raise AssetReadError(
             f"{path}: not a readable image ({_first_line(err)}); it is cut off or damaged, or of a "
             f"kind that is not opened: use {allowed}, not VRT or other containers of links",
             href=str(path),
         ) from err
+
+
+def _is_vrt(path: Path) -> bool:
+    """Whether GDAL's own driver would take a file for a VRT, whatever its name."""
+    with contextlib.suppress(OSError), path.open("rb") as stream:
+        return b"<VRTDataset" in stream.read(1024)
+    return False
 
 
 def read_vector(

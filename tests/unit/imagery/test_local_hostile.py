@@ -42,9 +42,14 @@ def test_a_vrt_named_as_a_geotiff_is_refused(tmp_path: Path, write_tif: WriteTif
     )
     with rasterio.open(disguise) as dataset:  # GDAL itself follows it
         assert dataset.read(1).any()
+    told = r"B04.tif: is a VRT, .*links are not followed; give the images that it points to"
     for path in (disguise, tmp_path):
-        with pytest.raises(AssetReadError, match=r"B04.tif: not a readable image .*not VRT"):
+        with pytest.raises(AssetReadError, match=told):
             open_local([path], scale=1e-4, offset=0.0)
+    declared = b'\xef\xbb\xbf<?xml version="1.0"?>\n' + disguise.read_bytes()
+    disguise.write_bytes(declared)
+    with pytest.raises(AssetReadError, match=told):
+        open_local([disguise], scale=1e-4, offset=0.0)
 
 
 def test_text_named_as_a_geotiff_is_refused(tmp_path: Path) -> None:
