@@ -361,6 +361,29 @@ def test_settings_out_of_range(words, said, refused, image) -> None:
     assert said in refused(image, *words)
 
 
+def test_images_much_coarser_than_the_model(refused, sluice, tmp_path) -> None:
+    bands = forest_with([], (60, 60), colours=RED_GREEN)
+    far = write_image(tmp_path / "500.tif", bands, utm_geobox((60, 60), pixel_m=500))
+    told = refused(far)
+    assert "500.tif: its pixels are 500 m wide, 50 times those of 10 m" in told
+    assert "model toy finds nothing in them: use finer images" in told
+    words = ("composite", far, "--layers", "red", "--out", tmp_path / "composite")
+    assert "give --pixel 500, or finer images" in sluice(*words)
+    sluice(*words, "--pixel", 500, code=0)
+
+    def said_of(pixel_m: float) -> str:
+        path = tmp_path / f"{pixel_m}.tif"
+        write_image(path, bands, utm_geobox((60, 60), pixel_m=pixel_m))
+        out = tmp_path / f"out-{pixel_m}"
+        told = sluice("scan", path, "--model", "toy", "--out", out, code=0)
+        assert max(len(line) for line in told.splitlines() if "/" not in line) < 100
+        return " ".join(told.split())
+
+    told = "Pixels of the images are 6 times coarser than those that the model was made for"
+    assert told in said_of(60)
+    assert "times coarser" not in said_of(20)
+
+
 def test_an_output_that_cannot_be_written(refused, sluice, image, tmp_path) -> None:
     file = tmp_path / "file"
     file.write_text("mine")

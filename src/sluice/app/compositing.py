@@ -41,7 +41,7 @@ from sluice.base.records import DISCLAIMER, ImageryRun, TileOutcome
 from sluice.composite.indices import INDICES, compute_index
 from sluice.composite.sar import radar_drop
 from sluice.imagery.names import find_band
-from sluice.imagery.target_grid import area_grid, scan_grid
+from sluice.imagery.target_grid import area_grid, refuse_far_coarser, scan_grid
 from sluice.scan.composing import LayerTile, LayerTiles, compose_tiles
 from sluice.scan.run import Progress, noting
 
@@ -170,6 +170,8 @@ class _Maker:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands, with_earlier=self.comparing)
         refuse_missing_bands(gathered.scenes, self.bands, wanted_by="--layers")
+        for images in gathered.periods.values():
+            refuse_far_coarser(images, config.gsd_m, advice="give --pixel {}, or finer images")
         if job.area is not None and job.period is not None:
             geobox = area_grid(job.area, config.gsd_m)
         else:

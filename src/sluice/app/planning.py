@@ -24,7 +24,7 @@ from sluice.base.periods import Period
 from sluice.base.records import Scene
 from sluice.base.windows import WindowLattice
 from sluice.imagery.scenes import SceneImages
-from sluice.imagery.target_grid import area_grid, scan_grid
+from sluice.imagery.target_grid import area_grid, refuse_far_coarser, scan_grid
 from sluice.imagery.warp import aligned_shift
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
@@ -127,13 +127,18 @@ def prepare_scan(
     Raises:
         ManifestMismatch: Imagery of a level that the model was not made for.
         BandNotFound: A scene lacks a band that the model needs.
-        GridMismatch: Images and area do not meet, or make no grid.
+        GridMismatch: Images and area do not meet, or make no grid, or images are far too coarse.
         ConfigError: Stride or tile size do not fit.
     """
     manifest = package.manifest
     for images in gathered.periods.values():
         for scene in images.scenes:
             check_level(scene, manifest, any_level=config.any_level)
+        refuse_far_coarser(
+            images,
+            manifest.gsd_m,
+            advice=f"model {manifest.name} finds nothing in them: use finer images",
+        )
     stride_px = _stride_px(config, manifest)
     geobox = scan_geobox(job, manifest, gathered)
     cores = usable_cores()

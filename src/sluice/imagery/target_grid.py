@@ -26,6 +26,9 @@ _NEAR_DEGREES = 0.1
 _SMALL_GRID_PX = 100_000_000
 _LEAST_COVERED = 0.05
 """Of a grid that is not small: the rest would cost its time and hold nothing."""
+_FAR_COARSER = 30.0
+"""Times: each pixel of such an image would become 900 or more that all say the same."""
+_GEOD = pyproj.Geod(ellps="WGS84")
 
 
 def scan_grid(images: SceneImages, gsd_m: float, area: BaseGeometry | None = None) -> GeoBox:
@@ -107,6 +110,52 @@ def utm_box(area: BaseGeometry) -> tuple[CRS, BBox]:
     middle = area.envelope.centroid
     crs = utm_crs(middle.x, middle.y)
     return crs, _bounds(area, crs)
+
+
+def times_coarser(images: SceneImages, gsd_m: float) -> float:
+    """How many times coarser than a grid images are, by the coarsest of them; to a tenth.
+
+    Of an image with bands of several resolutions the finest counts.
+
+    Args:
+        images: At least one scene.
+        gsd_m: Pixel side of the grid in metres.
+
+    Returns:
+        Below 1 where all images are finer; NaN where that cannot be told.
+    """
+    grids = {images.source_grids(scene)[0] for scene in images.scenes}
+    return round(max(_pixel_side_m(grid) for grid in grids) / gsd_m, 1)
+
+
+def refuse_far_coarser(images: SceneImages, gsd_m: float, *, advice: str) -> None:
+    """Refuse to blow images up to a grid that they have nothing to say on.
+
+    Args:
+        images: At least one scene.
+        gsd_m: Pixel side of the grid in metres.
+        advice: What to do instead; `{}` stands for the images' pixel side in metres.
+
+    Raises:
+        GridMismatch: An image's pixels are 30 times coarser, or more.
+    """
+    for scene in images.scenes:
+        side_m = _pixel_side_m(images.source_grids(scene)[0])
+        times = round(side_m / gsd_m, 1)
+        if times >= _FAR_COARSER:
+            raise GridMismatch(
+                f"{scene.href}: its pixels are {side_m:.3g} m wide, {times:.0f} times those of "
+                f"{gsd_m:g} m that are to be made of them; {advice.format(f'{side_m:.3g}')}",
+                href=scene.href,
+            )
+
+
+def _pixel_side_m(grid: GeoBox) -> float:
+    """The true side of a pixel in the middle of a grid, as if square."""
+    height, width = grid.shape.yx
+    pixel = PixelWindow(height // 2, width // 2, 1, 1).of(grid)
+    area_m2, _ = _GEOD.geometry_area_perimeter(_outline_lonlat(pixel))
+    return math.sqrt(abs(area_m2))
 
 
 def _common_grid(images: SceneImages, gsd_m: float) -> GeoBox | None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sluice.base.errors import GridMismatch
 from sluice.imagery.local import open_local
 from sluice.imagery.scenes import SceneImages
-from sluice.imagery.target_grid import scan_grid
+from sluice.imagery.target_grid import refuse_far_coarser, scan_grid, times_coarser
 from sluice.imagery.warp import aligned_shift
 
 WriteTif = Callable[..., Path]
@@ -161,3 +161,46 @@ def test_south_of_the_equator_is_a_southern_zone(tmp_path: Path, write_tif: Writ
     assert grid.crs.to_epsg() == 32721
     assert grid.affine[:6] == (10.0, 0.0, 500000.0, 0.0, -10.0, 9500000.0)
     assert grid.shape.yx == (20, 25)
+
+
+def test_how_coarse_images_are_is_measured_on_the_ground(
+    tmp_path: Path, write_tif: WriteTif, one: SceneImages
+) -> None:
+    assert times_coarser(one, 10.0) == 1
+    assert times_coarser(one, 30.0) == 0.3
+    coarse = place(write_tif, tmp_path / "b.tif", 600000, 700000, gsd=60)
+    assert times_coarser(open_local([coarse]), 10.0) == 6
+    both = open_local([coarse, place(write_tif, tmp_path / "c.tif", 600000, 700000)])
+    assert times_coarser(both, 10.0) == 6
+    # At 60 degrees a pixel of web maps covers half of its 40 m, a degree of longitude half too.
+    web = place(write_tif, tmp_path / "d.tif", 0, 8399738, gsd=40, epsg=3857)
+    assert times_coarser(open_local([web]), 10.0) == pytest.approx(2, abs=0.05)
+    degrees = write_tif(
+        tmp_path / "e.tif",
+        REFLECTANCE,
+        transform=Affine(0.002, 0, 9, 0, -0.001, 60),
+        crs="EPSG:4326",
+        descriptions=["red"],
+    )
+    assert times_coarser(open_local([degrees]), 10.0) == pytest.approx(11.1, abs=0.15)
+
+
+def test_the_finest_band_of_an_image_tells_how_coarse_it_is(
+    tmp_path: Path, write_tif: WriteTif
+) -> None:
+    for name, gsd in (("B04", 10), ("B09", 60)):
+        place(write_tif, tmp_path / f"{name}.tif", 600000, 700000, gsd=gsd)
+    assert times_coarser(open_local([tmp_path]), 10.0) == 1
+
+
+def test_images_far_too_coarse_for_a_grid_are_refused(tmp_path: Path, write_tif: WriteTif) -> None:
+    nearly = open_local([place(write_tif, tmp_path / "a.tif", 600000, 700000, gsd=290)])
+    refuse_far_coarser(nearly, 10.0, advice="none")
+    for gsd in (300, 500):
+        path = place(write_tif, tmp_path / f"{gsd}.tif", 600000, 700000, gsd=gsd)
+        told = (
+            rf"{gsd}.tif: its pixels are {gsd} m wide, {gsd // 10} times .* of 10 m .*; try {gsd}"
+        )
+        with pytest.raises(GridMismatch, match=told):
+            refuse_far_coarser(open_local([path]), 10.0, advice="try {}")
+        refuse_far_coarser(open_local([path]), 100.0, advice="none")

@@ -17,6 +17,8 @@ LANDED = "landed"
 _SHOWN = 5
 _PIXELS_M = 100.0
 """Below it a model judges pixels, not windows."""
+_COARSE = 3
+"""Times: from here on a small mine lies within a pixel or two."""
 _LEVEL_NAMES = {"s2-l1c": "top-of-atmosphere (L1C)"}
 
 
@@ -80,6 +82,9 @@ class Summary(Record):
     assumed_level: str | None = None
     """The level that images of unknown sensor were taken as, where the model treats levels
     differently; None where nothing was assumed."""
+    times_coarser: float | None = None
+    """How many times coarser the coarsest image's pixels are than those that the model was made
+    for, where that hides small mines; None where it does not."""
     window_m: float
     """Side of the square that the model judges at once."""
     smallest_site_ha: float
@@ -100,6 +105,7 @@ def summarise(
     window_m: float,
     smallest_site_ha: float,
     removed: Sequence[str] = (),
+    times_coarser: float = 1.0,
 ) -> Summary:
     """Put the outcome in numbers.
 
@@ -110,6 +116,7 @@ def summarise(
         window_m: Side of the model's window in metres.
         smallest_site_ha: Smallest mapping unit of the run in hectares.
         removed: What was taken away on purpose, a line each.
+        times_coarser: By how much the coarsest image's pixels exceed the model's.
     """
     dates = [scene.acquired for scene in run.scenes if scene.acquired is not None]
     outlined = int(table["delineated_ha"].notna().sum())
@@ -138,6 +145,7 @@ def summarise(
         model=str(run.model["name"]),
         other_levels=_other_levels(run),
         assumed_level=_assumed_level(run),
+        times_coarser=times_coarser if times_coarser >= _COARSE else None,
         window_m=window_m,
         smallest_site_ha=smallest_site_ha,
         removed=tuple(removed),
@@ -273,6 +281,11 @@ def _observed(summary: Summary) -> str:
         lines.append(
             f"Imagery level unknown: read as {name};\n"
             "for surface reflectance name it with --sensor: s2-l2a, planet-4b, planet-8b or nicfi."
+        )
+    if summary.times_coarser is not None:
+        lines.append(
+            f"Pixels of the images are {summary.times_coarser:g} times coarser than those that the "
+            "model was\nmade for: small mines cannot be told in them."
         )
     if summary.tiles_failed:
         lines.append(

@@ -42,6 +42,7 @@ def write_products(
     area: BaseGeometry | None = None,
     workings: gpd.GeoDataFrame | None = None,
     removed: Sequence[str] = (),
+    times_coarser: float = 1.0,
 ) -> tuple[ProductPaths, Summary]:
     """Write all files in hiding, then let them land in `out_dir`, `run.json` last.
 
@@ -62,6 +63,7 @@ def write_products(
         area: In EPSG:4326, the part that was asked for; the whole grid if None.
         workings: In EPSG:4326, the outlines within sites; None where none were made.
         removed: What was taken away on purpose, a line each.
+        times_coarser: See `summarise`.
 
     Returns:
         Where the files are, and the outcome that `run.json` holds.
@@ -81,6 +83,7 @@ def write_products(
             window_m=window_m,
             smallest_site_ha=smallest_site_ha,
             removed=removed,
+            times_coarser=times_coarser,
         )
         run = run.model_copy(update={"summary": summary.model_dump(mode="json")})
 
