@@ -20,6 +20,7 @@ from sluice.app.products.summary import (
     summary_text,
 )
 from sluice.base.records import Run, Scene
+from sluice.models.package import load_package
 
 GRID = GeoBox((400, 640), rasterio.Affine(10, 0, 500_000, 0, -10, 100_000), "EPSG:32630")
 
@@ -212,6 +213,11 @@ L1C, L2A = {"sensor": "s2-l1c", "adapt": {}}, {"sensor": "s2-l2a", "adapt": {"re
     ],
 )
 def test_a_level_is_assumed_only_where_it_matters(sensors, levels, assumed) -> None:
+    assert summary_of_run(sensors, levels).assumed_level == assumed
+
+
+def summary_of_run(sensors, levels) -> Summary:
+    """Of a run without a site, over a scene of each sensor."""
     now = dt.datetime(2025, 1, 1, tzinfo=dt.UTC)
     run = Run(
         run_id="r", sluice_version="0", started=now, finished=now, status="complete",
@@ -221,5 +227,28 @@ def test_a_level_is_assumed_only_where_it_matters(sensors, levels, assumed) -> N
     )  # fmt: skip
     columns = ["footprint_ha", "delineated_ha", "isolated"]
     table = gpd.GeoDataFrame({name: [] for name in columns}, geometry=[], crs="EPSG:4326")
-    found = summarise(table, run, Coverage(1.0, 0.0), window_m=480, smallest_site_ha=1)
-    assert found.assumed_level == assumed
+    return summarise(table, run, Coverage(1.0, 0.0), window_m=480, smallest_site_ha=1)
+
+
+def test_imagery_that_the_model_was_not_measured_on_is_named() -> None:
+    levels = [
+        {"sensor": sensor, "verified": sensor == "s2-l1c", "adapt": {}}
+        for sensor in ("s2-l1c", "s2-l2a", "nicfi", "planet-4b")
+    ]
+    told = summary_text(summary_of_run(("nicfi", "s2-l1c", "planet-4b"), levels))
+    assert (
+        "How well toy finds mines in nicfi, planet-4b images was not measured: its figures are of "
+        "s2-l1c images." in " ".join(told.split())
+    )
+    assert "s2-l2a" not in told  # not used
+    assert max(len(line) for line in told.splitlines()) < 100
+    assert "not measured" not in summary_text(summary_of_run(("s2-l1c", None), levels))
+    rule = summary_text(summary_of_run(("nicfi",), levels[2:]))
+    assert "toy finds mines in nicfi images was not measured." in rule
+
+
+def test_the_default_model_says_so_of_planet_images() -> None:
+    manifest = load_package("default", None).manifest
+    levels = [level.model_dump(mode="json") for level in manifest.levels]
+    assert "in nicfi images was not measured" in summary_text(summary_of_run(("nicfi",), levels))
+    assert "not measured" not in summary_text(summary_of_run(("s2-l1c",), levels))

@@ -79,6 +79,10 @@ class Summary(Record):
     model: str
     other_levels: tuple[str, ...] = ()
     """Levels of images that the model was not made for, used at the user's word."""
+    unverified_levels: tuple[str, ...] = ()
+    """Levels of images that the model takes, on which its figures were not measured."""
+    measured_levels: tuple[str, ...] = ()
+    """Those on which they were; told where there are others."""
     assumed_level: str | None = None
     """The level that images of unknown sensor were taken as, where the model treats levels
     differently; None where nothing was assumed."""
@@ -120,6 +124,7 @@ def summarise(
     """
     dates = [scene.acquired for scene in run.scenes if scene.acquired is not None]
     outlined = int(table["delineated_ha"].notna().sum())
+    unverified, measured = _unverified_levels(run)
     return Summary(
         sites=len(table),
         isolated_sites=int(table["isolated"].sum()),
@@ -144,6 +149,8 @@ def summarise(
         last_date=max(dates, default=None),
         model=str(run.model["name"]),
         other_levels=_other_levels(run),
+        unverified_levels=unverified,
+        measured_levels=measured if unverified else (),
         assumed_level=_assumed_level(run),
         times_coarser=times_coarser if times_coarser >= _COARSE else None,
         window_m=window_m,
@@ -163,6 +170,15 @@ def _rounded_share(percentage: float) -> float:
 def _other_levels(run: Run) -> tuple[str, ...]:
     known = {level["sensor"] for level in run.model.get("levels", [])}
     return tuple(sorted({s.sensor for s in run.scenes if s.sensor and s.sensor not in known}))
+
+
+def _unverified_levels(run: Run) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Levels of the images that the model was not measured on, and those that it was."""
+    used = {scene.sensor for scene in run.scenes}
+    levels = run.model.get("levels", [])
+    unverified = {str(level["sensor"]) for level in levels if not level.get("verified", True)}
+    measured = {str(level["sensor"]) for level in levels} - unverified
+    return tuple(sorted(unverified & used)), tuple(sorted(measured))
 
 
 def _assumed_level(run: Run) -> str | None:
@@ -276,6 +292,7 @@ def _observed(summary: Summary) -> str:
     if summary.other_levels:
         levels = ", ".join(summary.other_levels)
         lines.append(f"The model was not made for {levels}: how well it finds mines is not known.")
+    lines += _unverified(summary)
     if summary.assumed_level is not None:
         name = _LEVEL_NAMES.get(summary.assumed_level, summary.assumed_level)
         lines.append(
@@ -293,6 +310,18 @@ def _observed(summary: Summary) -> str:
             "run.json says why."
         )
     return "\n".join(lines)
+
+
+def _unverified(summary: Summary) -> list[str]:
+    if not summary.unverified_levels:
+        return []
+    told = (
+        f"How well {summary.model} finds mines in {', '.join(summary.unverified_levels)} images "
+        "was not measured"
+    )
+    if summary.measured_levels:
+        told += f": its figures are of {', '.join(summary.measured_levels)} images"
+    return textwrap.wrap(f"{told}.", 99)
 
 
 def _places(summary: Summary) -> str:
