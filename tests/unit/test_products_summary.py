@@ -145,6 +145,18 @@ def test_outlines_of_some_sites_are_summed_and_counted() -> None:
     assert "The outlined workings of 5 of 6 sites have 12.5 ha." in some
     every = summary_text(make_summary(delineated_ha=12.5, outlined_sites=6))
     assert "The outlined workings have 12.5 ha." in every
+    assert "larger than the footprint" not in every
+
+
+def test_workings_beyond_the_footprint_are_not_said_to_lie_within() -> None:
+    text = summary_text(make_summary(footprint_ha=75.6, delineated_ha=107.8, outlined_sites=6))
+    assert "it takes in" not in text
+    assert (
+        "The outlined workings have 107.8 ha.\n"
+        "They are larger than the footprint, as they may reach beyond its cells.\n" in text
+    )
+    alike = summary_text(make_summary(footprint_ha=75.6, delineated_ha=75.6, outlined_sites=6))
+    assert "larger than the footprint" not in alike
 
 
 def test_what_is_too_small_depends_on_what_is_judged() -> None:

@@ -237,13 +237,15 @@ def _found(summary: Summary) -> str:
     lines = [
         f"{sites} found, with a footprint of {_hectares(summary.footprint_ha)} in all.",
         *_classes(summary),
-        "A footprint is the cells that were marked, not the mine: it takes in ground around it,",
+        "A footprint is the cells that were marked, not the mine: it may take in ground around it,",
         "and may miss parts of it.",
     ]
     if summary.delineated_ha is not None:
         told = summary.outlined_sites
         of = "" if told == summary.sites else f" of {told:,} of {summary.sites:,} sites"
         lines.append(f"The outlined workings{of} have {_hectares(summary.delineated_ha)}.")
+        if summary.delineated_ha > summary.footprint_ha:
+            lines.append("They are larger than the footprint, as they may reach beyond its cells.")
     if summary.isolated_sites:
         stand = "stands" if summary.isolated_sites == 1 else "stand"
         lines.append(
