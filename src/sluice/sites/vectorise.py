@@ -58,9 +58,8 @@ def vectorise(
 
     A detection is a group of observed cells that touch, at corners too, each at or above `t_main`.
     A group that stands alone (`isolated_components`) is kept only if one of its cells reaches
-    `t_iso`. Blending lowers what one window says and its neighbours deny; single windows taken as
-    well would find few more mines and nearly twice as many false alarms (docs/accuracy.md). Groups
-    are found on the whole grid at once, so none is cut at the border of a tile or strip.
+    `t_iso`. Blending lowers what one window says and its neighbours deny. Groups are found on the
+    whole grid at once, so none is cut at the border of a tile or strip.
 
     Memory: about 28 bytes for each cell, and the polygons.
 
