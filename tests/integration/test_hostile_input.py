@@ -478,8 +478,14 @@ def test_debug_shows_where_it_happened(image, toy_model, tmp_path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
-@pytest.mark.parametrize("limit", [500, 40_000])
-def test_a_disk_that_is_full_midway(limit, toy_model, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("limit", "advice"),
+    [
+        (500, "free some space and run the same command again: it goes on where it stopped"),
+        (65_000, "make room and run again"),  # more than a tile has, less than the tables
+    ],
+)
+def test_a_disk_that_is_full_midway(limit, advice, toy_model, tmp_path) -> None:
     """Tiles, then tables, find no room."""
     shape = (700, 700)
     bands = forest_with([Patch(100, 100, 90, 90)], shape, colours=RED_GREEN)
@@ -494,7 +500,8 @@ def test_a_disk_that_is_full_midway(limit, toy_model, tmp_path) -> None:
     assert ended.returncode == 1, ended.stderr
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1, ended.stderr
-    assert ended.stderr.startswith("Error: ")
+    assert ended.stderr.startswith(f"Error: {out}")
+    assert advice in ended.stderr
     # The record of the failure is there if there was room for it.
     assert {path.name for path in out.iterdir()} - {FAILED_RUN} == {WORK_FOLDER}
     # With room again, the same command ends well.
