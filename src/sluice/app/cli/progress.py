@@ -10,14 +10,30 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from sluice.base.records import TileOutcome, TileStatus
 from sluice.scan.run import Progress as TileProgress
+
+_SPEED_OVER_S = 900
+"""Tiles may take minutes, where a line is slow: over half a minute, as is usual, no two would end,
+and no time left be told."""
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Nothing where all that is counted is done: what comes after is not in the estimate."""
+
+    def render(self, task: Task) -> Text:
+        """The time that a task still takes, as `left 0:12:34`."""
+        if task.total is None or task.completed >= task.total:
+            return Text()
+        return Text("left ") + super().render(task)
 
 
 @contextlib.contextmanager
@@ -34,9 +50,9 @@ def tile_progress(*, shown: bool) -> Iterator[TileProgress]:
         MofNCompleteColumn(),
         TextColumn("tiles"),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _TimeLeft(),
         console=console,
+        speed_estimate_period=_SPEED_OVER_S,
         disable=not (shown and console.is_terminal),
         transient=True,
     )
@@ -72,9 +88,9 @@ def stage_progress(*, shown: bool) -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        _TimeLeft(),
         console=console,
+        speed_estimate_period=_SPEED_OVER_S,
         disable=not (shown and console.is_terminal),
     )
     with bar:
