@@ -85,6 +85,8 @@ _S2_L2A = (
     Band("B12", "swir22", 20, 2.2024),
 )
 _S2_L1C = (*_S2_L2A[:10], Band("B10", "cirrus", 60, 1.3735), *_S2_L2A[10:])
+# As Dove-R and SuperDove record them. Dove Classic, until April 2022, had wider bands, centred at
+# 485, 545, 630 and 820 nm; files do not always say whose they are.
 _PLANETSCOPE_4 = (
     Band("blue", "blue", 3, 0.490),
     Band("green", "green", 3, 0.565),
