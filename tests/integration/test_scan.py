@@ -14,6 +14,7 @@ import pystac
 import pytest
 import rasterio
 from odc.geo.geobox import GeoBox
+from PIL import Image, ImageDraw
 from shapely.geometry import Point, box
 
 from scenes import (
@@ -38,6 +39,7 @@ from sluice.app.products.layout import (
 from sluice.app.workflows import FinishedScan, scan
 from sluice.base.errors import NoValidData
 from sluice.base.files import sha256_file
+from sluice.base.records import DISCLAIMER
 
 SHAPE = (420, 517)
 INNER = Patch(100, 120, 96, 120)
@@ -147,6 +149,33 @@ def test_probability_is_the_score_as_evidence_for_the_prior(finished, image, toy
     assert read_header(common.paths.probability).tags["prior"] == "0.5"
     # Scores are the same: the prior is kept apart.
     np.testing.assert_array_equal(read_map(common.paths.score), score)
+
+
+def test_maps_and_picture_say_that_a_detection_is_a_lead(
+    image, toy_model, tmp_path, monkeypatch
+) -> None:
+    """They go from hand to hand without the tables and without the summary."""
+    written = []
+    draw_text = ImageDraw.ImageDraw.text
+
+    def noting(self, xy, text, *args, **kwargs):
+        written.append(str(text))
+        draw_text(self, xy, text, *args, **kwargs)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noting)
+    paths = run(toy_model, tmp_path / "out", image).paths
+    for path in (paths.score, paths.probability):
+        assert "a lead to verify, not proof" in read_header(path).tags["note"]
+        assert "Do not accuse anyone" in read_header(path).tags["note"]
+    # Wrapped into lines of the sheet, one after the other.
+    assert DISCLAIMER in " ".join(written)
+    with Image.open(paths.quicklook) as picture:
+        sheet = np.asarray(picture.convert("RGB"))
+    # The yellow box at the foot, with dark letters in it.
+    rows, cols = np.nonzero((sheet == (255, 243, 205)).all(axis=2))
+    assert rows.min() > sheet.shape[0] * 0.7
+    note = sheet[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1]
+    assert (note.max(axis=2) < 100).sum() > 500
 
 
 def test_leaves_every_product_and_nothing_else(finished) -> None:
