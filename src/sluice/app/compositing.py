@@ -162,6 +162,14 @@ class _Maker:
         geobox = area_grid(job.area, self.config.gsd_m)
         return self.gatherer.describe(job, self.bands, geobox, with_earlier=self.comparing)
 
+    def _grid(self, job: Job, gathered: Gathered) -> GeoBox:
+        gsd_m = self.config.gsd_m
+        for images in gathered.periods.values():
+            refuse_far_coarser(images, gsd_m, advice="give --pixel {}, or finer images")
+        if job.area is not None and job.period is not None:
+            return area_grid(job.area, gsd_m)
+        return scan_grid(gathered.images, gsd_m, job.area)
+
     def run(self, job: Job, progress: Progress | None) -> FinishedComposite:
         """Make one composite."""
         config, started = self.config, dt.datetime.now(dt.UTC)
@@ -170,12 +178,7 @@ class _Maker:
             self.look(job)
         gathered = self.gatherer.gather(job, self.bands, with_earlier=self.comparing)
         refuse_missing_bands(gathered.scenes, self.bands, wanted_by="--layers")
-        for images in gathered.periods.values():
-            refuse_far_coarser(images, config.gsd_m, advice="give --pixel {}, or finer images")
-        if job.area is not None and job.period is not None:
-            geobox = area_grid(job.area, config.gsd_m)
-        else:
-            geobox = scan_grid(gathered.images, config.gsd_m, job.area)
+        geobox = self._grid(job, gathered)
         tile_px, workers = choose_tiles(config, gathered.periods.values(), geobox, len(self.bands))
         recipe = recipe_of(config)
         compositors = {

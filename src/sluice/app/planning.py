@@ -24,7 +24,7 @@ from sluice.base.periods import Period
 from sluice.base.records import Scene
 from sluice.base.windows import WindowLattice
 from sluice.imagery.scenes import SceneImages
-from sluice.imagery.target_grid import area_grid, refuse_far_coarser, scan_grid
+from sluice.imagery.target_grid import area_grid, refuse_far_coarser, scan_grid, times_coarser
 from sluice.imagery.warp import aligned_shift
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage, load_package
@@ -78,6 +78,12 @@ class ScanPlan:
     def manifest(self) -> Manifest:
         """The model's."""
         return self.package.manifest
+
+    @property
+    def times_coarser(self) -> float:
+        """How many times coarser than the model's pixels those of the coarsest image are."""
+        gsd_m = self.manifest.gsd_m
+        return max(times_coarser(images, gsd_m) for images in self.gathered.periods.values())
 
     @property
     def prior(self) -> float | None:

@@ -47,7 +47,6 @@ from sluice.base.classes import ClassesHW, name_classes
 from sluice.base.errors import ConfigError, NoValidData, SluiceError
 from sluice.base.records import DISCLAIMER, ModelInput, Run, TileOutcome
 from sluice.base.windows import ScoredWindows
-from sluice.imagery.target_grid import times_coarser
 from sluice.models.package import ModelPackage
 from sluice.scan.blend import BlendedScores, blend
 from sluice.scan.checkpoint import Checkpoint
@@ -239,9 +238,7 @@ def _make_map(
         area=plan.area,
         workings=workings,
         removed=removed,
-        times_coarser=max(
-            times_coarser(images, plan.manifest.gsd_m) for images in plan.gathered.periods.values()
-        ),
+        times_coarser=plan.times_coarser,
     )
     return FinishedScan(paths, summary)
 
