@@ -302,10 +302,11 @@ def _observed(summary: Summary) -> str:
             "for surface reflectance name it with --sensor: s2-l2a, planet-4b, planet-8b or nicfi."
         )
     if summary.times_coarser is not None:
-        lines.append(
+        told = (
             f"Pixels of the images are {summary.times_coarser:g} times coarser than those that the "
-            "model was\nmade for: small mines cannot be told in them."
+            "model was made for: small mines cannot be told in them."
         )
+        lines += textwrap.wrap(told, 99)
     if summary.tiles_failed:
         lines.append(
             f"{summary.tiles_failed:,} of {summary.tiles:,} parts of the area failed; "
