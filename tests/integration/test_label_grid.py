@@ -150,6 +150,30 @@ def test_only_cells_with_labels_as_one_published_recipe_has_it(scene, tmp_path) 
     assert read_dataset(tmp_path / "d").table["label"].all()
 
 
+def test_places_where_somebody_saw_no_mine_become_chips_of_their_own(scene, tmp_path) -> None:
+    truth, folder = scene
+    west, south, east, north = map(float, area_of(truth).split(","))
+    mines = gpd.read_file(folder / "mines.gpkg").geometry
+    every = shapely.union_all(mines)
+    middle = [shapely.Point(west + (east - west) * k / 20, (south + north) / 2) for k in range(20)]
+    free = [place for place in middle[2:18] if place.distance(every) > 0.005][:2]
+    places = [*mines.representative_point(), *free]
+    table = pd.DataFrame({"lon": [p.x for p in places], "lat": [p.y for p in places]})
+    table["label"] = [1] * len(mines) + [0] * len(free)
+    table.assign(mine_type="", confidence=5, proportion_inspected=1).to_csv(
+        tmp_path / "judged.csv", index=False
+    )
+    words = ["labels", "import", "mosaiks", tmp_path / "judged.csv", "--radius", 100]
+    words = [*map(str, words), "--out", str(tmp_path / "l")]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    labels = tmp_path / "l" / "labels.gpkg"
+    made = make_label_grid(config(truth, folder, tmp_path / "d", labels=labels, negatives=0))
+    assert made.summary.by_kind["other"] >= len(free) == 2
+    table = read_dataset(tmp_path / "d").table
+    assert (table.loc[table["source"] == "other", "label"] == 0).all()
+    assert table["label"].any()
+
+
 def test_ground_beyond_the_area_is_not_labelled(scene, tmp_path) -> None:
     truth, folder = scene
     half = area_of(truth).split(",")

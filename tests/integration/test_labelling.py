@@ -370,6 +370,24 @@ def test_only_labels_of_an_area_are_taken(tmp_path):
     )
 
 
+def test_judged_points_are_filtered_as_asked(tmp_path):
+    path = tmp_path / "sl.csv"
+    rows = "lon,lat,mine_type,confidence,label,proportion_inspected\n"
+    rows += "-11.1,8.1,artisanal,5,1,\n-11.2,8.2,,4,0,0.1\n-11.3,8.3,commercial,5,1,1\n"
+    path.write_text(rows + "-11.4,8.4,,2,0,1\n")
+    words = ("import", "mosaiks", path, "--out")
+    text = run(*words, tmp_path / "a", "--radius", 250)
+    assert "1 polygons (1 mine)" in text
+    assert "1 left out: by filter (low confidence)" in text
+    off = ("--min-inspected", 0, "--min-confidence", 0, "--exclude-types", "")
+    assert "4 points (2 mine, 2 other)" in run(*words, tmp_path / "b", *off)
+    assert "2 points" in run(*words, tmp_path / "c", "--min-inspected", 0.05)
+    refused(DataError, "labels import mosaiks", "import", "points", path, "--out", tmp_path / "d")
+    refused(
+        ConfigError, "only for mosaiks", "import", "points", path, *off[:2], "--out", tmp_path / "d"
+    )
+
+
 def test_points_become_discs_or_stay_points(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("lon,lat\n-1.5,6\n-1.6,\n")

@@ -16,6 +16,7 @@ from sluice.labels.points import (
     discs_around,
     read_africa_mining_watch,
     read_ipis_visits,
+    read_mosaiks,
     read_points,
     read_sampling_locations,
 )
@@ -43,6 +44,31 @@ def test_metres_are_projected(tmp_path):
     path = csv(tmp_path, "id,east,north\n1,500000,0\n")
     found = read_points(path, lon="east", lat="north", crs="EPSG:32630").table
     assert found.geometry[0].distance(shapely.Point(-3, 0)) < 1e-9
+
+
+def test_points_that_say_where_there_is_no_mine_are_not_all_made_mines(tmp_path):
+    path = csv(tmp_path, "lon,lat,Label\n-1.5,6,1\n-1.6,6,0\n-1.7,6,0\n")
+    with pytest.raises(DataError, match=r"Label is 0 in 2 of 3 rows.*labels import mosaiks"):
+        read_points(path)
+    assert read_points(path, LabelColumns("Label")).table["class"].tolist() == ["1", "0", "0"]
+    assert len(read_points(path, all_alike=True).table) == 3
+    for harmless in ("1", "north pit", "2"):
+        path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{harmless}\n-1.6,6,1\n")
+        assert len(read_points(path).table) == 2
+
+
+def test_judged_points_keep_what_they_say(tmp_path):
+    path = csv(
+        tmp_path,
+        "lon,lat,mine_type,confidence,label,proportion_inspected\n"
+        "-11.1,8.1,artisanal,5,1,\n-11.2,8.2,,4,0,0.5\n-11.3,8.3,,4,0,0.1\n",
+    )
+    found = read_mosaiks(path, class_name="asm")
+    assert found.table["class"].tolist() == ["asm", "other"]
+    assert found.table["negative"].tolist() == [False, True]
+    assert found.table["mine_type"].tolist() == ["artisanal", ""]
+    assert found.table.geometry[1].equals(shapely.Point(-11.2, 8.2))
+    assert dict(found.left_out) == {"by filter (too little inspected)": 1}
 
 
 @pytest.mark.parametrize(

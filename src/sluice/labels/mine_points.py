@@ -77,7 +77,7 @@ def read_mine_points(path: Path | str, filters: PointFilters | None = None) -> M
             "1 (mine) nor 0 (none); correct it",
             href=str(path),
         )
-    kinds = raw["mine_type"].fillna("").astype(str) if "mine_type" in raw else ""
+    kinds = raw["mine_type"].astype(object).fillna("").astype(str) if "mine_type" in raw else ""
     table = pd.DataFrame({"lon": lon, "lat": lat, "label": label.astype(int), "mine_type": kinds})
     refused = _refusals(raw, table, filters, path)
     kept = table["label"].notna()

@@ -21,7 +21,9 @@ from sluice.base.files import read_vector
 from sluice.base.grid import utm_crs, utm_grid
 from sluice.base.longitudes import cut_at_180
 from sluice.base.point_tables import is_table, read_point_table
+from sluice.labels.mine_points import PointFilters, read_mine_points
 from sluice.labels.vector_table import (
+    NEGATIVE,
     LabelColumns,
     LabelTable,
     check_coordinates,
@@ -44,6 +46,7 @@ def read_points(
     crs: str = "EPSG:4326",
     layer: str | None = None,
     area_column: str | None = None,
+    all_alike: bool = False,
 ) -> LabelTable:
     """Read points from a CSV table or a vector file.
 
@@ -55,6 +58,8 @@ def read_points(
         crs: Of the two, in a CSV.
         layer: Of a vector file with several.
         area_column: Holds the area of each mine in hectares: its disc gets that area.
+        all_alike: All are of the class that `columns` says, even where a column `label` of zeros
+            and ones seems to say otherwise.
 
     Returns:
         Points; with `radius_m` (NaN where unknown) if `area_column` is given.
@@ -62,7 +67,8 @@ def read_points(
     Raises:
         ItemNotFound, AssetReadError: There is no such file, or it is not what it says.
         ConfigError: A column is missing, or two could be meant.
-        DataError: Coordinates that cannot be true, a class that is empty, an unreadable date.
+        DataError: Coordinates that cannot be true, a class that is empty, an unreadable date; or
+            a column `label` says that some places are no mines, and nobody reads it.
         NoValidData: No row has a point.
     """
     where = str(path)
@@ -71,6 +77,8 @@ def read_points(
     else:
         frame = read_vector(path, layer=layer).reset_index(drop=True)
     columns = columns or LabelColumns.usual(frame)
+    if columns.class_column is None and not all_alike:
+        _refuse_unread_label(frame, where)
     given = len(frame)
     shapes = shapely.force_2d(np.asarray(frame.geometry))
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
@@ -124,7 +132,7 @@ def read_sampling_locations(
         end_column=dates["end_date"],
         keep=tuple(name for name in keep if name in frame),
     )
-    found = read_points(path, columns)
+    found = read_points(path, columns, all_alike=True)
     table = found.table
     if "label" in table:
         labels = pd.to_numeric(table["label"], errors="coerce")
@@ -138,6 +146,44 @@ def read_sampling_locations(
         table["source"] = names.where(table["source_file"].notna(), table["source"])
     table = table.drop(columns=[name for name in ("label", "source_file") if name in table])
     return LabelTable(table, found.mended, found.left_out)
+
+
+def read_mosaiks(
+    path: Path | str,
+    filters: PointFilters | None = None,
+    *,
+    class_name: str = "mine",
+    other: str = "other",
+) -> LabelTable:
+    """Read points that people judged, in the form of MOSAIKS's study of Sierra Leone.
+
+    Args:
+        path: CSV; see `read_mine_points`.
+        filters: Which judgements to trust; ours if None.
+        class_name: What places of label 1 become.
+        other: What those of label 0 become.
+
+    Returns:
+        Points with `mine_type`; `negative` is true of label 0, since somebody looked there.
+
+    Raises:
+        See `read_mine_points`.
+    """
+    found = read_mine_points(path, filters)
+    mine = np.asarray(found.table["label"] == 1)
+    table = gpd.GeoDataFrame(
+        {
+            "class": np.where(mine, class_name, other).astype(object),
+            "start": pd.Series(pd.NaT, found.table.index, dtype="datetime64[s]"),
+            "end": pd.Series(pd.NaT, found.table.index, dtype="datetime64[s]"),
+            "source": Path(path).stem,
+            NEGATIVE: ~mine,
+            "mine_type": found.table["mine_type"],
+        },
+        geometry=gpd.points_from_xy(found.table["lon"], found.table["lat"], crs="EPSG:4326"),
+    )
+    left_out = {f"by filter ({why})": count for why, count in found.dropped.items() if count}
+    return LabelTable(table, 0, left_out)
 
 
 def read_ipis_visits(path: Path | str, *, class_name: str = "mine") -> LabelTable:
@@ -247,6 +293,21 @@ def chip_grid(lon: float, lat: float, chip_px: int, gsd_m: float) -> GeoBox:
     bottom = round(y / gsd_m - chip_px / 2) * gsd_m
     side = chip_px * gsd_m
     return utm_grid((left, bottom, left + side, bottom + side), crs, gsd_m)
+
+
+def _refuse_unread_label(frame: pd.DataFrame, where: str) -> None:
+    name = next((str(name) for name in frame if str(name).strip().lower() == "label"), None)
+    if name is None:
+        return
+    labels = pd.to_numeric(frame[name].replace({True: 1, False: 0}), errors="coerce").dropna()
+    none = int((labels == 0).sum())
+    if none and labels.isin((0, 1)).all():
+        raise DataError(
+            f"{where}: {name} is 0 in {none} of {len(frame)} rows, and points would all become one "
+            "class; read it as CSV with `sluice labels import mosaiks`, or say with --class what "
+            "all are",
+            href=where,
+        )
 
 
 def _radius_of(area_ha: pd.Series, where: str) -> FloatArray:

@@ -73,8 +73,8 @@ def prepare(
 @app.command("import")
 def import_labels(
     format: str = typer.Argument(
-        help="polygons, points, amw-points, africa-mining-watch, ipis, label-studio, labelbox, "
-        "smallminesds or vitsegh."
+        help="polygons, points, amw-points, africa-mining-watch, ipis, mosaiks, label-studio, "
+        "labelbox, smallminesds or vitsegh."
     ),
     sources: list[Path] = typer.Argument(help="Files; a folder for smallminesds and vitsegh."),
     out: Path = options.OUT,
@@ -100,6 +100,19 @@ def import_labels(
     ),
     radius_m: float | None = typer.Option(
         None, "--radius", help="Metres: points become discs of it."
+    ),
+    min_inspected: float | None = typer.Option(
+        None,
+        "--min-inspected",
+        help="MOSAIKS: share inspected that a place without a mine needs; 0.2 if left out, 0: any.",
+    ),
+    min_confidence: float | None = typer.Option(
+        None, "--min-confidence", help="MOSAIKS: that a label needs; 3 if left out, 0: any."
+    ),
+    exclude_types: str | None = typer.Option(
+        None,
+        "--exclude-types",
+        help="MOSAIKS: types to leave out, with commas; commercial if left out, '' for none.",
     ),
     pictures: Path | None = typer.Option(
         None, "--pictures", help="Folder that `sluice labels prepare` made, for exports."

@@ -10,7 +10,7 @@ import typer
 from sluice.app.config import DEFAULT_CACHE_GB
 
 _OF_THE_TERMINAL = {"dry_run", "json", "quiet"}
-_LISTS = {"bands", "layers", "keep", "colours", "classes", "file_bands"}
+_LISTS = {"bands", "layers", "keep", "colours", "classes", "file_bands", "exclude_types"}
 
 _AREA_HELP = "West,south,east,north in degrees, a file with polygons, or a folder of such files."
 

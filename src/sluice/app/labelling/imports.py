@@ -20,11 +20,13 @@ from sluice.base.files import sha256_file, write_whole
 from sluice.base.records import Record
 from sluice.labels.exports import read_label_studio, read_labelbox
 from sluice.labels.foreign_chips import ImportedChips
+from sluice.labels.mine_points import PointFilters
 from sluice.labels.pictures import PictureLabels, PlacedLabels, place_labels, read_places
 from sluice.labels.points import (
     discs_around,
     read_africa_mining_watch,
     read_ipis_visits,
+    read_mosaiks,
     read_points,
     read_sampling_locations,
 )
@@ -45,6 +47,7 @@ LabelFormat = Literal[
     "amw-points",
     "africa-mining-watch",
     "ipis",
+    "mosaiks",
     "label-studio",
     "labelbox",
     "smallminesds",
@@ -53,18 +56,22 @@ LabelFormat = Literal[
 LABELS_FILE, RECORD_FILE = "labels.gpkg", "import.json"
 LABELS_LAYER, PICTURES_LAYER = "labels", "pictures"
 _CHIP_FORMATS = ("smallminesds", "vitsegh")
+_VECTORS = ("polygons", "points", "amw-points", "africa-mining-watch", "ipis", "mosaiks")
 _USED_BY: dict[str, tuple[str, ...]] = {
-    "area": ("polygons", "points", "amw-points", "africa-mining-watch", "ipis"),
+    "area": _VECTORS,
     "class_column": ("polygons", "points"),
     "start_column": ("polygons", "points"),
     "end_column": ("polygons", "points"),
     "layer": ("polygons", "points"),
-    "class_name": ("polygons", "points", "amw-points", "africa-mining-watch", "ipis"),
+    "class_name": _VECTORS,
     "lon": ("points",),
     "lat": ("points",),
     "crs": ("points",),
     "area_column": ("points",),
-    "radius_m": ("points", "amw-points", "ipis", "label-studio", "labelbox"),
+    "radius_m": ("points", "amw-points", "ipis", "mosaiks", "label-studio", "labelbox"),
+    "min_inspected": ("mosaiks",),
+    "min_confidence": ("mosaiks",),
+    "exclude_types": ("mosaiks",),
     "pictures": ("label-studio", "labelbox"),
     "project": ("labelbox",),
     "offset": _CHIP_FORMATS,
@@ -98,6 +105,12 @@ class LabelImportConfig(BaseModel):
     area_column: str | None = None
     radius_m: float | None = Field(default=None, gt=0)
     """Points become discs of it."""
+    min_inspected: float | None = Field(default=None, ge=0, le=1)
+    """Of MOSAIKS's filters; None takes ours, 0 turns it off."""
+    min_confidence: float | None = Field(default=None, ge=0)
+    """As `min_inspected`."""
+    exclude_types: tuple[str, ...] | None = None
+    """None takes ours, none at all turns it off."""
     pictures: Path | None = None
     """Made by `sluice labels prepare`."""
     project: str | None = None
@@ -230,10 +243,12 @@ def _read_vectors(config: LabelImportConfig, path: Path) -> LabelTable:
             crs=config.crs or "EPSG:4326",
             layer=config.layer,
             area_column=config.area_column,
+            all_alike=config.class_name is not None,
         ),
         "amw-points": lambda: read_sampling_locations(path, class_name=name),
         "africa-mining-watch": lambda: read_africa_mining_watch(path, class_name=name),
         "ipis": lambda: read_ipis_visits(path, class_name=name),
+        "mosaiks": lambda: read_mosaiks(path, _filters(config), class_name=name),
     }
     found = readers[config.format]()
     sized = config.radius_m is not None or "radius_m" in found.table
@@ -241,6 +256,20 @@ def _read_vectors(config: LabelImportConfig, path: Path) -> LabelTable:
         discs = discs_around(found.table, config.radius_m)
         return LabelTable(discs, found.mended, found.left_out)
     return found
+
+
+def _filters(config: LabelImportConfig) -> PointFilters:
+    """Those of the request, ours where it says nothing; 0 refuses nobody and needs no column."""
+    ours = PointFilters()
+    return PointFilters(
+        _given(config.min_inspected, ours.min_inspected) or None,
+        _given(config.min_confidence, ours.min_confidence) or None,
+        _given(config.exclude_types, ours.excluded_types) or (),
+    )
+
+
+def _given(value: _T | None, otherwise: _T | None) -> _T | None:
+    return otherwise if value is None else value
 
 
 def _columns(config: LabelImportConfig) -> LabelColumns | None:
