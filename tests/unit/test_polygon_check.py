@@ -9,6 +9,7 @@ import shapely
 from typer.testing import CliRunner
 
 from sluice.app.cli.main import app
+from sluice.base.errors import ConfigError
 from sluice.labels.check_polygons import check_polygons
 from sluice.labels.findings import Severity
 
@@ -68,6 +69,46 @@ def test_metres_taken_for_other_metres_are_found(tmp_path) -> None:
     assert any(text.startswith("1 feature beyond where") for text in told(check_polygons(path)))
 
 
+def told_of_places(path, area=None) -> list[tuple[Severity, str, str]]:
+    report = check_polygons(path, area)
+    return [(f.severity, f.message, f.advice) for f in report.findings if f.check == "places"]
+
+
+def test_degrees_called_metres_are_found(tmp_path) -> None:
+    path = write(tmp_path / "a.parquet", GOOD, "EPSG:32630")
+    report = check_polygons(path)
+    assert not report.fit_for_training
+    # Of shapes that are wrongly placed nothing is said of their size.
+    assert [(f.check, f.severity, f.count) for f in report.findings] == [
+        ("places", Severity.ERROR, 3)
+    ]
+    assert "its coordinates look like degrees" in report.findings[0].message
+    assert report.findings[0].advice == "state EPSG:4326 (QGIS: Assign projection)"
+
+
+def test_metres_far_from_where_their_crs_is_used_are_found(tmp_path) -> None:
+    accra = gpd.GeoSeries(GOOD, crs=4326).to_crs("EPSG:32630").tolist()
+    ((severity, message, _),) = told_of_places(write(tmp_path / "a.parquet", accra, "EPSG:32721"))
+    assert severity is Severity.ERROR
+    assert "far from where WGS 84 / UTM zone 21S is used" in message
+
+
+def test_a_wrong_zone_is_told_by_place_and_found_with_an_area(tmp_path) -> None:
+    """Numbers of zone 30 are as good in zone 21: only the place tells."""
+    accra = gpd.GeoSeries(GOOD, crs=4326).to_crs("EPSG:32630").tolist()
+    right, wrong = (
+        write(tmp_path / f"{code}.parquet", accra, f"EPSG:{code}") for code in (32630, 32621)
+    )
+    ghana = shapely.box(-3.3, 4.7, 1.2, 11.2)
+    ((severity, message, _),) = told_of_places(wrong)
+    assert severity is Severity.NOTE
+    assert "(-55.5000, 6.0000, -55.2900, 6.0100)" in message
+    ((severity, message, _),) = told_of_places(wrong, ghana)
+    assert severity is Severity.ERROR
+    assert "none of its 3 labels meets the area" in message
+    assert [told[0] for told in told_of_places(right, ghana)] == [Severity.NOTE]
+
+
 def test_doubles_and_ground_of_two_classes_are_found(tmp_path) -> None:
     shapes = [*GOOD, GOOD[0], square(-1.395, 6), shapely.box(-1.29, 6, -1.28, 6.01)]
     kinds = {"class": ["mine", "mine", "mine", "mine", "pond", "pond"]}
@@ -99,6 +140,15 @@ def test_the_command_tells_files_from_folders(tmp_path, shapes, code) -> None:
     ended = CliRunner().invoke(app, ["labels", "check", str(path)])
     assert ended.exit_code == code
     assert f"{len(shapes)} features" in ended.stdout
+
+
+def test_the_command_takes_an_area_for_files(tmp_path) -> None:
+    path = write(tmp_path / "a.parquet", GOOD)
+    for area, code in (("-2,5,-1,7", 0), ("5,-2,7,-1", 1)):
+        words = ["labels", "check", str(path), "--area", area]
+        assert CliRunner().invoke(app, words).exit_code == code
+    ended = CliRunner().invoke(app, ["labels", "check", str(tmp_path), "--area", "-2,5,-1,7"])
+    assert isinstance(ended.exception, ConfigError)
 
 
 def test_real_polygons_are_fit(shared_data) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray, ObjectArray
+from sluice.base.errors import DataError, GridMismatch
 from sluice.base.files import read_vector
 from sluice.base.polygons import mended
 from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
 from sluice.labels.polygons import IGNORE
+from sluice.labels.vector_table import check_coordinates, check_near
 
 _EQUAL_AREA = "EPSG:6933"
 _PIXEL_M2 = 100.0
@@ -26,8 +29,12 @@ _Check = tuple[str, Severity, BoolArray, str, str]
 """What is checked, how bad it is, which features, what they are, and what to do."""
 
 
-def check_polygons(path: Path | str) -> CheckReport:
+def check_polygons(path: Path | str, area: BaseGeometry | None = None) -> CheckReport:
     """Look for shapes without area, places that cannot be, dates that contradict, and doubles.
+
+    Args:
+        path: Vector file.
+        area: Where labels should lie, in longitude and latitude.
 
     Raises:
         ItemNotFound, AssetReadError: There is no such file, or none that may be opened.
@@ -43,6 +50,7 @@ def check_polygons(path: Path | str) -> CheckReport:
     empty = shapely.is_missing(shapes) | shapely.is_empty(shapes)
     usable = ~empty & ~beyond & (area_m2 > 0)
     crosses = usable & ~shapely.is_valid(shapes)
+    elsewhere = _elsewhere(frame[~empty & ~beyond], str(path), area)
     checks: list[_Check] = [
         ("shapes", Severity.ERROR, empty, "without a shape", "drop them"),
         (
@@ -60,10 +68,13 @@ def check_polygons(path: Path | str) -> CheckReport:
             "with an outline that crosses itself",
             "they are mended when read; look whether rightly",
         ),
-        *_size_checks(usable, area_m2),
+        # In a wrong CRS sizes say nothing.
+        *([] if elsewhere else _size_checks(usable, area_m2)),
         *_dates(frame),
     ]
-    findings = [_finding(*one) for one in checks if one[2].any()]
+    findings = [*elsewhere, *(_finding(*one) for one in checks if one[2].any())]
+    if not frame.crs.is_geographic and not elsewhere and usable.any():
+        findings.append(_lies(frame[usable]))
     findings += _doubles(frame, whole, usable)
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
@@ -78,6 +89,41 @@ def _finding(check: str, severity: Severity, wrong: BoolArray, what: str, advice
         message=f"{several(int(wrong.sum()), 'feature')} {what}",
         examples=tuple(f"feature {k}" for k in np.flatnonzero(wrong)[:EXAMPLES]),
         advice=advice,
+    )
+
+
+def _elsewhere(frame: gpd.GeoDataFrame, where: str, area: BaseGeometry | None) -> list[Finding]:
+    """What the whole file's coordinates say against its CRS, or against the area."""
+    if frame.empty:
+        return []
+    try:
+        check_coordinates(frame, where)
+        if area is not None:
+            check_near(frame.to_crs("EPSG:4326"), area.bounds, where)
+    except (DataError, GridMismatch) as err:
+        what, _, advice = str(err).removeprefix(f"{where}: ").rpartition("; ")
+        return [
+            Finding(
+                check="places",
+                severity=Severity.ERROR,
+                count=len(frame),
+                message=what,
+                advice=advice,
+            )
+        ]
+    return []
+
+
+def _lies(frame: gpd.GeoDataFrame) -> Finding:
+    """Where a file in metres lies: in a wrong zone of UTM its numbers look right."""
+    west, south, east, north = frame.to_crs("EPSG:4326").total_bounds
+    return Finding(
+        check="places",
+        severity=Severity.NOTE,
+        count=len(frame),
+        message=f"in {frame.crs.name} it lies within ({west:.4f}, {south:.4f}, {east:.4f}, "
+        f"{north:.4f}) (west, south, east, north in degrees)",
+        advice="look whether that is the place: a zone too far looks alike; --area checks it",
     )
 
 

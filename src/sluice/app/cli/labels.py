@@ -174,14 +174,24 @@ def split(
 @app.command("check")
 def check(
     path: Path = typer.Argument(help="A data set, a folder of chip sheets, or a file of polygons."),
+    area: str | None = typer.Option(
+        None,
+        "--area",
+        help="Of a file of polygons: where they should lie, west,south,east,north or a file.",
+    ),
     json: bool = options.JSON,
 ) -> None:
     """Look for leaks, damage and accidental hints. Ends with 1 where there is a leak or damage."""
+    from sluice.app.area import read_area
+    from sluice.base.errors import ConfigError
     from sluice.labels.check import check_dataset
     from sluice.labels.check_polygons import check_polygons
     from sluice.labels.findings import report_text
 
-    report = check_polygons(path) if path.is_file() else check_dataset(path)
+    if area is not None and not path.is_file():
+        raise ConfigError("--area: has a meaning for files of polygons only; leave it out")
+    meant = None if area is None else read_area(area)
+    report = check_polygons(path, meant) if path.is_file() else check_dataset(path)
     typer.echo(report.model_dump_json(indent=2) if json else report_text(report))
     if not report.fit_for_training:
         raise typer.Exit(1)
