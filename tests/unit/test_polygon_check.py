@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import geopandas as gpd
 import pandas as pd
 import pytest
@@ -132,6 +134,45 @@ def test_dates_that_contradict_are_found(tmp_path) -> None:
         "1 feature with an end before the start",
         "1 feature with a start or end that is no date",
     }
+
+
+def test_days_that_no_image_can_show_are_told(tmp_path) -> None:
+    year = dt.datetime.now(dt.UTC).year
+    dates = {
+        "start": [f"{year + 1}-01-01", "2012-01-01", None],
+        "end": [f"{year + 1}-12-31", "2015-06-22", f"{year + 70}"],
+    }
+    found = told(check_polygons(write(tmp_path / "a.parquet", GOOD, **dates)))
+    assert found == {
+        "1 feature of the future": (Severity.ERROR, ("feature 0",)),
+        f"1 feature with an end after {year}-12-31": (Severity.WARNING, ("feature 2",)),
+        "1 feature with an end before the first image of Sentinel-2 (2015-06-23)": (
+            Severity.WARNING,
+            ("feature 1",),
+        ),
+    }
+
+
+@pytest.mark.parametrize("column", ["start", "end"])
+def test_dates_of_all_usual_kinds_are_read(tmp_path, column) -> None:
+    """Years as numbers are no nanoseconds since 1970, and texts need not be alike."""
+    this_year = dt.datetime.now(dt.UTC).year
+    for values in (
+        [2019, 2020, this_year],
+        ["2019", "2020-05", "2021-05-06"],
+        [2019.0, None, 2020],
+    ):
+        path = write(tmp_path / "a.parquet", GOOD, **{column: values})
+        assert told(check_polygons(path)) == {}
+
+
+def test_features_without_a_class_are_found(tmp_path) -> None:
+    kinds = {"class": ["mine", None, " "]}
+    report = check_polygons(write(tmp_path / "a.parquet", GOOD, **kinds))
+    assert told(report) == {
+        "2 features without a class": (Severity.ERROR, ("feature 1", "feature 2"))
+    }
+    assert not report.fit_for_training
 
 
 @pytest.mark.parametrize(("shapes", "code"), [(GOOD, 0), ([*GOOD, shapely.Point(0, 0)], 1)])

@@ -15,7 +15,7 @@ from sluice.labels.findings import Finding, Severity, named, named_pairs, severa
 from sluice.labels.groups import EARTH_RADIUS_M, located, near_pairs
 from sluice.labels.survey import Survey
 
-_FIRST_LIGHT = {
+FIRST_LIGHT = {
     "s1": dt.date(2014, 4, 3),
     "s2": dt.date(2015, 6, 23),
     "nicfi": dt.date(2015, 12, 1),
@@ -166,7 +166,7 @@ def _correlation(one: ArrayBHW, other: ArrayBHW, down: int, right: int) -> float
 def check_dates(dataset: ChipDataset) -> list[Finding]:
     """Periods that end before they begin, before the sensor flew, or in the future."""
     table = dataset.table
-    first = _FIRST_LIGHT.get((dataset.about.sensor or "").split("-")[0])
+    first = FIRST_LIGHT.get((dataset.about.sensor or "").split("-")[0])
     start, end = table["start"], table["end"]
     today = pd.Timestamp(dt.datetime.now(dt.UTC).date())
     checks: list[tuple[pd.Series, str, Severity]] = [

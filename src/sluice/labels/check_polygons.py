@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import geopandas as gpd
@@ -15,9 +16,10 @@ from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.errors import DataError, GridMismatch
 from sluice.base.files import read_vector
 from sluice.base.polygons import mended
+from sluice.labels.check_facts import FIRST_LIGHT
 from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
 from sluice.labels.polygons import IGNORE
-from sluice.labels.vector_table import check_coordinates, check_near
+from sluice.labels.vector_table import check_coordinates, check_near, read_days
 
 _EQUAL_AREA = "EPSG:6933"
 _PIXEL_M2 = 100.0
@@ -70,6 +72,7 @@ def check_polygons(path: Path | str, area: BaseGeometry | None = None) -> CheckR
         ),
         # In a wrong CRS sizes say nothing.
         *([] if elsewhere else _size_checks(usable, area_m2)),
+        *_classes(frame),
         *_dates(frame),
     ]
     findings = [*elsewhere, *(_finding(*one) for one in checks if one[2].any())]
@@ -180,24 +183,47 @@ def _off_the_globe(frame: gpd.GeoDataFrame) -> tuple[BoolArray, BoolArray]:
 
 
 def _dates(frame: gpd.GeoDataFrame) -> list[_Check]:
-    if not {"start", "end"} <= set(frame.columns):
-        return []
-    start, end = (pd.to_datetime(frame[name], errors="coerce") for name in ("start", "end"))
-    unread = sum(
-        (frame[name].notna() & dates.isna()).to_numpy()
-        for name, dates in (("start", start), ("end", end))
-    )
+    none = pd.Series(None, frame.index, dtype=object)
+    start, no_start = read_days(frame.get("start", none), last=False)
+    end, no_end = read_days(frame.get("end", none), last=True)
+    today = dt.datetime.now(dt.UTC).date()
+    # A year that is not over may be told as a year.
+    this_year = pd.Timestamp(today.year, 12, 31)
+    first = FIRST_LIGHT["s2"]
+    future = (start > pd.Timestamp(today)).to_numpy()
     advice = "correct start and end"
     return [
         ("dates", Severity.ERROR, (end < start).to_numpy(), "with an end before the start", advice),
+        ("dates", Severity.ERROR, future, "of the future", advice),
         (
             "dates",
             Severity.ERROR,
-            np.asarray(unread) > 0,
+            no_start | no_end,
             "with a start or end that is no date",
             "write 2024-01-31",
         ),
+        (
+            "dates",
+            Severity.WARNING,
+            ~future & (end > this_year).to_numpy(),
+            f"with an end after {this_year.date()}",
+            "end is the last day on which somebody saw it; leave it empty where it holds on",
+        ),
+        (
+            "dates",
+            Severity.WARNING,
+            (end < pd.Timestamp(first)).to_numpy(),
+            f"with an end before the first image of Sentinel-2 ({first})",
+            "only images of older satellites show them as labelled",
+        ),
     ]
+
+
+def _classes(frame: gpd.GeoDataFrame) -> list[_Check]:
+    if "class" not in frame:
+        return []
+    empty = frame["class"].isna() | (frame["class"].astype(str).str.strip() == "")
+    return [("classes", Severity.ERROR, empty.to_numpy(), "without a class", "fill it in")]
 
 
 def _doubles(frame: gpd.GeoDataFrame, mended: ObjectArray, usable: BoolArray) -> list[Finding]:

@@ -294,11 +294,7 @@ def _dates(frame: gpd.GeoDataFrame, name: str | None, where: str, *, last: bool)
     if name is None:
         return pd.Series(pd.NaT, index=frame.index, dtype="datetime64[s]")
     values = column(frame, name, where)
-    if pd.api.types.is_datetime64_any_dtype(values):
-        days = values.dt.tz_convert("UTC") if values.dt.tz is not None else values
-        return pd.Series(days.dt.tz_localize(None).dt.normalize().astype("datetime64[s]"))
-    parsed = values.map(lambda value: day_of(value, last=last), na_action="ignore")
-    wrong = np.asarray(parsed.isna() & values.notna() & (values.astype(str).str.strip() != ""))
+    days, wrong = read_days(values, last=last)
     if wrong.any():
         at = int(np.flatnonzero(wrong)[0])
         raise DataError(
@@ -306,4 +302,23 @@ def _dates(frame: gpd.GeoDataFrame, name: str | None, where: str, *, last: bool)
             f"({int(wrong.sum())} such); write 2024, 2024-01 or 2024-01-31",
             href=where,
         )
-    return pd.to_datetime(parsed).astype("datetime64[s]")
+    return days
+
+
+def read_days(values: pd.Series, *, last: bool) -> tuple[pd.Series, npt.NDArray[np.bool_]]:
+    """Days that a column tells, as `day_of` reads them.
+
+    Args:
+        values: Dates, years, texts; missing or empty where nothing is said.
+        last: The last day of a year or month, else the first.
+
+    Returns:
+        Days (datetime64, NaT where none is told), and (N,) True where what is told is no date.
+    """
+    if pd.api.types.is_datetime64_any_dtype(values):
+        days = values.dt.tz_convert("UTC") if values.dt.tz is not None else values
+        days = days.dt.tz_localize(None).dt.normalize().astype("datetime64[s]")
+        return pd.Series(days), np.zeros(len(values), np.bool_)
+    parsed = values.map(lambda value: day_of(value, last=last), na_action="ignore")
+    wrong = np.asarray(parsed.isna() & values.notna() & (values.astype(str).str.strip() != ""))
+    return pd.to_datetime(parsed).astype("datetime64[s]"), wrong
