@@ -21,11 +21,13 @@ def write_masked_chips(
     classes: tuple[str, ...] = ("other", "mine"),
     splits: bool = False,
     group_of: int = 1,
+    everywhere: bool = False,
     seed: int = 5,
 ) -> ChipDataset:
-    """Forest with noise; a rectangular pond in every second chip. Pixels are told by colour.
+    """Forest with noise; a rectangular pond in every second chip, or in each.
 
-    With three classes, every second pond is of the third, and half as bright.
+    Pixels are told by colour. With three classes, every second pond is of the third, and half as
+    bright.
     """
     about = DatasetAbout(
         name="ponds", bands=bands, sensor="s2-l2a", gsd_m=10, classes=classes, licence="CC0-1.0"
@@ -35,7 +37,7 @@ def write_masked_chips(
     names = ("train", "train", "train", "train", "val", "val", "cal", "cal", "test", "test")
     for k in range(chips):
         mask = np.zeros((side, side), np.uint8)
-        if k % 2:
+        if k % 2 or everywhere:
             top, left = rng.integers(0, side // 2, 2)
             kind = 1 + (k // 2) % (len(classes) - 1)
             mask[top : top + side // 3, left : left + side // 2] = kind

@@ -278,6 +278,27 @@ def test_classes_and_masks_that_contradict_are_found(tmp_path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("mine", "told"),
+    [
+        (lambda k: 1, "every chip holds what is sought"),
+        (lambda k: k % 4 != 3, "every chip of split train holds what is sought"),
+        (lambda k: k % 4 != 0, None),
+        # What is excluded teaches nobody.
+        (lambda k: k % 4 != 2, "every chip holds what is sought"),
+    ],
+)
+def test_chips_that_all_hold_a_mine_are_no_silent_matter(toy, mine, told) -> None:
+    splits = ("train", "train", "excluded", "test")
+    toy.fill(40, split=lambda k: splits[k % 4], mine=mine)
+    report = toy.check()
+    found = [f.message for f in report.findings if "what is sought, and" in f.message]
+    assert report.fit_for_training, report_text(report)
+    assert len(found) == (told is not None)
+    assert told is None or found[0].startswith(told)
+    assert told is None or by_severity(report, Severity.WARNING)["classes"]
+
+
 def hints(label, split, **columns) -> str:
     """What is said of the columns of a table of chips, each a group of its own."""
     count = len(label)

@@ -21,6 +21,10 @@ from sluice.labels.shortcuts import (
 from sluice.labels.splits import EXCLUDED, held_out
 from sluice.labels.survey import Survey
 
+ALL_SOUGHT = (
+    "what learns from such chips alone may call everything that, which a test of their kind hides"
+)
+"""Of pixels; where chips are labelled as wholes there is nothing to learn from them at all."""
 BoolArray = npt.NDArray[np.bool_]
 _TELLING_AUC = 0.6
 """Of the lower end of the interval: from here on a column is worth a warning."""
@@ -36,7 +40,8 @@ def check_masks(dataset: ChipDataset, survey: Survey) -> list[Finding]:
     read = counts[:, 0] >= 0
     pixels = np.where(read[:, None], counts, 0)
     findings = _lacking_classes(dataset, read, pixels) + _single_classes(dataset, pixels)
-    sought = (pixels[:, 1 : len(dataset.about.classes)] > 0).any(axis=1)
+    sought = np.asarray((pixels[:, 1 : len(dataset.about.classes)] > 0).any(axis=1))
+    findings += _sought_everywhere(dataset, read, sought)
     wrong = read & (sought != (table["label"] == 1).to_numpy())
     if wrong.any():
         findings.append(
@@ -88,6 +93,24 @@ def _lacking_classes(dataset: ChipDataset, read: BoolArray, pixels: IntArray) ->
                 )
             )
     return findings
+
+
+def _sought_everywhere(dataset: ChipDataset, read: BoolArray, sought: BoolArray) -> list[Finding]:
+    """All chips, or all of the split that is learnt from, hold what is sought."""
+    splits = dataset.table["split"]
+    used = read & (splits != EXCLUDED).to_numpy()
+    for which, whose in ((used, ""), (used & (splits == "train").to_numpy(), " of split train")):
+        if which.any() and sought[which].all():
+            return [
+                Finding(
+                    check="classes",
+                    severity=Severity.WARNING,
+                    count=int(which.sum()),
+                    message=f"every chip{whose} holds what is sought, and {ALL_SOUGHT}",
+                    advice="add chips of other ground: sluice labels grid --negatives 1",
+                )
+            ]
+    return []
 
 
 def _single_classes(dataset: ChipDataset, pixels: IntArray) -> list[Finding]:

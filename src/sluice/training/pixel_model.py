@@ -18,6 +18,7 @@ from sluice.base.arrays import IntArray
 from sluice.evaluation.decisions import choose_pixel_threshold, fit_pixel_calibration
 from sluice.evaluation.pixel_report import PixelReport, count_pixels, evaluate_pixels
 from sluice.evaluation.pixel_sample import ScoredChip
+from sluice.labels.check_labels import ALL_SOUGHT
 from sluice.labels.dataset import read_dataset
 from sluice.labels.splits import joined_words
 from sluice.models.manifest import Thresholds
@@ -90,11 +91,18 @@ def train_pixel_model(
     if data.joined_groups:
         _tell(naming.name, joined_words(data.joined_groups))
     training = PixelTraining(family, options, naming, data, parent)
+    sought = dataset.table["label"].to_numpy() == 1
+    if sought[data.division.train].all():
+        _tell(
+            naming.name,
+            f"every training chip holds what is sought, and {ALL_SOUGHT}; add chips of other "
+            "ground (sluice labels grid --negatives 1)",
+        )
     task = PixelTask(
         data.reader,
         data.division.train,
         data.division.val,
-        dataset.table["label"].to_numpy() == 1,
+        sought,
         Scaling(data.inputs),
         data.patch,
         choose_loss(options, data.class_pixels),

@@ -235,6 +235,18 @@ def test_another_shape_or_other_bands_cannot_go_on(unet, ponds, tmp_path):
         train_pixel_model(ponds, tmp_path, fewer, NAMING, unet.package)
 
 
+def test_that_all_chips_hold_what_is_sought_is_told(unet, ponds, tmp_path, capsys):
+    train_pixel_model(ponds, unet.package.folder.parent, UNET, NAMING)
+    assert "holds what is sought" not in capsys.readouterr().err
+    write_masked_chips(tmp_path / "d", splits=True, everywhere=True)
+    options = UNET.model_copy(update={"epochs": 1, "positive_share": None})
+    train_pixel_model(tmp_path / "d", tmp_path / "m", options, NAMING)
+    told = [line for line in capsys.readouterr().err.splitlines() if "what is sought" in line]
+    assert len(told) == 1
+    assert told[0].startswith("tiny: every training chip holds what is sought")
+    assert "--negatives 1" in told[0]
+
+
 def test_a_damaged_parent_is_refused(unet, ponds, tmp_path):
     import shutil
 
