@@ -72,6 +72,7 @@ def test_chips_show_the_scene_and_masks_the_truth(scene, tmp_path) -> None:
     assert summary.by_kind["riverbank"] == 3
     assert summary.by_kind["random"] > 5
     assert set(dataset.table["source"]) == {"truth", "riverbank", "random"}
+    assert dataset.about.negatives == ("riverbank", "random")
     geobox = truth.raster.geobox
     mines = rasterize(truth.mines.geometry, geobox.shape.yx, transform=geobox.affine)
     seen = np.zeros_like(mines)
@@ -307,3 +308,6 @@ def test_on_the_command_line(scene, tmp_path) -> None:
     ended = CliRunner().invoke(app, words, catch_exceptions=False)
     assert ended.exit_code == 0
     assert json.loads(ended.stdout)["by_kind"]["riverbank"] == 2
+    checked = CliRunner().invoke(app, ["labels", "check", str(tmp_path / "d")])
+    assert "source names kinds of negatives (random " in checked.stdout
+    assert "of source ha" not in checked.stdout

@@ -299,7 +299,7 @@ def test_chips_that_all_hold_a_mine_are_no_silent_matter(toy, mine, told) -> Non
     assert told is None or by_severity(report, Severity.WARNING)["classes"]
 
 
-def hints(label, split, **columns) -> str:
+def hints(label, split, negatives=(), **columns) -> str:
     """What is said of the columns of a table of chips, each a group of its own."""
     count = len(label)
     table = pd.DataFrame(
@@ -327,8 +327,9 @@ def hints(label, split, **columns) -> str:
         sizes=[],
         class_pixels=None,
     )
-    dataset = ChipDataset(Path(), ABOUT, table, lambda rows: np.empty(0), None)
-    return " ".join(f"{f.message} {f.examples}" for f in check_hints(dataset, survey))
+    about = ABOUT.model_copy(update={"negatives": negatives})
+    dataset = ChipDataset(Path(), about, table, lambda rows: np.empty(0), None)
+    return " ".join(f"{f.severity} {f.message} {f.examples}" for f in check_hints(dataset, survey))
 
 
 def test_a_column_that_tells_the_label_is_found_and_others_are_not() -> None:
@@ -346,6 +347,24 @@ def test_a_column_that_tells_the_label_is_found_and_others_are_not() -> None:
     assert "0.05: " in text
     assert "start" not in text
     assert "place" not in text
+
+
+def test_kinds_of_negatives_are_one_sided_by_design_and_drown_nothing() -> None:
+    rng = np.random.default_rng(0)
+    label = np.repeat([1, 0], 300)
+    kinds = np.where(label == 1, "truth", rng.choice(["random", "riverbank"], 600))
+    split = np.full(600, "train")
+    text = hints(label, split, ("riverbank", "random"), source=kinds)
+    assert "warning" not in text
+    assert "note source names kinds of negatives (r" in text
+    # Sources that are no such kinds still give the label away, and so do other columns.
+    assert "warning source tells the label" in hints(label, split, source=kinds)
+    theirs = np.where(rng.random(600) < 0.5, np.where(label == 1, "a", "b"), kinds)
+    text = hints(label, split, ("riverbank", "random"), source=theirs)
+    assert "warning source tells the label" in text
+    hazy = np.where(label == 1, 0.05, 0.75)
+    text = hints(label, split, ("riverbank", "random"), source=kinds, clear_threshold=hazy)
+    assert "warning clear_threshold tells the label" in text
 
 
 def test_hints_are_not_looked_for_in_held_out_chips() -> None:

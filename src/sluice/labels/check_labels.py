@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from sluice.base.arrays import IntArray
 from sluice.labels.dataset import ChipDataset
 from sluice.labels.findings import EXAMPLES, Finding, Severity, named, several
 from sluice.labels.shortcuts import (
     PLACE,
+    SOURCE,
     OneSided,
     Predictability,
     metadata_columns,
@@ -133,27 +135,50 @@ def _single_classes(dataset: ChipDataset, pixels: IntArray) -> list[Finding]:
 
 
 def check_hints(dataset: ChipDataset, survey: Survey) -> list[Finding]:
-    """Columns that tell the label, among chips that are not held out."""
+    """Columns that tell the label, among chips that are not held out.
+
+    That kinds of negatives have one label is their nature; what else `source` tells is looked for
+    among the other chips.
+    """
     whole = dataset.table
     kept = ~held_out(whole)
     table = whole[kept]
     if table.empty:
         return []
-    findings: list[Finding] = []
+    by_design = ((table["label"] == 0) & table["source"].isin(dataset.about.negatives)).to_numpy()
+    findings = _by_design(table["source"][by_design])
     columns = metadata_columns(table, survey.blank[kept], survey.brightness[kept])
     for name, column in columns.items():
         values = column
         labels = table["label"].to_numpy(np.int64)
         groups = table["group"]
+        asked = np.ones(len(table), np.bool_)
         if name == PLACE:
             # That a place is told at all is another column's matter.
-            known = values.notna()
-            values, labels, groups = values[known], labels[known], groups[known]
+            asked = values.notna().to_numpy()
+        elif name == SOURCE:
+            asked = ~by_design
+        values, labels, groups = values[asked], labels[asked], groups[asked]
         found = predictability(labels, groups, values, name)
         if found is not None:
             findings += _told_by(found, len(values))
         findings += _told_by_values(one_sided(labels, groups, values, name))
     return findings
+
+
+def _by_design(sources: pd.Series) -> list[Finding]:
+    if sources.empty:
+        return []
+    told = ", ".join(f"{name} {count:,}" for name, count in sources.value_counts().items())
+    return [
+        Finding(
+            check="hints",
+            severity=Severity.NOTE,
+            count=len(sources),
+            message=f"{SOURCE} names kinds of negatives ({told}), and so tells their label by "
+            "design",
+        )
+    ]
 
 
 def _told_by(found: Predictability, chips: int) -> list[Finding]:

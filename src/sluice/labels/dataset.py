@@ -92,6 +92,8 @@ class DatasetAbout(Record):
     """Reflectance that brighter ground was cut to when the chips were made; None: it was not."""
     classes: tuple[str, ...] = ("other", "mine")
     """Names of the masks' values 0, 1, …; 0 is what is not sought."""
+    negatives: tuple[str, ...] = ()
+    """Values of `source` that name kinds of chips chosen for showing nothing that is sought."""
     licence: str = ""
     """SPDX expression, empty where unknown."""
     attribution: str = ""

@@ -23,6 +23,7 @@ _COARSE_DEGREES = 2.0
 _EPOCH = pd.Timestamp("2000-01-01")
 PLACE = "place (2 degrees)"
 """Name of the column of coarse places, missing where a chip's place is not known."""
+SOURCE = "source"
 _START, _LENGTH = "start date", "length of period"
 
 
@@ -69,7 +70,7 @@ def metadata_columns(
     ]
     start, end = table["start"], table["end"]
     columns = {
-        "source": table["source"],
+        SOURCE: table["source"],
         "has a place": pd.Series(known.astype(np.float64), table.index),
         PLACE: pd.Series(places, table.index, dtype=object),
         _START: _days(start),

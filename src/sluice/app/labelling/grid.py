@@ -47,7 +47,7 @@ from sluice.labels.dataset import (
     DatasetAbout,
     DatasetWriter,
 )
-from sluice.labels.grid import LABELLED, Cell, LabelGrid, Spacing, TypedPlaces, plan_grid
+from sluice.labels.grid import LABELLED, RANDOM, Cell, LabelGrid, Spacing, TypedPlaces, plan_grid
 from sluice.labels.polygons import IGNORE, rasterise_polygons, read_polygons
 from sluice.labels.vector_table import NEGATIVE
 from sluice.scan.run import Progress, noting
@@ -327,6 +327,7 @@ class _LabelGridMaker:
             sensor=sensors.pop() if len(sensors) == 1 else None,
             gsd_m=config.gsd_m,
             classes=self.labels.classes,
+            negatives=(*(one.kind for one in config.typed_files), *self.labels.kinds, RANDOM),
             licence=config.licence,
             attribution=config.attribution,
         )
