@@ -175,6 +175,20 @@ def test_places_where_somebody_saw_no_mine_become_chips_of_their_own(scene, tmp_
     assert table["label"].any()
 
 
+def test_one_chip_around_each_polygon(scene, tmp_path) -> None:
+    truth, folder = scene
+    made = make_label_grid(config(truth, folder, tmp_path / "d", centred=True, max_blank=0.9))
+    polygons = gpd.read_file(folder / "mines.gpkg").explode().geometry
+    dropped = made.summary.dropped.get("smaller_than_a_pixel", 0)
+    assert made.summary.by_kind["labelled"] + dropped == len(polygons) > len(truth.mines)
+    dataset = read_dataset(tmp_path / "d")
+    mines = polygons.to_crs(truth.raster.geobox.crs)
+    for path in dataset.table.loc[dataset.table["label"] == 1, "image"]:
+        with rasterio.open(tmp_path / "d" / path) as file:
+            middle = shapely.box(*file.bounds).centroid
+        assert mines.distance(middle).min() <= 10
+
+
 def test_ground_beyond_the_area_is_not_labelled(scene, tmp_path) -> None:
     truth, folder = scene
     half = area_of(truth).split(",")

@@ -122,6 +122,55 @@ def test_all_free_cells_are_taken_where_more_are_wanted_than_there_are() -> None
     assert found.found[RANDOM] < found.wanted[RANDOM]
 
 
+@settings(max_examples=12, deadline=None)
+@given(
+    places=st.lists(
+        st.tuples(st.floats(-1.69, -1.51), st.floats(5.91, 6.09), st.floats(50, 900)),
+        min_size=1,
+        max_size=5,
+    ),
+    chip_px=st.integers(16, 300),
+    gsd_m=st.sampled_from([3.0, 10.0, 60.0]),
+    south=st.booleans(),
+)
+def test_centred_cells_lie_around_labels_and_negatives_on_the_lattice(
+    places, chip_px, gsd_m, south
+) -> None:
+    turn = -1 if south else 1
+    labels = [disc(lon, turn * lat, radius) for lon, lat, radius in places]
+    area = shapely.box(-1.7, min(5.9 * turn, 6.1 * turn), -1.5, max(5.9 * turn, 6.1 * turn))
+    spacing = Spacing(chip_px * gsd_m, chip_px, gsd_m)
+    found = plan_grid(area, labels, spacing, centred=True, apart_m=500)
+    cells = of_kind(found.cells, LABELLED)
+    assert len(cells) <= len(labels)
+    crs = found.cells[0].geobox.crs
+    middles = [in_metres(shapely.Point(lon, turn * lat), crs) for lon, lat, _ in places]
+    for middle in middles:
+        near = [abs(np.subtract(square(c).centroid.coords[0], middle.coords[0])) for c in cells]
+        # A disc in degrees is not quite one in metres.
+        assert min(map(max, near)) <= gsd_m / 2 + 1
+    ground = in_metres(shapely.union_all(labels), crs)
+    for cell in found.cells:
+        assert (cell.geobox.affine.c / gsd_m) % 1 == pytest.approx(0, abs=1e-6)
+        if cell.kind != LABELLED:
+            assert cell.geobox.affine.c % spacing.side_m == pytest.approx(0, abs=1e-6)
+            assert square(cell).distance(ground) >= 500
+
+
+def test_cells_around_places_that_people_judged_and_beyond_the_area() -> None:
+    mine, sandbar, beyond = disc(-1.6, 6, 50), disc(-1.59, 6.0, 50), disc(-1.4999, 6.0, 300)
+    river = TypedPlaces((shapely.LineString([(-1.7, 5.95), (-1.5, 5.95)]),), 6)
+    typed = {"river": river, "sandbar": TypedPlaces((sandbar,), apart=False)}
+    found = plan_grid(BOX, [mine, beyond], SPACING, centred=True, typed=typed, negatives=0)
+    assert found.found == {LABELLED: 1, "river": 6, "sandbar": 1, RANDOM: 0}
+    (around,) = of_kind(found.cells, "sandbar")
+    assert (around.lon, around.lat) == pytest.approx((-1.59, 6.0), abs=6 / 111_000)
+    # Of two labels that share ground the chips do, so they are of one group.
+    near = [disc(-1.6, 6, 50), disc(-1.598, 6, 50), disc(-1.55, 6, 50)]
+    groups = [c.group for c in plan_grid(BOX, near, SPACING, centred=True, negatives=0).cells]
+    assert sorted(groups) == [0, 0, 1]
+
+
 def test_two_areas_have_the_same_cells() -> None:
     label = disc(-1.6, 6.0, 700)
     one = plan_grid(BOX, [label], SPACING, negatives=0)

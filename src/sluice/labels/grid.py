@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,12 @@ import shapely
 from affine import Affine
 from odc.geo import CRS
 from odc.geo.geobox import GeoBox
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import ConfigError, GridMismatch, NoValidData
+from sluice.labels.groups import outline_groups
 
 LABELLED, RANDOM = "labelled", "random"
 """Kinds of cells: those that meet labels, and those drawn from everywhere else."""
@@ -77,7 +76,8 @@ class TypedPlaces:
     count: int | None = None
     """Cells to draw from those that meet them; None takes all."""
     apart: bool = True
-    """False where people judged the very places: such cells may lie beside labels."""
+    """False where people judged the very places: such cells may lie beside labels, and are around
+    them where labelled ones are."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def plan_grid(
     typed: Mapping[str, TypedPlaces] | None = None,
     avoided: Sequence[BaseGeometry] = (),
     apart_m: float = 0.0,
+    centred: bool = False,
     seed: int = 0,
 ) -> LabelGrid:
     """Choose the cells of an area: all that meet labels, and some that are far from any.
@@ -137,6 +138,8 @@ def plan_grid(
             ground that nobody can judge.
         apart_m: Least distance of a negative cell's edge from labels and from what is avoided; 0
             still keeps them off.
+        centred: One cell around the middle of each polygon, within half a pixel, in place of all
+            that meet it; a middle beyond the area has none. Other negatives stay on the lattice.
         seed: Of every draw; the same arguments give the same cells.
 
     Raises:
@@ -149,18 +152,25 @@ def plan_grid(
     reserved = {LABELLED, RANDOM} & typed.keys()
     if reserved:
         raise ConfigError(f"--typed {min(reserved)}: this name is taken; choose another")
-    zones = _zones_of(area, spacing, [*sought, *avoided], len(sought), apart_m)
+    step = 1
+    if centred:
+        step = round(spacing.delta_m / spacing.gsd_m)
+        spacing = replace(spacing, delta_m=spacing.gsd_m)
+        sought, avoided = _middles(sought), [*avoided, *sought]
+    zones = _zones_of(area, spacing, [*sought, *avoided], len(sought), apart_m, step=step)
     rng = np.random.default_rng(seed)
     chosen: dict[tuple[int, int, int], str] = {}
     owners: dict[tuple[int, int, int], list[int]] = {}
     for number, zone in enumerate(zones):
-        for key, label in zone.labelled_cells():
+        for key, label in zone.labelled_cells(around=centred):
             chosen[(number, *key)] = LABELLED
             owners.setdefault((number, *key), []).append(label)
     labelled = len(chosen)
     wanted: dict[str, int] = {}
     for kind, places in typed.items():
-        met = _meeting_cells(zones, places.geometries, chosen)
+        around = centred and not places.apart
+        shapes = _middles(places.geometries) if around else places.geometries
+        met = _meeting_cells(zones, shapes, chosen, around=around)
         wanted[kind] = len(met) if places.count is None else places.count
         order = rng.permutation(len(met))
         near = places.apart
@@ -197,22 +207,28 @@ class _Zone:
     """All that negatives keep away from."""
     apart_m: float
     transformer: pyproj.Transformer = field(repr=False)
+    step: int = 1
+    """Cells that are around nothing lie on every so manyth column and row."""
 
     @property
     def crs(self) -> CRS:
         return CRS(f"EPSG:{_zone_epsg(self.number, self.south)}")
 
-    def labelled_cells(self) -> list[tuple[tuple[int, int], int]]:
-        """(column, row) of each cell that meets a label, and the label; several for some."""
+    def labelled_cells(self, *, around: bool) -> list[tuple[tuple[int, int], int]]:
+        """(column, row) of each cell that meets a label, and the label; several for some.
+
+        Around points each has the cell of which it is the middle.
+        """
         found: dict[tuple[int, int, int], None] = {}
         for label, owner in zip(self.labels, self.label_ids, strict=True):
-            for col, row in self.cells_meeting(label).tolist():
+            cells = self.cell_around(label) if around else self.cells_meeting(label)
+            for col, row in cells.tolist():
                 found[(col, row, owner)] = None
         return [((col, row), owner) for col, row, owner in found]
 
     def cells_meeting(self, shape: BaseGeometry) -> IntArray:
         """(n, 2) column and row of the cells that a shape in metres meets, not just touches."""
-        delta, side = self.spacing.delta_m, self.spacing.side_m
+        delta, side = self.step * self.spacing.delta_m, self.spacing.side_m
         xmin, ymin, xmax, ymax = shape.bounds
         cols = np.arange(math.floor((xmin - side) / delta) + 1, math.floor(xmax / delta) + 1)
         rows = np.arange(math.floor((ymin - side) / delta) + 1, math.floor(ymax / delta) + 1)
@@ -221,11 +237,16 @@ class _Zone:
                 f"one label spans {len(cols)} x {len(rows)} cells: it is no outline of a mine; "
                 "leave it out, or give a larger --delta"
             )
-        keys = np.array(list(itertools.product(cols, rows)), np.int64).reshape(-1, 2)
+        keys = np.array(list(itertools.product(cols, rows)), np.int64).reshape(-1, 2) * self.step
         shapely.prepare(shape)
         boxes = self.boxes(keys)
         meets = shapely.intersects(shape, boxes) & ~shapely.touches(shape, boxes)
         return np.asarray(keys[meets])
+
+    def cell_around(self, place: BaseGeometry) -> IntArray:
+        """(1, 2) column and row of the cell whose middle is nearest to a point in metres."""
+        corner = shapely.get_coordinates(place) - self.spacing.side_m / 2
+        return np.asarray(np.rint(corner / self.spacing.delta_m), np.int64)
 
     def boxes(self, keys: IntArray) -> ObjectArray:
         """Squares of cells in metres."""
@@ -252,8 +273,10 @@ class _Zone:
         return free
 
     def lattice(self) -> tuple[int, int, int, int]:
-        """First column and row, and number of columns and rows, of the box around the area."""
-        delta = self.spacing.delta_m
+        """First column and row, and number of columns and rows, of the box around the area, in
+        steps.
+        """
+        delta = self.step * self.spacing.delta_m
         shape = self.to_metres(shapely.segmentize(self.area.envelope, 0.05))
         low = [math.floor((edge - self.spacing.side_m) / delta) for edge in shape.bounds[:2]]
         high = [math.ceil(edge / delta) for edge in shape.bounds[2:]]
@@ -274,6 +297,8 @@ def _zones_of(
     shapes: Sequence[BaseGeometry],
     sought: int,
     apart_m: float,
+    *,
+    step: int,
 ) -> list[_Zone]:
     """The zones of an area; of `shapes` the first so many are labels, the others only avoided."""
     _, bottom, _, top = area.bounds
@@ -323,9 +348,19 @@ def _zones_of(
                 shapely.STRtree(around),
                 apart_m,
                 transformer,
+                step,
             )
         )
     return zones
+
+
+def _middles(shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
+    """The middle of each part of shapes: its centroid, or a point in it where that lies outside."""
+    parts = shapely.get_parts(shapely.get_parts(np.asarray(shapes, dtype=object)))
+    middles = shapely.centroid(parts)
+    outside = ~shapely.intersects(parts, middles)
+    middles[outside] = shapely.point_on_surface(parts[outside])
+    return list(middles)
 
 
 def _turned_to(parts: ObjectArray, meridian: float) -> ObjectArray:
@@ -352,8 +387,10 @@ def _meeting_cells(
     zones: Sequence[_Zone],
     geometries: Sequence[BaseGeometry],
     taken: Mapping[tuple[int, int, int], str],
+    *,
+    around: bool,
 ) -> list[tuple[int, int, int]]:
-    """Cells that shapes meet and that nobody has, in order."""
+    """Cells that shapes meet, or that are around points, and that nobody has, in order."""
     found: set[tuple[int, int, int]] = set()
     parts = shapely.get_parts(shapely.get_parts(np.asarray(geometries, dtype=object)))
     for number, zone in enumerate(zones):
@@ -362,7 +399,8 @@ def _meeting_cells(
             cut = shapely.intersection(part, zone.area)
             if cut.is_empty:
                 continue
-            keys = zone.cells_meeting(zone.to_metres(cut))
+            shape = zone.to_metres(cut)
+            keys = zone.cell_around(shape) if around else zone.cells_meeting(shape)
             keys = keys[zone.is_within(keys)] if len(keys) else keys
             found |= {(number, *key) for key in keys.tolist()}
     return sorted(found - taken.keys())
@@ -404,7 +442,7 @@ def _free_of(
         col0, row0, cols, rows = lattice
         places = np.flatnonzero(which == number)
         rest = numbers[places] - (ends[number] - cols * rows)
-        keys = np.column_stack([col0 + rest % cols, row0 + rest // cols])
+        keys = np.column_stack([col0 + rest % cols, row0 + rest // cols]) * zone.step
         within = zone.is_within(keys)
         places, keys = places[within], keys[within]
         # Distances are dear, so only as many cells are asked as are needed, a little at a time.
@@ -469,31 +507,7 @@ def _groups(
         for cell in cells
     ]
     outlines = np.array([_outline(zones[key[0]], key) for key in keys], dtype=object)
-    # Cells beyond 180 degrees are there on both sides, so that they meet their neighbours.
-    bounds = shapely.bounds(outlines)
-    east, west = np.flatnonzero(bounds[:, 2] > 179), np.flatnonzero(bounds[:, 0] < -179)
-    ends = np.concatenate([np.arange(len(keys)), east, west])
-    everywhere = np.concatenate(
-        [
-            outlines,
-            [translate(outlines[k], xoff=-360) for k in east],
-            [translate(outlines[k], xoff=360) for k in west],
-        ]
-    )
-    tree = shapely.STRtree(everywhere)
-    one, other = tree.query(everywhere, predicate="intersects")
-    one, other = one[one < other], other[one < other]
-    # Neighbours touch; a hundredth of a cell is more than the rounding of corners.
-    shared = shapely.area(shapely.intersection(everywhere[one], everywhere[other]))
-    overlap = shared > 0.01 * shapely.area(everywhere[one])
-    ground = np.column_stack([ends[one[overlap]], ends[other[overlap]]])
-    pairs = np.concatenate([np.array(links, np.int64).reshape(-1, 2), ground])
-    graph = coo_array((np.ones(len(pairs), bool), pairs.T), shape=(len(keys), len(keys)))
-    _, parts = connected_components(graph, directed=False)
-    _, start, group = np.unique(parts, return_index=True, return_inverse=True)
-    rank = np.empty(len(start), np.int64)
-    rank[np.argsort(start)] = np.arange(len(start))
-    return rank[group]
+    return outline_groups(outlines, np.array(links, np.int64).reshape(-1, 2))
 
 
 def _outline(zone: _Zone, key: tuple[int, int, int]) -> BaseGeometry:

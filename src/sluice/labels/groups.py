@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyproj
+import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
+from shapely.affinity import translate
 
-from sluice.base.arrays import FloatArray, IntArray
+from sluice.base.arrays import FloatArray, IntArray, ObjectArray
 from sluice.base.errors import ConfigError, DataError
 
 EARTH_RADIUS_M = 6_371_007.2
@@ -150,6 +152,36 @@ def join_groups(*groupings: pd.Series) -> pd.Series:
         same = codes[members[1:]] == codes[members[:-1]]
         links.append(np.column_stack([members[:-1][same], members[1:][same]]))
     return pd.Series(_components(len(first), np.concatenate(links)), first.index, name="group")
+
+
+def outline_groups(outlines: ObjectArray, links: IntArray) -> IntArray:
+    """Outlines that share ground or are linked, and chains of such.
+
+    Args:
+        outlines: (N,) in degrees, each in one piece: beyond 180 where it reaches over.
+        links: (links, 2) positions of outlines that belong together anyway.
+
+    Returns:
+        (N,) groups from 0, in the order of each one's first outline.
+    """
+    # What lies beyond 180 degrees is there on both sides, so that it meets its neighbours.
+    bounds = shapely.bounds(outlines)
+    east, west = np.flatnonzero(bounds[:, 2] > 179), np.flatnonzero(bounds[:, 0] < -179)
+    ends = np.concatenate([np.arange(len(outlines)), east, west])
+    everywhere = np.concatenate(
+        [
+            outlines,
+            [translate(outlines[k], xoff=-360) for k in east],
+            [translate(outlines[k], xoff=360) for k in west],
+        ]
+    )
+    one, other = shapely.STRtree(everywhere).query(everywhere, predicate="intersects")
+    one, other = one[one < other], other[one < other]
+    # Neighbours touch; a hundredth of a cell is more than the rounding of corners.
+    shared = shapely.area(shapely.intersection(everywhere[one], everywhere[other]))
+    overlap = shared > 0.01 * shapely.area(everywhere[one])
+    ground = np.column_stack([ends[one[overlap]], ends[other[overlap]]])
+    return _components(len(outlines), np.concatenate([links, ground]))
 
 
 def _components(count: int, links: npt.NDArray[np.int64]) -> IntArray:

@@ -13,12 +13,10 @@ import numpy as np
 import pandas as pd
 import pyproj
 import shapely
-from odc.geo.geobox import GeoBox
 
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import ConfigError, DataError
 from sluice.base.files import read_vector
-from sluice.base.grid import utm_crs, utm_grid
 from sluice.base.longitudes import cut_at_180
 from sluice.base.point_tables import is_table, read_point_table
 from sluice.labels.mine_points import PointFilters, read_mine_points
@@ -272,27 +270,6 @@ def discs_around(table: gpd.GeoDataFrame, radius_m: float | None = None) -> gpd.
     discs = gpd.GeoSeries(shapely.polygons(rims), index=table.index, crs="EPSG:4326")
     facts = table.drop(columns=[name for name in ("radius_m",) if name in table])
     return facts.set_geometry(discs.map(cut_at_180))
-
-
-def chip_grid(lon: float, lat: float, chip_px: int, gsd_m: float) -> GeoBox:
-    """The grid of a chip with a place in its middle, on multiples of the pixel size in UTM.
-
-    Args:
-        lon: Degrees.
-        lat: Degrees.
-        chip_px: Side in pixels.
-        gsd_m: Pixel side in metres.
-
-    Returns:
-        The place is at most half a pixel from the chip's centre in either direction.
-    """
-    crs = utm_crs(lon, lat)
-    to_metres = pyproj.Transformer.from_crs("EPSG:4326", str(crs), always_xy=True)
-    x, y = to_metres.transform(lon, lat)
-    left = round(x / gsd_m - chip_px / 2) * gsd_m
-    bottom = round(y / gsd_m - chip_px / 2) * gsd_m
-    side = chip_px * gsd_m
-    return utm_grid((left, bottom, left + side, bottom + side), crs, gsd_m)
 
 
 def _refuse_unread_label(frame: pd.DataFrame, where: str) -> None:

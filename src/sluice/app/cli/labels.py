@@ -42,6 +42,11 @@ def grid(
     delta_m: float | None = typer.Option(
         None, "--delta", help="Metres from chip to chip; the side of one if left out."
     ),
+    centred: bool = typer.Option(
+        False,
+        "--centred",
+        help="One chip around the middle of each polygon, as for points, not all that meet it.",
+    ),
     negatives: float = typer.Option(
         1.0, "--negatives", help="Random chips without labels for each with some; 0 takes none."
     ),

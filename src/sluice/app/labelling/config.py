@@ -44,6 +44,8 @@ class LabelGridConfig(ImageryConfig):
     delta_m: float | None = Field(default=None, gt=0)
     """From chip to chip; None takes the side of one, so that they neither overlap nor leave
     gaps."""
+    centred: bool = False
+    """One chip around the middle of each polygon, in place of all that meet it."""
     negatives: float = Field(default=1.0, ge=0, le=1000)
     """Random chips without labels for each with some."""
     typed: tuple[str, ...] = ()

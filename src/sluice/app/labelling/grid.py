@@ -252,6 +252,7 @@ class _LabelGridMaker:
             typed=typed,
             avoided=list(shapes[(labels.sought & ~holding) | labels.ignored]),
             apart_m=config.apart_m,
+            centred=config.centred,
             seed=config.seed,
         )
 
@@ -272,6 +273,8 @@ class _LabelGridMaker:
                 "read_as": config.model_dump(include={"bands", "sensor", "nodata"}),
                 "recipe": dataclasses.asdict(recipe_of(config)),
                 "spacing": dataclasses.asdict(self.spacing),
+                # Numbers in a cell's id then are of pixels.
+                "centred": config.centred,
             },
             sort_keys=True,
         )
