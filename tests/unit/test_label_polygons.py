@@ -8,11 +8,14 @@ import pandas as pd
 import pyproj
 import pytest
 import shapely
+import shapely.affinity
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
+from typer.testing import CliRunner
 
+from sluice.app.cli.main import app
 from sluice.base.errors import (
     AssetReadError,
     ConfigError,
@@ -310,6 +313,66 @@ def test_burning_is_the_same_from_degrees_as_from_the_grids_crs(first, second):
     direct = rasterise_polygons(labels, GRID, CLASSES)
     degrees = rasterise_polygons(labels.to_crs("EPSG:4326"), GRID, CLASSES)
     assert (direct == degrees).mean() > 0.998
+
+
+def test_shapes_as_text_in_a_table_are_read(tmp_path):
+    path = tmp_path / "a.csv"
+    for column, separator in (("geometry", ","), ("WKT", ";"), ("wkt_geom", "\t")):
+        rows = [(column, "kind"), (f'"{SQUARE.wkt}"', "gold"), ("", "gold")]
+        path.write_text("\n".join(separator.join(row) for row in rows))
+        found = read_polygons(path, LabelColumns("kind"))
+        assert found.table.geometry[0].equals(SQUARE)
+        assert found.table["class"].tolist() == ["gold"]
+        assert dict(found.left_out) == {"without a shape": 1}
+    path.write_text('geometry\n"POLYGON ((5e5 0, 6e5 0, 6e5 1e5, 5e5 1e5, 5e5 0))"\n')
+    assert read_polygons(path, crs="EPSG:32630").table.total_bounds[0] == pytest.approx(-3)
+    with pytest.raises(DataError, match="no degrees"):
+        read_polygons(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "part"),
+    [
+        ("name,area\na,1\n", ConfigError, "no column is called geometry or wkt; found: name, area"),
+        ("geometry\nPOINT (1 2)\nhere\n", DataError, "geometry of row 2 is 'here'"),
+        ("geometry\nPOINT (1 2)\n", NoValidData, "1 points or lines"),
+    ],
+)
+def test_tables_that_hold_no_polygons_are_refused(tmp_path, text, error, part):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(error, match=part):
+        read_polygons(path)
+
+
+def test_a_file_with_a_crs_takes_no_other(tmp_path):
+    with pytest.raises(ConfigError, match="says its own"):
+        read_polygons(write(tmp_path, [SQUARE]), crs="EPSG:32630")
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        # As they are described; of Tang and Werner's columns only that none is a class or a date.
+        ("tang_werner.shp", {"Id": [0, 1]}),
+        (
+            "maus.gpkg",
+            {"ISO3_CODE": ["GHA"] * 2, "COUNTRY_NAME": ["Ghana"] * 2, "AREA": [0.01, 0.02]},
+        ),
+    ],
+)
+def test_inventories_without_classes_and_dates_take_the_class_that_is_given(
+    tmp_path, name, columns
+):
+    path = write(tmp_path, [SQUARE, shapely.affinity.translate(SQUARE, 1)], name=name, **columns)
+    out = tmp_path / "out"
+    words = ["labels", "import", "polygons", str(path), "--class", "mining", "--out", str(out)]
+    ended = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert "2 polygons (2 mining)" in ended.stdout
+    found = read_polygons(out / "labels.gpkg").table
+    assert found["class"].tolist() == ["mining"] * 2
+    assert found["source"].tolist() == [path.stem] * 2
+    assert found[["start", "end"]].isna().all(axis=None)
 
 
 def test_published_polygons(shared_data):

@@ -1,4 +1,4 @@
-"""Tables of places: a CSV with a column of longitudes and one of latitudes, read as points."""
+"""Tables of places: a CSV with columns of longitude and latitude, or with shapes as text (WKT)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import pandas as pd
 import pyproj
 import shapely
 
-from sluice.base.arrays import FloatArray
+from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound
 
 SUFFIXES = (".csv", ".tsv")
 _LON_NAMES = ("lon", "longitude", "long", "lng", "x", "x_geo", "lon_dd", "decimallongitude")
 _LAT_NAMES = ("lat", "latitude", "y", "y_geo", "lat_dd", "decimallatitude")
+_SHAPE_NAMES = ("geometry", "wkt", "geom", "the_geom", "wkt_geom")
 _SEPARATORS = ",;\t|"
 _HEAD = 4096
 
@@ -64,7 +65,51 @@ def read_point_table(
     shapes = np.full(len(frame), None, dtype=object)
     shapes[known] = shapely.points(x[known], y[known])
     # A column of this name, as of a text with coordinates, would be taken for the points.
-    frame = frame.rename(columns={"geometry": "geometry_text"})
+    return _placed(frame.rename(columns={"geometry": "geometry_text"}), shapes, crs)
+
+
+def read_shape_table(path: Path | str, *, crs: str = "EPSG:4326") -> gpd.GeoDataFrame:
+    """Read a table with a column of shapes as well-known text, as QGIS and databases write it.
+
+    Args:
+        path: `.csv` or `.tsv`; parted and encoded as for `read_point_table`.
+        crs: Of the shapes.
+
+    Returns:
+        All other columns, and the shapes; None where the text is absent.
+
+    Raises:
+        ItemNotFound, AssetReadError: There is no such file, or it is no table.
+        ConfigError: No column is called as one of shapes is, or the CRS is not known.
+        DataError: A text is no shape.
+    """
+    path, where = Path(path), str(path)
+    frame = _read(path)
+    by_name = {str(name).strip().lower(): name for name in frame.columns}
+    name = next((by_name[known] for known in _SHAPE_NAMES if known in by_name), None)
+    if name is None:
+        raise ConfigError(
+            f"{where}: no column is called {' or '.join(_SHAPE_NAMES[:2])}; found: "
+            f"{_listed(frame)}. Give the shapes as WKT, or read places as points",
+            href=where,
+        )
+    texts = frame[name].astype("string").str.strip()
+    texts = texts.mask(texts == "")
+    given = texts.notna().to_numpy()
+    shapes = np.full(len(frame), None, dtype=object)
+    shapes[given] = shapely.from_wkt(texts[given].to_numpy(dtype=object), on_invalid="ignore")
+    wrong = given & shapely.is_missing(shapes)
+    if wrong.any():
+        at = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"{where}: {name} of row {at + 1} is {texts.iloc[at][:40]!r}, which is no WKT such as "
+            "POLYGON ((-1.5 6, -1.4 6, -1.4 6.1, -1.5 6)); correct it",
+            href=where,
+        )
+    return _placed(frame.drop(columns=name), shapes, crs)
+
+
+def _placed(frame: pd.DataFrame, shapes: ObjectArray, crs: str) -> gpd.GeoDataFrame:
     try:
         return gpd.GeoDataFrame(frame, geometry=gpd.GeoSeries(shapes, crs=crs))
     except pyproj.exceptions.CRSError as err:

@@ -14,11 +14,10 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.base.arrays import FloatArray, ObjectArray
 from sluice.base.errors import DataError, GridMismatch
-from sluice.base.files import read_vector
 from sluice.base.polygons import mended
 from sluice.labels.check_facts import FIRST_LIGHT
 from sluice.labels.findings import EXAMPLES, CheckReport, Finding, Severity, several
-from sluice.labels.polygons import IGNORE
+from sluice.labels.polygons import IGNORE, read_shapes
 from sluice.labels.vector_table import check_coordinates, check_near, read_days
 
 _EQUAL_AREA = "EPSG:6933"
@@ -41,9 +40,10 @@ def check_polygons(path: Path | str, area: BaseGeometry | None = None) -> CheckR
     Raises:
         ItemNotFound, AssetReadError: There is no such file, or none that may be opened.
         ConfigError: It holds no geometry, or has no CRS.
+        DataError: A table holds text that is no shape.
     """
     path = Path(path)
-    frame = read_vector(path).reset_index(drop=True)
+    frame = read_shapes(path)
     shapes = np.asarray(frame.geometry)
     beyond, swapped = _off_the_globe(frame)
     whole = mended(shapes)

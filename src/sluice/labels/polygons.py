@@ -26,6 +26,7 @@ from sluice.base.errors import ConfigError, DataError, GridMismatch
 from sluice.base.files import read_vector
 from sluice.base.grid import PixelWindow
 from sluice.base.longitudes import cut_at_180
+from sluice.base.point_tables import is_table, read_shape_table
 from sluice.base.polygons import mended
 from sluice.labels.dataset import UNLABELLED
 from sluice.labels.vector_table import (
@@ -49,28 +50,49 @@ metres."""
 
 
 def read_polygons(
-    path: Path | str, columns: LabelColumns | None = None, *, layer: str | None = None
+    path: Path | str,
+    columns: LabelColumns | None = None,
+    *,
+    layer: str | None = None,
+    crs: str | None = None,
 ) -> LabelTable:
     """Read polygons with their classes and dates.
 
     Args:
-        path: Vector file with a CRS: GeoPackage, GeoJSON, Shapefile, FlatGeobuf, KML, GeoParquet.
+        path: Vector file with a CRS: GeoPackage, GeoJSON, Shapefile, FlatGeobuf, KML, GeoParquet;
+            or a CSV with a column of WKT.
         columns: Which of its columns say what; None takes `class`, `start`, `end` and `source`
             where it has them, and `mine` for the class where it has none.
         layer: Of a file with several.
+        crs: Of a CSV; EPSG:4326 if None.
 
     Returns:
         Valid polygons and multipolygons, cut at 180 degrees.
 
     Raises:
         ItemNotFound, AssetReadError: There is no such file, or none that may be opened.
-        ConfigError: It has no CRS, or lacks a column.
+        ConfigError: It has no CRS, or lacks a column; or `crs` is given for a file that has one.
         DataError: Its coordinates are not of its CRS, a class is empty, or a date cannot be read.
         NoValidData: No feature has an area.
     """
     where = str(path)
-    frame = read_vector(path, layer=layer).reset_index(drop=True)
+    frame = read_shapes(path, layer=layer, crs=crs)
     return tidy_polygons(frame, columns or LabelColumns.usual(frame), where)
+
+
+def read_shapes(
+    path: Path | str, *, layer: str | None = None, crs: str | None = None
+) -> gpd.GeoDataFrame:
+    """Read a file as it is: its columns and shapes, with a CRS, index 0..N-1.
+
+    Raises:
+        ItemNotFound, AssetReadError, ConfigError, DataError: As `read_polygons`.
+    """
+    if is_table(path):
+        return read_shape_table(path, crs=crs or "EPSG:4326")
+    if crs is not None:
+        raise ConfigError(f"--crs {crs}: {path} says its own; leave it out", href=str(path))
+    return read_vector(path, layer=layer).reset_index(drop=True)
 
 
 def tidy_polygons(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> LabelTable:

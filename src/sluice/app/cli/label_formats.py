@@ -93,7 +93,7 @@ def import_labels(
     lon: str | None = typer.Option(None, "--lon", help="Column of longitudes in a CSV."),
     lat: str | None = typer.Option(None, "--lat", help="Column of latitudes in a CSV."),
     crs: str | None = typer.Option(
-        None, "--crs", help="Of the coordinates in a CSV; EPSG:4326 if left out."
+        None, "--crs", help="Of coordinates or WKT in a CSV; EPSG:4326 if left out."
     ),
     area_column: str | None = typer.Option(
         None, "--area-column", help="Column of hectares: points become discs of that area."

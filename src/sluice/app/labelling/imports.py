@@ -66,7 +66,7 @@ _USED_BY: dict[str, tuple[str, ...]] = {
     "class_name": _VECTORS,
     "lon": ("points",),
     "lat": ("points",),
-    "crs": ("points",),
+    "crs": ("polygons", "points"),
     "area_column": ("points",),
     "radius_m": ("points", "amw-points", "ipis", "mosaiks", "label-studio", "labelbox"),
     "min_inspected": ("mosaiks",),
@@ -234,7 +234,9 @@ def _check_request(config: LabelImportConfig) -> None:
 def _read_vectors(config: LabelImportConfig, path: Path) -> LabelTable:
     name = config.class_name or "mine"
     readers: Mapping[str, Callable[[], LabelTable]] = {
-        "polygons": lambda: read_polygons(path, _columns(config), layer=config.layer),
+        "polygons": lambda: read_polygons(
+            path, _columns(config), layer=config.layer, crs=config.crs
+        ),
         "points": lambda: read_points(
             path,
             _columns(config),
