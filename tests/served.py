@@ -18,7 +18,16 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @contextlib.contextmanager
 def served(store: str, options: Sequence[str] = NO_WORKER) -> Iterator[str]:
-    """A real `sluice serve` of a store."""
+    """A real `sluice serve` of a store; gives its address."""
+    with running(store, options) as (address, _):
+        yield address
+
+
+@contextlib.contextmanager
+def running(
+    store: str, options: Sequence[str] = NO_WORKER
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The same, with its process."""
     command = [
         sys.executable,
         "-c",
@@ -33,7 +42,7 @@ def served(store: str, options: Sequence[str] = NO_WORKER) -> Iterator[str]:
             line = program.stdout.readline()
             if "http" not in line:
                 pytest.fail(f"sluice serve said: {line}{program.stdout.read()}")
-            yield line[line.index("http") :].split()[0]
+            yield line[line.index("http") :].split()[0], program
         finally:
             program.terminate()
             program.wait(20)

@@ -46,6 +46,11 @@ def serve(
         "--jobs-out",
         help="Folder for what analyses leave; beside the store, `…-jobs`, if left out.",
     ),
+    second_process: bool = typer.Option(
+        True,
+        "--second-process/--one-process",
+        help="Let a process beside make answers while many people ask; it needs memory of its own.",
+    ),
     largest_km2: float = typer.Option(
         10_000, "--largest-area", help="Largest area of an analysis, in square kilometres."
     ),
@@ -77,6 +82,7 @@ def serve(
         model=model,
         keep=keep,
         jobs_out=jobs_out,
+        second_process=second_process,
         largest_km2=largest_km2,
         jobs_per_person=jobs_per_person,
         redact=redact,

@@ -21,9 +21,10 @@ from sluice.base.errors import SluiceError
 LARGEST_BYTES = 400_000
 """Of an answer that is kept."""
 _OVERHEAD_BYTES = 1000
-_AT_ONCE = {"tiles": 2, "ogc": 3}
-"""Answers that are made at a time, by the first part of their address: more threads would only take
-the interpreter from each other."""
+_PARTS = ("tiles", "ogc")
+_AT_ONCE = 3
+"""Answers that are made at a time, of each of these first parts of addresses: more threads would
+only take the interpreter from each other. Where a process beside makes two, one is made here."""
 _CODES = frozenset({200, 204})
 
 Key: TypeAlias = tuple[Any, ...]
@@ -41,7 +42,7 @@ class KeptAnswers:
         self.app = app
         self._service = service
         self._making: dict[Key, asyncio.Event] = {}
-        self._turns = {name: asyncio.Semaphore(most) for name, most in _AT_ONCE.items()}
+        self._turns = {part: asyncio.Semaphore(_AT_ONCE) for part in _PARTS}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -96,8 +97,11 @@ class KeptAnswers:
 
         mine = self._making.setdefault(key, asyncio.Event())
         try:
-            async with self._turns.get(_part_of(scope), contextlib.nullcontext()):
-                await self.app(scope, receive, collect)
+            async with self._turn(scope):
+                for message in await self._made_beside(scope):
+                    await collect(message)
+                if not messages:
+                    await self.app(scope, receive, collect)
             size = sum(len(one.get("body", b"")) for one in messages)
             if size <= LARGEST_BYTES and messages and _may_keep(messages[0]):
                 self._service.answers.put(key, messages, size + _OVERHEAD_BYTES)
@@ -106,6 +110,21 @@ class KeptAnswers:
                 del self._making[key]
             mine.set()
         return messages
+
+    def _turn(self, scope: Scope) -> contextlib.AbstractAsyncContextManager[Any]:
+        turns, maker = self._turns.get(_part_of(scope)), self._service.maker
+        if turns is None:
+            return contextlib.nullcontext()
+        if maker is not None and turns.locked():
+            maker.note_wait()
+        return turns
+
+    async def _made_beside(self, scope: Scope) -> list[Message]:
+        """What the process beside answers; nothing where there is none, or none that has room."""
+        maker = self._service.maker
+        if maker is None or not maker.has_room:
+            return []
+        return await maker.make(self._service.known_revision(), scope)
 
 
 def _part_of(scope: Scope) -> str:

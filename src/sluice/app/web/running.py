@@ -17,8 +17,10 @@ from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from sluice.app.garbage import collect_seldom
+from sluice.app.planning import usable_cores
 from sluice.app.web.connections import Connections, protocol_of
 from sluice.app.web.errors import error_response
+from sluice.app.web.maker import Maker
 from sluice.app.web.server import create_app
 from sluice.app.web.settings import Settings
 from sluice.app.web.worker_child import WorkerChild
@@ -87,6 +89,8 @@ def run_service(
         SchemaVersion, StoreError: See `open_store`.
     """
     app = create_app(settings)
+    if settings.second_process and usable_cores() > 1:
+        app.state.service.maker = Maker(settings)
     listening = listen(settings)
     address = address_of(settings, listening)
     server = server_of(app)

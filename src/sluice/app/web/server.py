@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import anyio.to_thread
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.types import Lifespan
 
 from sluice import __version__
 from sluice.app.web import (
@@ -68,9 +69,29 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = settings.threads
         yield
+        if service.maker is not None:
+            await service.maker.close()
         app.state.identity.close()
         service.close()
 
+    app = make_routes(service, lifespan)
+    app.state.job_watch = watch
+    app.add_middleware(KeptAnswers, service=service)
+    access.protect(app, settings)
+    app.add_middleware(AnswerHead)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Patience, connections=service.connections)
+    app.add_middleware(LastResort)
+    return app
+
+
+def make_routes(service: Service, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The routes alone, without what guards them and keeps their answers.
+
+    Args:
+        service: That they ask.
+        lifespan: What is done when the application begins and ends.
+    """
     app = FastAPI(
         title="Sluice",
         version=__version__,
@@ -83,18 +104,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.service = service
-    app.state.job_watch = watch
-    app.state.settings = settings
+    app.state.settings = service.settings
     for router in ROUTERS:
         app.include_router(router)
     install_error_handlers(app)
-    mount_map(app, settings)
+    mount_map(app, service.settings)
     # The last one added is the first that a request meets.
     app.add_middleware(GZipMiddleware, minimum_size=1500, compresslevel=3)
-    app.add_middleware(KeptAnswers, service=service)
-    access.protect(app, settings)
-    app.add_middleware(AnswerHead)
-    app.add_middleware(BodyLimit)
-    app.add_middleware(Patience, connections=service.connections)
-    app.add_middleware(LastResort)
     return app

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -23,6 +23,10 @@ from sluice.app.web.tile_cache import Cache
 from sluice.base.errors import ConfigError, SluiceError, StoreBusy, StoreError
 from sluice.base.store import Revision
 from sluice.store.sql_store import SqlStore
+
+if TYPE_CHECKING:
+    # Its process has a service, too.
+    from sluice.app.web.maker import Maker
 
 _LOG = logging.getLogger("sluice.web")
 _LOOK_AGAIN_S = 1.0
@@ -53,6 +57,8 @@ class Service:
         self._making: dict[str, threading.Lock] = {}
         self._soon: set[str] = set()
         self.connections = Connections(settings)
+        self.maker: Maker | None = None
+        """Makes answers, where there are more than this process can make."""
         self.tiles = Cache[bytes](settings.cache_mb * 250_000)
         """Tiles of images, as they are sent."""
         self.answers = Cache[Any](settings.cache_mb * 250_000)
@@ -125,6 +131,11 @@ class Service:
         """The revision, where it need not be asked for."""
         with self._lock:
             return self._revision if time.monotonic() - self._looked < _LOOK_AGAIN_S else None
+
+    def expect(self, revision: Revision | None) -> None:
+        """Somebody saw this revision: look for it at once, where another is known."""
+        if revision != self._revision:
+            self.written()
 
     def written(self) -> None:
         """This service wrote: look for the revision at once."""

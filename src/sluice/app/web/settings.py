@@ -74,6 +74,8 @@ class Settings(BaseModel):
     cache_mb: int = Field(default=256, ge=1)
     """Memory for what was made for somebody and serves others: a quarter each for answers, tiles of
     images, outlines and the text of features."""
+    second_process: bool = True
+    """Whether a process beside may make answers where many wait, and the machine has two cores."""
     names: Annotated[tuple[str, ...], AfterValidator(check_names)] = ()
     """Public names under which it is reached: `mines.example.org`."""
     proxies: Annotated[tuple[str, ...], AfterValidator(check_proxies)] = ()

@@ -1,0 +1,191 @@
+"""Answers made in a process beside that of the service, where one interpreter does not suffice.
+
+It is begun when many had to wait for others and ends when nobody asks, so that whoever works alone
+does not pay for it; the service does without it where it fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import time
+from typing import Any
+
+from starlette.types import Message, Scope
+
+from sluice.app.web.maker_child import HEAD, READY, packed
+from sluice.app.web.settings import Settings
+from sluice.base.store import Revision
+
+_LOG = logging.getLogger("sluice.web")
+AT_ONCE = 2
+"""Answers that it makes at a time: one waits while another computes."""
+_BUSY_AFTER, _WITHIN_S = 100, 10.0
+"""Answers that had to wait for a turn, and within which time, before a process is begun: more than
+one person makes who looks about."""
+_REST_S = 60.0
+"""After one that failed."""
+_LONGEST_S = 60.0
+"""For an answer; a process that takes longer is ended."""
+_IDLE_S = 300.0
+"""After the last answer; then its memory is given back."""
+_LAST_WORDS_S = 5.0
+_TOLD = (
+    "type", "asgi", "http_version", "method", "scheme", "path", "raw_path", "query_string",
+    "root_path", "headers", "client", "server",
+)  # fmt: skip
+"""Of a request, what routes look at."""
+
+
+class Maker:
+    """One process that makes answers; of one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._asked: dict[int, asyncio.Future[list[Message]]] = {}
+        self._numbers = itertools.count()
+        self._waited = 0
+        self._waited_since = self._rest_until = -1e9
+        self._ready = self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it can take one more answer now."""
+        return self._ready and len(self._asked) < AT_ONCE
+
+    def note_wait(self) -> None:
+        """Somebody waits for a turn: after many, the process is begun."""
+        now = time.monotonic()
+        if now - self._waited_since > _WITHIN_S:
+            self._waited, self._waited_since = 0, now
+        self._waited += 1
+        if self._reading is not None or self._closed or self._waited < _BUSY_AFTER:
+            return
+        if now >= self._rest_until:
+            self._reading = asyncio.get_running_loop().create_task(self._run())
+
+    async def make(self, revision: Revision | None, scope: Scope) -> list[Message]:
+        """What the routes answer; nothing where the process failed.
+
+        Args:
+            revision: Of the store, that the answer must not be older than.
+            scope: Of a request without a body that the gate let pass.
+        """
+        process = self._process
+        if process is None or process.stdin is None:
+            return []
+        number = next(self._numbers)
+        found: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        self._asked[number] = found
+        told = {name: scope[name] for name in _TOLD if name in scope}
+        told["state"] = {"asked": scope["state"]["asked"]}
+        process.stdin.write(packed((number, revision, told)))
+        try:
+            async with asyncio.timeout(_LONGEST_S):
+                return await found
+        except TimeoutError:
+            _LOG.warning("the process beside took more than %g s: ended", _LONGEST_S)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            return []
+        finally:
+            self._asked.pop(number, None)
+
+    async def close(self) -> None:
+        """End the process, and begin no other."""
+        self._closed = True
+        if self._process is not None:
+            _end_input(self._process)
+        if self._reading is not None:
+            await self._reading
+
+    async def _run(self) -> None:
+        """From the begin of the process to its end."""
+        try:
+            self._process = process = await self._start()
+            if self._closed:
+                _end_input(process)
+            await self._read(process)
+            _end_input(process)
+            await _end(process)
+        except (OSError, NotImplementedError) as err:
+            # Not every event loop can begin processes.
+            self._failed(f"cannot be begun ({err})")
+        finally:
+            self._process = self._reading = None
+            self._waited = 0
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        # In a session of its own Ctrl-C reaches the service only, which ends it in good order.
+        own: dict[str, Any] = {"start_new_session": True}
+        if os.name == "nt":
+            own = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "sluice.app.web.maker_child"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            **own,
+        )
+        if process.stdin is not None:
+            # Not by arguments, which others see: a store's address may hold a password.
+            process.stdin.write(packed(self._settings))
+        return process
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Give answers to whoever waits for them, until none come."""
+        told = process.stdout
+        try:
+            while told is not None:
+                try:
+                    async with asyncio.timeout(_IDLE_S):
+                        head = await told.readexactly(HEAD.size)
+                except TimeoutError:
+                    if self._asked or not self._ready:
+                        continue
+                    return
+                (size,) = HEAD.unpack(head)
+                number, messages = pickle.loads(await told.readexactly(size))  # noqa: S301 - ours
+                if number == READY:
+                    self._ready = True
+                elif (found := self._asked.get(number)) is not None and not found.done():
+                    found.set_result(messages)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if not self._closed:
+                self._failed("ended")
+        finally:
+            self._ready = False
+            for found in self._asked.values():
+                if not found.done():
+                    found.set_result([])
+
+    def _failed(self, how: str) -> None:
+        self._rest_until = time.monotonic() + _REST_S
+        _LOG.warning("the process beside %s; the service makes all answers itself", how)
+
+
+def _end_input(process: asyncio.subprocess.Process) -> None:
+    """Tell it that nothing more comes: then it ends."""
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
