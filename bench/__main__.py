@@ -22,7 +22,7 @@ from bench.keras_peer import compare_keras
 from bench.landings import measure_landings
 from bench.linking import measure_linking
 from bench.machine import describe_machine
-from bench.service import measure_service
+from bench.service import measure_large_service, measure_service
 from bench.stores import measure_stores
 from bench.table import Part, Row, make_part, to_markdown, write_between_markers
 from bench.whole_scan import measure_bf16, measure_memory, measure_speed
@@ -181,6 +181,13 @@ class Bench:
             self.work, self.pattern_bhw, sites=sizes.store_sites, seconds=sizes.service_s
         )
 
+    def large_service(self) -> list[Row]:
+        """`sluice serve` with five times as many sites."""
+        sizes = self.sizes
+        return measure_large_service(
+            self.work, sites=5 * sizes.store_sites, seconds=sizes.service_s
+        )
+
 
 MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "dense": Bench.dense,
@@ -195,6 +202,7 @@ MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
     "landing": Bench.landing,
     "store": Bench.store,
     "service": Bench.service,
+    "large-service": Bench.large_service,
 }
 
 
