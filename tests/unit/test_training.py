@@ -28,8 +28,14 @@ from sluice.training.augment import (  # noqa: E402
 )
 from sluice.training.chip_detector import train_chip_detector  # noqa: E402
 from sluice.training.export import export_onnx  # noqa: E402
-from sluice.training.fit import ChipSet, FitSettings, fit_network, score_chips  # noqa: E402
-from sluice.training.members import Member, chip_set  # noqa: E402
+from sluice.training.fit import (  # noqa: E402
+    ChipSet,
+    FitSettings,
+    fit_network,
+    fit_or_load,
+    score_chips,
+)
+from sluice.training.members import Member, chip_set, fit_members  # noqa: E402
 from sluice.training.network import ChipNetwork, NetworkShape  # noqa: E402
 
 TINY = FitSettings(epochs=2, batch=16, widths=(4, 8, 8, 8), warmup_steps=2)
@@ -148,6 +154,23 @@ def test_a_teachers_scores_are_taken_as_they_are() -> None:
     np.testing.assert_allclose(taught, expected, atol=1e-4)
     plain = score_chips(fit_network(chips, index, settings), chips, index)
     assert np.abs(taught - plain).max() > 1e-3
+
+
+def test_a_finished_network_that_is_damaged_is_named_and_kept(tmp_path: Path) -> None:
+    chips = striped_chips(32)
+    fitted = fit_or_load(tmp_path / "one", chips, np.arange(32), TINY)
+    (file,) = tmp_path.glob("one-*.safetensors")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    members = [Member("one", TINY, (0,), np.arange(32), np.arange(4))]
+    # From a process of its own, as training fits them.
+    with pytest.raises(WeightsError, match="move it away to fit it again") as refused:
+        fit_members(chips, members, tmp_path, workers=1)
+    assert str(file) in str(refused.value)
+    assert len(file.read_bytes()) == len(whole) // 2
+    file.write_bytes(whole)
+    again = fit_or_load(tmp_path / "one", chips, np.arange(32), TINY)
+    assert torch.equal(again.logit.weight, fitted.logit.weight)
 
 
 def test_a_fit_that_breaks_down_is_no_model() -> None:

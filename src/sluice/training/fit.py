@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from sluice.base.arrays import FloatArray, IntArray
-from sluice.base.errors import DataError
+from sluice.base.errors import DataError, WeightsError
 from sluice.base.files import write_whole
 from sluice.training import augment as augment_code
 from sluice.training import network as network_code
@@ -209,6 +210,10 @@ def fit_or_load(
     """`fit_network`, kept at `path`: a second call with the same chips, settings and code reads it.
 
     A training of hours can so be stopped and called again.
+
+    Raises:
+        DataError: As `fit_network`.
+        WeightsError: The file that is there is damaged. It is left as it is.
     """
     key = hashlib.sha256(settings.model_dump_json().encode())
     # What another version of this code fitted is another network.
@@ -218,11 +223,23 @@ def fit_or_load(
     key.update(chips.labels[index].tobytes())
     file = path.with_name(f"{path.name}-{key.hexdigest()[:12]}.safetensors")
     if file.exists():
-        network = _network(chips, settings)
-        network.load_state_dict(load_file(file))
-        network.eval()
-        return network
+        return _read_member(file, chips, settings)
     fitted = fit_network(chips, index, settings, on_epoch)
     with write_whole(file) as part:
         save_file({k: v.contiguous() for k, v in fitted.state_dict().items()}, part)
     return fitted
+
+
+def _read_member(file: Path, chips: ChipSet, settings: FitSettings) -> ChipNetwork:
+    network = _network(chips, settings)
+    try:
+        network.load_state_dict(load_file(file))
+    except (SafetensorError, OSError, ValueError, RuntimeError) as err:
+        reason = " ".join(str(err).split())[:160]
+        raise WeightsError(
+            f"{file}: this finished network cannot be read ({reason}); "
+            "move it away to fit it again, or put back a whole copy",
+            href=str(file),
+        ) from err
+    network.eval()
+    return network

@@ -63,12 +63,21 @@ def fit_members(
     Returns:
         By name: the network's turned copies, and their mean scores of the member's
         `score_index`.
+
+    Raises:
+        DataError: A fit broke down.
+        WeightsError: A network that is there is damaged.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         done = [pool.submit(_fit_member, chips, member, work_dir) for member in members]
-        scores = [future.result() for future in done]
+        try:
+            scores = [future.result() for future in done]
+        except BaseException:
+            # What has begun ends; hours of the others would keep the reason back.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     # Networks come from their files: tensors do not travel well between processes.
     return {
         member.name: (_views(chips, member, work_dir), score)
