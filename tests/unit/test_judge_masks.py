@@ -7,7 +7,7 @@ import onnx.parser
 import pytest
 from typer.testing import CliRunner
 
-from scenes import PLAIN
+from scenes import PIXELS, PLAIN
 from sluice.app.cli.main import app
 from sluice.app.judging_masks import evaluate_chip_masks
 from sluice.base.errors import ConfigError, DataError, ManifestMismatch
@@ -45,7 +45,7 @@ def model(tmp_path):
     return str(write_package(tmp_path / "known", manifest, weights, "").folder)
 
 
-def write(folder, classes=CLASSES, chips=40):
+def write(folder, classes=CLASSES, chips=40, order=None):
     """Left half active, of which the model sees three quarters; right half left, called active."""
     writer = DatasetWriter(folder, DatasetAbout(name="d", bands=("red", "nir"), gsd_m=10))
     writer.about = writer.about.model_copy(update={"classes": classes})
@@ -56,6 +56,8 @@ def write(folder, classes=CLASSES, chips=40):
         image[:, 15, 15] = np.nan
         mask = np.ones((16, 16), np.uint8)
         mask[:, 8:] = len(classes) - 1
+        if order is not None:
+            mask = np.array(order, np.uint8)[mask]
         mask[0, 0] = 255
         writer.add(f"c{k}", image, None, mask, split="test" if k % 2 else "train")
     return writer.finish().folder
@@ -74,6 +76,48 @@ def test_each_class_has_its_own_figures(tmp_path, model):
     assert figures["left"].precision.value == 1
     assert figures["active"].iou.low == pytest.approx(figures["active"].iou.high)
     assert report.chips == 40
+
+
+def test_classes_in_another_order_are_found_by_name(tmp_path, model):
+    # The same ground truth, numbered otherwise.
+    names = ("left", "active", "other")
+    told = evaluate_chip_masks(write(tmp_path / "turned", names, order=(2, 1, 0)), model)
+    plain = evaluate_chip_masks(write(tmp_path / "plain"), model)
+    assert told.report == plain.report
+    assert told.note is None
+
+
+def test_other_names_are_refused(tmp_path, model):
+    folder = write(tmp_path / "set", ("other", "active", "gone"))
+    with pytest.raises(ManifestMismatch, match=r"other, active, gone.*tells other, active, left"):
+        evaluate_chip_masks(folder, model)
+
+
+def test_two_classes_of_other_names_are_taken_in_their_order(tmp_path):
+    """Of two classes the second is what is sought; a name in both places is no other name."""
+    weights = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 1, y, x] image) => (float[n, 2, y, x] p) <float[1] one = {1}>
+        { other = Sub (one, image) p = Concat <axis = 1> (other, image) }"""
+    ).SerializeToString()
+    manifest = Manifest(
+        **PIXELS,
+        name="two",
+        inputs=(ScaledInput(band="red"),),
+        classes=("other", "pit"),
+        weights=Weights(sha256=weights_sha256(weights)),
+    )
+    model = str(write_package(tmp_path / "two", manifest, weights, "").folder)
+    for k, names in enumerate((("other", "pit"), ("nothing", "hole"), ("pit", "other"))):
+        order = (1, 0) if names[0] == "pit" else None
+        folder = write(tmp_path / f"set{k}", names, chips=4, order=order)
+        judged = evaluate_chip_masks(folder, model)
+        # All is pit; the model gives 0.7, 0.5 and 0 to parts of it. Two pixels do not count.
+        figures = {c.class_id: c.figures for c in judged.report.classes}
+        assert figures[1].iou.value == pytest.approx((12 * 8 - 1 + 8 * 8) / 254)
+        assert (judged.note is not None) == (names == ("nothing", "hole"))
+    with pytest.raises(ManifestMismatch, match="pit, mine"):
+        evaluate_chip_masks(write(tmp_path / "swapped", ("pit", "mine")), model)
 
 
 def test_the_command_prints_figures_of_a_split(tmp_path, model):

@@ -34,9 +34,11 @@ class CountedMasks:
     groups: ObjectArray
     """(N,) group of each chip."""
     classes: tuple[str, ...]
-    """As the data set names them."""
+    """As the data set names them, in the model's order."""
     warning: str | None = None
     """What is said of a model that has learnt from some of these chips."""
+    note: str | None = None
+    """That data set and model call the same class differently."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class JudgedMasks:
 
     report: MaskReport
     warning: str | None
-    """As of `CountedMasks`."""
+    note: str | None
+    """Both as of `CountedMasks`."""
 
 
 def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> JudgedMasks:
@@ -55,7 +58,7 @@ def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> J
     """
     counted = count_chip_masks(folder, model, split)
     report = evaluate_masks(counted.counts, counted.groups, counted.classes)
-    return JudgedMasks(report, counted.warning)
+    return JudgedMasks(report, counted.warning, counted.note)
 
 
 def count_chip_masks(folder: Path, model: str, split: str | None = None) -> CountedMasks:
@@ -78,12 +81,8 @@ def count_chip_masks(folder: Path, model: str, split: str | None = None) -> Coun
     package = load_package(model, models_folder())
     predictor = PixelPredictor(package)
     inputs = open_chip_inputs(folder, package, split)
-    classes, named = package.manifest.classes, inputs.dataset.about.classes
-    if len(named) != len(classes):
-        raise ManifestMismatch(
-            f"{folder}: has the classes {', '.join(named)}, model {package.name} "
-            f"tells {', '.join(classes)}; judge it on labels of its own classes"
-        )
+    classes = package.manifest.classes
+    order = order_classes(inputs)
     threshold = package.manifest.thresholds.t_main
     counts: list[pd.DataFrame] = []
     for found, truth in classified_chips(inputs, predictor):
@@ -91,7 +90,50 @@ def count_chip_masks(folder: Path, model: str, split: str | None = None) -> Coun
         counts.append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts)))
     table = pd.concat(counts, ignore_index=True)
     warning = taught_warning([package.name] if was_taught(inputs) else [])
-    return CountedMasks(table, inputs.table["group"].to_numpy(), named, warning)
+    groups = inputs.table["group"].to_numpy()
+    return CountedMasks(table, groups, order.named, warning, order.note)
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """Which class of a model each class of a data set is."""
+
+    numbers: Masks
+    """(256,) the model's number by the data set's; 255 stays."""
+    named: tuple[str, ...]
+    """Names of the data set in the model's order."""
+    note: str | None
+    """That names differ; None where they do not."""
+
+
+def order_classes(inputs: ChipInputs) -> ClassOrder:
+    """Find each class of a data set among those of the model, by name.
+
+    Of two classes one is what is sought and the other is not, whatever either calls them.
+
+    Raises:
+        ManifestMismatch: The data set names other classes than the model.
+    """
+    manifest, named = inputs.manifest, inputs.dataset.about.classes
+    classes, note = manifest.classes, None
+    numbers = np.full(256, UNLABELLED, np.uint8)
+    if set(named) == set(classes):
+        numbers[: len(named)] = [classes.index(name) for name in named]
+        named = classes
+    elif len(named) == len(classes) == 2 and all(
+        named.index(name) == classes.index(name) for name in set(named) & set(classes)
+    ):
+        numbers[:2] = 0, 1
+        note = (
+            f"The classes of {inputs.data} are {', '.join(named)}, those of {manifest.name} "
+            f"{', '.join(classes)}: taken for the same, in this order."
+        )
+    else:
+        raise ManifestMismatch(
+            f"{inputs.dataset.folder}: has the classes {', '.join(named)}, model {manifest.name} "
+            f"tells {', '.join(classes)}; judge it on labels of its own classes"
+        )
+    return ClassOrder(numbers, named, note)
 
 
 def classified_chips(
@@ -101,14 +143,16 @@ def classified_chips(
 
     Yields:
         (n, classes, H, W) probabilities, NaN = not observed, and (n, H, W) uint8 classes, 255
-        where nobody labelled or nothing was observed.
+        where nobody labelled or nothing was observed; both in the model's order of classes.
 
     Raises:
+        ManifestMismatch: As `order_classes`.
         DataError: The chips have no masks, or differ in size.
         SluiceError: They cannot be read.
     """
+    numbers = order_classes(inputs).numbers
     for rows, images in inputs.batches(_AT_ONCE):
-        truth = inputs.dataset.masks(rows)
+        truth = numbers[inputs.dataset.masks(rows)]
         found = predictor.classify_chips(images, inputs.manifest.bands)
         truth[~np.isfinite(found[:, 0])] = UNLABELLED
         yield found, truth

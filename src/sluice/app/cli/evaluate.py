@@ -120,7 +120,13 @@ def masks(
     judged = evaluate_chip_masks(folder, model, split)
     if judged.warning is not None:
         typer.echo(judged.warning, err=True)
+    if judged.note is not None:
+        typer.echo(judged.note, err=True)
     data = f"{folder.resolve().name}, {f'split {split}' if split else 'all chips'}"
-    told = {**json_module.loads(judged.report.model_dump_json()), "warning": judged.warning}
+    told = {
+        **json_module.loads(judged.report.model_dump_json()),
+        "warning": judged.warning,
+        "note": judged.note,
+    }
     text = render_masks(judged.report, model=model, data=data)
     typer.echo(json_module.dumps(told, indent=2) if json else text)
