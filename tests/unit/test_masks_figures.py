@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sluice.base.errors import DataError, NoValidData, ShapeMismatch
+from sluice.evaluation.bootstrap import block_weights
+from sluice.evaluation.mask_comparison import compare_masks
 from sluice.evaluation.masks import MaskFigures, count_masks, evaluate_masks
 
 CLASSES = 3
@@ -187,3 +189,32 @@ def test_counts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match="300 classes"):
         count_masks(mask, mask, 300)
     assert isinstance(counts, pd.DataFrame)
+
+
+def test_a_difference_of_models_is_drawn_in_pairs():
+    """Interval of a difference, by plain sums over the same resamples."""
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, (30, 8, 8)).astype(np.uint8)
+    blocks = np.arange(30) // 2
+    drawn = {
+        name: np.where(rng.random(truth.shape) < wrong, 1 - truth, truth).astype(np.uint8)
+        for name, wrong in (("one", 0.1), ("two", 0.3))
+    }
+    counts = {name: count_masks(each, truth, 2) for name, each in drawn.items()}
+    found = compare_masks(counts, blocks, ("other", "mine"), resamples=200).less_reference[0]
+    weights = np.concatenate(list(block_weights(blocks, resamples=200)))
+
+    def iou(each):
+        both, either = ((each & truth).sum((1, 2)), (each | truth).sum((1, 2)))
+        return (weights @ both) / (weights @ either)
+
+    low, high = np.quantile(iou(drawn["two"]) - iou(drawn["one"]), (0.025, 0.975))
+    mine = found.classes[1].figures.iou
+    assert (mine.low, mine.high) == pytest.approx((low, high))
+    assert high < 0
+    same = compare_masks({"a": counts["one"], "b": counts["one"]}, blocks, ("other", "mine"))
+    zero = same.less_reference[0].mean.iou
+    assert (zero.value, zero.low, zero.high) == (0, 0, 0)
+    other = count_masks(drawn["one"], drawn["two"], 2)
+    with pytest.raises(ShapeMismatch, match="truths of a and b differ"):
+        compare_masks({"a": counts["one"], "b": other}, blocks, ("other", "mine"))

@@ -1,8 +1,8 @@
-"""Judging a model of pixels on chips with masks, for `sluice evaluate masks`."""
+"""Judging models of pixels on chips with masks, for `sluice evaluate masks`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from sluice.app.chip_inputs import ChipInputs, open_chip_inputs, taught_warning,
 from sluice.app.config import models_folder
 from sluice.base.arrays import ObjectArray
 from sluice.base.classes import NOT_OBSERVED, name_classes
-from sluice.base.errors import ManifestMismatch
+from sluice.base.errors import ConfigError, ManifestMismatch
+from sluice.evaluation.mask_comparison import MaskComparison, compare_masks
 from sluice.evaluation.masks import MaskReport, count_masks, evaluate_masks
 from sluice.labels.dataset import UNLABELLED
 from sluice.models.package import load_package
@@ -34,31 +35,86 @@ class CountedMasks:
     groups: ObjectArray
     """(N,) group of each chip."""
     classes: tuple[str, ...]
-    """As the data set names them, in the model's order."""
-    warning: str | None = None
-    """What is said of a model that has learnt from some of these chips."""
-    note: str | None = None
-    """That data set and model call the same class differently."""
+    """As the data set names them, in the first model's order."""
 
 
 @dataclass(frozen=True)
 class JudgedMasks:
     """A model of pixels, judged."""
 
+    inputs: ChipInputs
+    predictor: PixelPredictor
+    counts: pd.DataFrame
+    """As of `CountedMasks`."""
     report: MaskReport
-    warning: str | None
+    was_taught: bool
+    """Whether it has learnt from some of these chips."""
     note: str | None
-    """Both as of `CountedMasks`."""
+    """That data set and model call the same class differently."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.inputs.manifest.name
 
 
-def evaluate_chip_masks(folder: Path, model: str, split: str | None = None) -> JudgedMasks:
-    """Compare a model's classes with the masks of a data set, at the model's own threshold.
+@dataclass(frozen=True)
+class MaskJudgement:
+    """Models of pixels judged on the same chips."""
 
-    Arguments and errors as for `count_chip_masks`.
+    models: tuple[JudgedMasks, ...]
+    comparison: MaskComparison | None
+    """With the first model; None where there is only one."""
+
+    @property
+    def warning(self) -> str | None:
+        """What is said of models that have learnt from these chips; None where none has."""
+        return taught_warning([model.name for model in self.models if model.was_taught])
+
+    @property
+    def note(self) -> str | None:
+        """What is said of classes with other names; None where there are none."""
+        return " ".join(model.note for model in self.models if model.note) or None
+
+
+def judge_masks(folder: Path, models: Sequence[str], split: str | None = None) -> MaskJudgement:
+    """Compare models' classes with the masks of a data set, each at its own threshold.
+
+    Several are judged on the pixels that all of them observed.
+
+    Args:
+        folder: A data set with masks.
+        models: Names or folders of models that judge pixels.
+        split: Only this split.
+
+    Raises:
+        ConfigError: A model judges windows or is named twice, or no chip is in the split.
+        ManifestMismatch: The data set names other classes than a model.
+        DataError: The chips have no masks, or differ in size.
+        SluiceError: Something cannot be read.
     """
-    counted = count_chip_masks(folder, model, split)
-    report = evaluate_masks(counted.counts, counted.groups, counted.classes)
-    return JudgedMasks(report, counted.warning, counted.note)
+    opened = [_open(folder, model, split) for model in models]
+    names = [inputs.manifest.name for inputs, _ in opened]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"model {name} is named twice; name different ones")
+    counted = _count(opened)
+    judged = tuple(
+        JudgedMasks(
+            inputs,
+            predictor,
+            one.counts,
+            evaluate_masks(one.counts, one.groups, one.classes),
+            was_taught(inputs),
+            order_classes(inputs).note,
+        )
+        for (inputs, predictor), one in zip(opened, counted, strict=True)
+    )
+    comparison = None
+    if len(judged) > 1:
+        tables = {model.name: model.counts for model in judged}
+        comparison = compare_masks(tables, counted[0].groups, counted[0].classes)
+    return MaskJudgement(judged, comparison)
 
 
 def count_chip_masks(folder: Path, model: str, split: str | None = None) -> CountedMasks:
@@ -67,31 +123,41 @@ def count_chip_masks(folder: Path, model: str, split: str | None = None) -> Coun
     A pixel is of what is sought where its score reaches the threshold, and then of the most
     probable of these classes. Pixels that were not observed count for nothing.
 
-    Args:
-        folder: A data set with masks.
-        model: Name or folder of a model that judges pixels.
-        split: Only this split.
-
-    Raises:
-        ConfigError: The model judges windows, or no chip is in the split.
-        ManifestMismatch: The data set names other classes than the model.
-        DataError: The chips have no masks, or differ in size.
-        SluiceError: Either cannot be read.
+    Arguments and errors as for `judge_masks`.
     """
+    return _count([_open(folder, model, split)])[0]
+
+
+_Opened = tuple[ChipInputs, PixelPredictor]
+
+
+def _open(folder: Path, model: str, split: str | None) -> _Opened:
     package = load_package(model, models_folder())
     predictor = PixelPredictor(package)
-    inputs = open_chip_inputs(folder, package, split)
-    classes = package.manifest.classes
-    order = order_classes(inputs)
-    threshold = package.manifest.thresholds.t_main
-    counts: list[pd.DataFrame] = []
-    for found, truth in classified_chips(inputs, predictor):
-        part = count_masks(choose_classes(found, threshold), truth, len(classes))
-        counts.append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts)))
-    table = pd.concat(counts, ignore_index=True)
-    warning = taught_warning([package.name] if was_taught(inputs) else [])
-    groups = inputs.table["group"].to_numpy()
-    return CountedMasks(table, groups, order.named, warning, order.note)
+    return open_chip_inputs(folder, package, split), predictor
+
+
+def _count(opened: Sequence[_Opened]) -> list[CountedMasks]:
+    """Count the pixels that all models observed, classes in the first one's order."""
+    orders = [order_classes(inputs) for inputs, _ in opened]
+    first = orders[0]
+    size = len(first.named)
+    # From each model's numbers over the data set's to the first model's.
+    renumber = [first.numbers[np.argsort(order.numbers[:size])] for order in orders]
+    counts: list[list[pd.DataFrame]] = [[] for _ in opened]
+    for together in zip(*(classified_chips(*one) for one in opened), strict=True):
+        truth = together[0][1]
+        for _, other in together[1:]:
+            truth[other == UNLABELLED] = UNLABELLED
+        for k, (found, _) in enumerate(together):
+            threshold = opened[k][0].manifest.thresholds.t_main
+            drawn = renumber[k][choose_classes(found, threshold)]
+            part = count_masks(drawn, truth, size)
+            counts[k].append(part.assign(chip=part["chip"] + _AT_ONCE * len(counts[k])))
+    groups = opened[0][0].table["group"].to_numpy()
+    return [
+        CountedMasks(pd.concat(parts, ignore_index=True), groups, first.named) for parts in counts
+    ]
 
 
 @dataclass(frozen=True)

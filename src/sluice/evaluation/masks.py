@@ -8,7 +8,7 @@ would weigh as much as one that is full of it, and one without any would have no
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.ndimage import distance_transform_edt
 
-from sluice.base.arrays import BoolHW, FloatArray
+from sluice.base.arrays import BoolHW, FloatArray, IntArray
 from sluice.base.errors import DataError, NoValidData, ShapeMismatch
 from sluice.base.records import DISCLAIMER, Record
 from sluice.evaluation.bootstrap import RESAMPLES, Estimate, Statistic, bootstrap_estimates
@@ -29,7 +29,8 @@ BOUNDARY_TOLERANCE_PX = 2.0
 
 _AREA = ("hits", "alarms", "misses")
 _BOUNDARY = ("drawn", "drawn_close", "true", "true_close")
-_FIGURES = ("iou", "f1", "precision", "recall", "boundary_f1")
+FIGURES = ("iou", "f1", "precision", "recall", "boundary_f1")
+"""Names of the figures of a class."""
 
 
 class MaskFigures(Record):
@@ -146,37 +147,80 @@ def evaluate_masks(
         ShapeMismatch: Counts, blocks and names do not fit each other.
         NoValidData: Not one labelled pixel.
     """
-    table = _as_array(counts, len(blocks), len(names))
+    table = counts_array(counts, len(blocks), len(names))
     pixels = table[:, :, : len(_AREA)]
     present = np.flatnonzero(pixels.sum(axis=(0, 2)))
     if not present.size:
         raise NoValidData("no pixel of these masks is labelled; choose other chips")
-    statistics: dict[str, Statistic] = {}
-    for figure in _FIGURES:
-        for number in present:
-            statistics[f"{figure}/{number}"] = partial(_figure, figure, table[:, number])
-        statistics[f"{figure}/mean"] = partial(_mean, figure, table[:, present])
+    statistics = mask_statistics(table, present)
     found = bootstrap_estimates(statistics, blocks, resamples=resamples, seed=seed)
-
-    def gathered(of: object) -> MaskFigures:
-        return MaskFigures(**{figure: found[f"{figure}/{of}"] for figure in _FIGURES})
-
     return MaskReport(
         chips=len(blocks),
         blocks=np.unique(blocks).size,
-        classes=tuple(
-            ClassFigures(
-                class_id=int(number),
-                name=names[int(number)],
-                pixels=int(table[:, number, [_AREA.index("hits"), _AREA.index("misses")]].sum()),
-                figures=gathered(number),
-            )
-            for number in present
-        ),
-        mean=gathered("mean"),
+        classes=tuple(class_figures(table, names, number, found) for number in present),
+        mean=gather_figures(found, "mean"),
         tolerance_px=tolerance_px,
         resamples=resamples,
         seed=seed,
+    )
+
+
+def counts_array(counts: pd.DataFrame, chips: int, classes: int) -> FloatArray:
+    """Counts as (N, C, 7), chips and classes in their order.
+
+    Args:
+        counts: From `count_masks`.
+        chips: How many there are.
+        classes: Likewise.
+
+    Raises:
+        DataError: A column is missing.
+        ShapeMismatch: Counts of other chips or classes.
+    """
+    columns = ["chip", "class_id", *_AREA, *_BOUNDARY]
+    missing = [column for column in columns if column not in counts]
+    if missing:
+        raise DataError(f"the counts lack the column {', '.join(missing)}; use `count_masks`")
+    ordered = counts.sort_values(["chip", "class_id"])
+    expected = np.stack(np.divmod(np.arange(chips * classes), max(classes, 1)), axis=-1)
+    if not np.array_equal(ordered[["chip", "class_id"]].to_numpy(), expected):
+        raise ShapeMismatch(
+            f"counts of {counts['chip'].nunique()} chips and {counts['class_id'].nunique()} "
+            f"classes do not fit {chips} blocks and {classes} names"
+        )
+    values: FloatArray = ordered[[*_AREA, *_BOUNDARY]].to_numpy(np.float64)
+    return values.reshape(chips, classes, len(_AREA) + len(_BOUNDARY))
+
+
+def mask_statistics(table: FloatArray, present: IntArray) -> dict[str, Statistic]:
+    """Figures of some classes and their mean, by figure and number of the class, or `mean`.
+
+    Args:
+        table: (N, C, 7), from `counts_array`.
+        present: Numbers of the classes.
+    """
+    statistics: dict[str, Statistic] = {}
+    for figure in FIGURES:
+        for number in present:
+            statistics[f"{figure}/{number}"] = partial(_figure, figure, table[:, number])
+        statistics[f"{figure}/mean"] = partial(_mean, figure, table[:, present])
+    return statistics
+
+
+def gather_figures(found: Mapping[str, Estimate], of: object) -> MaskFigures:
+    """The figures of one class, or `mean`, from the estimates of `mask_statistics`."""
+    return MaskFigures(**{figure: found[f"{figure}/{of}"] for figure in FIGURES})
+
+
+def class_figures(
+    table: FloatArray, names: Sequence[str], number: int, found: Mapping[str, Estimate]
+) -> ClassFigures:
+    """One class from the estimates of `mask_statistics`."""
+    return ClassFigures(
+        class_id=int(number),
+        name=names[int(number)],
+        pixels=int(table[:, number, [_AREA.index("hits"), _AREA.index("misses")]].sum()),
+        figures=gather_figures(found, number),
     )
 
 
@@ -188,19 +232,7 @@ def render_masks(report: MaskReport, *, model: str, data: str) -> str:
         model: Its name.
         data: Which chips, in words.
     """
-    heads = ("", *_FIGURES)
-    rows = [
-        (name, *(estimate_text(getattr(figures, figure)) for figure in _FIGURES))
-        for name, figures in (
-            *((f"{c.name} ({c.pixels:,} px)", c.figures) for c in report.classes),
-            ("mean", report.mean),
-        )
-    ]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (heads, *rows)
-    ]
+    lines = figures_table("", report.classes, report.mean)
     return "\n".join(
         (
             f"{model} on {data}",
@@ -214,6 +246,25 @@ def render_masks(report: MaskReport, *, model: str, data: str) -> str:
             DISCLAIMER,
         )
     )
+
+
+def figures_table(
+    title: str, classes: Sequence[ClassFigures], mean: MaskFigures, *, signed: bool = False
+) -> list[str]:
+    """Lines of a table of classes and their mean."""
+    heads = (title, *FIGURES)
+    rows = [
+        (name, *(estimate_text(getattr(figures, key), signed=signed) for key in FIGURES))
+        for name, figures in (
+            *((f"{c.name} ({c.pixels:,} px)", c.figures) for c in classes),
+            ("mean", mean),
+        )
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (heads, *rows)
+    ]
 
 
 def _check_chip(
@@ -288,23 +339,6 @@ def _close(outline: BoolHW, other: BoolHW, tolerance_px: float) -> int:
         return 0
     distance = distance_transform_edt(~other)
     return int((distance[outline] <= tolerance_px).sum())
-
-
-def _as_array(counts: pd.DataFrame, chips: int, classes: int) -> FloatArray:
-    """(N, C, 7) counts, chips and classes in their order."""
-    columns = ["chip", "class_id", *_AREA, *_BOUNDARY]
-    missing = [column for column in columns if column not in counts]
-    if missing:
-        raise DataError(f"the counts lack the column {', '.join(missing)}; use `count_masks`")
-    ordered = counts.sort_values(["chip", "class_id"])
-    expected = np.stack(np.divmod(np.arange(chips * classes), max(classes, 1)), axis=-1)
-    if not np.array_equal(ordered[["chip", "class_id"]].to_numpy(), expected):
-        raise ShapeMismatch(
-            f"counts of {counts['chip'].nunique()} chips and {counts['class_id'].nunique()} "
-            f"classes do not fit {chips} blocks and {classes} names"
-        )
-    values: FloatArray = ordered[[*_AREA, *_BOUNDARY]].to_numpy(np.float64)
-    return values.reshape(chips, classes, len(_AREA) + len(_BOUNDARY))
 
 
 def _figure(figure: str, table: FloatArray, weights: FloatArray) -> FloatArray:

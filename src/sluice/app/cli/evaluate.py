@@ -107,26 +107,51 @@ def sites(
 @app.command("masks")
 def masks(
     folder: Path = typer.Argument(help="A data set with masks: dataset.json and index.csv."),
-    model: str = typer.Option(..., "--model", help="A model that judges pixels, or its folder."),
+    model: list[str] = typer.Option(
+        ...,
+        "--model",
+        help="A model that judges pixels, or its folder; again for others to compare with the "
+        "first.",
+    ),
     split: str | None = typer.Option(None, "--split", help="Only the chips of this split."),
+    report: Path | None = typer.Option(
+        None, "--report", help="Write a page with figures and the worst chips here, HTML."
+    ),
     json: bool = typer.Option(False, "--json", help="For machines."),
 ) -> None:
     """Compare a model's classes with masks, pixel by pixel: area and outline, by class."""
     import json as json_module
 
-    from sluice.app.judging_masks import evaluate_chip_masks
+    from sluice.app.judging_masks import judge_masks
+    from sluice.app.products.landing import telling_disk_errors
+    from sluice.evaluation.mask_comparison import render_mask_comparison
     from sluice.evaluation.masks import render_masks
 
-    judged = evaluate_chip_masks(folder, model, split)
-    if judged.warning is not None:
-        typer.echo(judged.warning, err=True)
-    if judged.note is not None:
-        typer.echo(judged.note, err=True)
+    judgement = judge_masks(folder, model, split)
+    for said in (judgement.warning, judgement.note):
+        if said is not None:
+            typer.echo(said, err=True)
+    if report is not None:
+        from sluice.app.reports.mask_report import write_mask_report
+
+        with telling_disk_errors(report.parent):
+            write_mask_report(judgement, report)
     data = f"{folder.resolve().name}, {f'split {split}' if split else 'all chips'}"
-    told = {
-        **json_module.loads(judged.report.model_dump_json()),
-        "warning": judged.warning,
-        "note": judged.note,
-    }
-    text = render_masks(judged.report, model=model, data=data)
-    typer.echo(json_module.dumps(told, indent=2) if json else text)
+    also = {"warning": judgement.warning, "note": judgement.note}
+    reports = [one.report.model_dump(mode="json") for one in judgement.models]
+    texts = [render_masks(one.report, model=one.name, data=data) for one in judgement.models]
+    if judgement.comparison is None:
+        told: dict[str, object] = {**reports[0], **also}
+    else:
+        told = {
+            "reports": [
+                {"model": one.name, **figures}
+                for one, figures in zip(judgement.models, reports, strict=True)
+            ],
+            "comparison": judgement.comparison.model_dump(mode="json"),
+            **also,
+        }
+        texts.append(render_mask_comparison(judgement.comparison))
+    typer.echo(json_module.dumps(told, indent=2) if json else "\n\n".join(texts))
+    if report is not None and not json:
+        typer.echo(f"\nReport: {report}")

@@ -135,13 +135,16 @@ def _figures(report: ChipReport) -> list[Html]:
     shown = [key for key in names if getattr(overall, key) is not None]
     parts = [
         page.heading(f"Figures of {report.model}"),
-        page.cards([_card(names[key], getattr(overall, key)) for key in shown]),
+        page.cards([estimate_card(names[key], getattr(overall, key)) for key in shown]),
     ]
     clear = report.clear
     if clear is not None and clear.chips < overall.chips:
         columns = (overall, clear)
         hint = clear.mines == overall.mines
-        rows = [(names[key], [_cell(getattr(column, key)) for column in columns]) for key in shown]
+        rows = [
+            (names[key], [estimate_cell(getattr(column, key)) for column in columns])
+            for key in shown
+        ]
         heads = ("", f"all {overall.chips:,} chips", f"{clear.chips:,} clear chips")
         parts += [
             page.paragraph(
@@ -153,7 +156,8 @@ def _figures(report: ChipReport) -> list[Html]:
     return parts
 
 
-def _card(name: str, estimate: Estimate) -> tuple[str, str, str]:
+def estimate_card(name: str, estimate: Estimate) -> tuple[str, str, str]:
+    """A figure for `page.cards`."""
     if estimate.value is None:
         return name, "–", "has no meaning here"
     if estimate.low is None or estimate.high is None:
@@ -161,7 +165,8 @@ def _card(name: str, estimate: Estimate) -> tuple[str, str, str]:
     return name, f"{estimate.value:.3f}", f"{estimate.low:.3f} to {estimate.high:.3f}"
 
 
-def _cell(estimate: Estimate | None, *, signed: bool = False) -> Html:
+def estimate_cell(estimate: Estimate | None, *, signed: bool = False) -> Html:
+    """A figure with its interval as a cell; of a difference with its sign."""
     figure, _, interval = estimate_text(estimate, signed=signed).partition(" ")
     return page.figure_cell(figure, interval)
 
@@ -171,7 +176,7 @@ def _comparison(comparison: Comparison) -> list[Html]:
     heads = ("model", *FIGURES.values())
 
     def cells(figures: ComparedFigures, *, signed: bool) -> list[Html]:
-        return [_cell(getattr(figures, key), signed=signed) for key in FIGURES]
+        return [estimate_cell(getattr(figures, key), signed=signed) for key in FIGURES]
 
     left_out = f", {comparison.left_out:,} that not all scored left out"
     return [
@@ -279,7 +284,7 @@ def _reliability(model: JudgedModel, seen: pd.DataFrame, of: str, key: str) -> l
     )
     shares = [zero_aware(found[str(k)], np.unique(groups[of]).size) for k, of in enumerate(members)]
     rows = [
-        (f"{100 * bins.stated[k]:.1f} %", (f"{bins.chips[k]:,}", _cell(share)))
+        (f"{100 * bins.stated[k]:.1f} %", (f"{bins.chips[k]:,}", estimate_cell(share)))
         for k, share in enumerate(shares)
     ]
     chart = page.figure(
@@ -306,7 +311,7 @@ def _kinds(overall: ChipFigures, of: str) -> list[Html]:
             row.kind,
             (
                 f"{row.alarms:,} of {row.chips:,}",
-                _cell(row.rate),
+                estimate_cell(row.rate),
                 page.bar((row.rate.value or 0.0) / highest),
             ),
         )
@@ -333,11 +338,11 @@ def _mistakes(dataset: ChipDataset, model: JudgedModel, seen: pd.DataFrame, of: 
             parts.append(page.paragraph("None."))
             continue
         worst = rows.head(WORST)
-        pictures = _pictures(dataset, worst)
+        pictures = chip_pictures(dataset, worst)
         parts.append(
             page.thumbnails(
                 [
-                    (pixels, f"score {row['score']:.3f}", _chip_lines(row))
+                    (pixels, f"score {row['score']:.3f}", chip_lines(row))
                     for pixels, (_, row) in zip(pictures, worst.iterrows(), strict=True)
                 ]
             )
@@ -347,8 +352,16 @@ def _mistakes(dataset: ChipDataset, model: JudgedModel, seen: pd.DataFrame, of: 
     return parts
 
 
-def _pictures(dataset: ChipDataset, chips: pd.DataFrame) -> list[npt.NDArray[np.uint8]]:
-    """Chips in colour, as sheets hold them; of bands without colour the first one, in grey."""
+def chip_pictures(dataset: ChipDataset, chips: pd.DataFrame) -> list[npt.NDArray[np.uint8]]:
+    """Chips in colour, as sheets hold them; of bands without colour the first one, in grey.
+
+    Args:
+        dataset: That they are of.
+        chips: Rows of its table.
+
+    Returns:
+        (H, W, 3) of each.
+    """
     images, bands = dataset.images(chips.index.to_numpy()), dataset.about.bands
     if all(band in bands for band in CHIP_BANDS):
         colours = images[:, [bands.index(band) for band in CHIP_BANDS]]
@@ -359,7 +372,8 @@ def _pictures(dataset: ChipDataset, chips: pd.DataFrame) -> list[npt.NDArray[np.
     return [np.repeat(tones.apply(image[0])[..., None], 3, axis=2) for image in images]
 
 
-def _chip_lines(row: pd.Series) -> list[str]:
+def chip_lines(row: pd.Series) -> list[str]:
+    """What is known of a chip of a data set's table: its kind, place and time."""
     lines = [str(row["kind"])]
     if pd.notna(row["lon"]) and pd.notna(row["lat"]):
         lines.append(f"{row['lat']:.4f}, {row['lon']:.4f}")
