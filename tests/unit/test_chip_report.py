@@ -28,6 +28,7 @@ def table() -> pd.DataFrame:
         {
             "label": [1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0],
             "kind": ["river"] * 2 + ["mine"] * 2 + ["river"] * 4 + ["random"] * 4,
+            "source": ["a", "", "", "a"] + ["a"] * 4 + ["b"] * 4,
             "group": [1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10],
             "clear_threshold": [0.75] * 8 + [0.05] * 2 + [0.75] * 2,
             "score": [0.9, 0.8, 0.7, 0.2, 0.6, 0.6, 0.3, 0.1, 0.1, 0.1, 0.3, np.nan],
@@ -57,6 +58,25 @@ def test_false_alarms_by_kind_are_of_places_without_a_mine(table: pd.DataFrame) 
     assert (random.kind, random.alarms, random.chips, random.rate.value) == ("random", 0, 3, 0)
     # Three blocks without an alarm: a rate of 0.71 would show none in 2.5 % of cases.
     assert random.rate.high == pytest.approx(1 - 0.025 ** (1 / 3))
+
+
+def test_mines_are_told_by_source(table: pd.DataFrame) -> None:
+    report = evaluate(table)
+    a, blank = report.overall.sources
+    # Scores of a: mines 0.9 and 0.2, the others 0.6, 0.6, 0.3 and 0.1.
+    assert (a.source, a.mines, a.found, a.chips) == ("a", 2, 1, 6)
+    assert a.recall.value == 0.5
+    assert a.average_precision.value == pytest.approx((1 + 2 / 5) / 2)
+    assert (blank.source, blank.mines, blank.found) == ("not named", 2, 2)
+    assert blank.average_precision is None
+    # Two blocks without a miss.
+    assert blank.recall.low == pytest.approx(0.025 ** (1 / 2))
+    text = render_report(report)
+    assert "mines found by source, at 0.500" in text
+    rows = [line.split() for line in text.splitlines() if line.startswith("not named")]
+    assert rows[0][-1] == "2/2"
+    one = render_report(evaluate(table.assign(source="")))
+    assert "by source" not in one
 
 
 def test_hazy_chips_are_left_out_of_the_clear_figures(table: pd.DataFrame) -> None:

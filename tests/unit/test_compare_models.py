@@ -24,7 +24,13 @@ def chips(n: int = 400, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     labels = (rng.random(n) < 0.3).astype(int)
     return pd.DataFrame(
-        {"label": labels, "group": np.arange(n) // 2, "kind": "some", "clear_threshold": 0.75}
+        {
+            "label": labels,
+            "group": np.arange(n) // 2,
+            "kind": "some",
+            "source": "",
+            "clear_threshold": 0.75,
+        }
     )
 
 

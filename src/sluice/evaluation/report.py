@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Self
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
+from sluice.base.arrays import FloatArray
 from sluice.base.calibration import Calibration
 from sluice.base.errors import DataError, NoValidData
 from sluice.base.records import DISCLAIMER, Record
@@ -26,7 +28,10 @@ CLEAR_THRESHOLD = 0.75
 """Chips composed of looks at least this clear; hazier ones hold no mine, so haze gives the
 label away and figures with them flatter."""
 
-_COLUMNS = ("label", "kind", "group", "clear_threshold", "score")
+NOT_NAMED = "not named"
+"""A source that the data set does not name."""
+
+_COLUMNS = ("label", "kind", "source", "group", "clear_threshold", "score")
 
 
 class FalseAlarms(Record):
@@ -37,6 +42,19 @@ class FalseAlarms(Record):
     alarms: int
     rate: Estimate
     """Share detected."""
+
+
+class SourceFigures(Record):
+    """Mines of one source, and how many of them were detected."""
+
+    source: str
+    chips: int
+    """With and without a mine."""
+    mines: int
+    found: int
+    recall: Estimate
+    average_precision: Estimate | None
+    """None where the source has mines only."""
 
 
 class ChipFigures(Record):
@@ -61,6 +79,8 @@ class ChipFigures(Record):
     """Expected calibration error of the probability; None without a calibration."""
     false_alarms: tuple[FalseAlarms, ...]
     """By kind of place, the highest rate first."""
+    sources: tuple[SourceFigures, ...] = ()
+    """Sources with mines, the lowest recall first."""
 
 
 class ChipReport(Record):
@@ -109,8 +129,8 @@ def evaluate_scores(
     and calibration error say so: they are not flattered by the share of mines found here.
 
     Args:
-        table: A row for each chip with `label`, `kind`, `group`, `clear_threshold` (as
-            `labels.read_chip_table` gives them) and `score` (NaN = not observed).
+        table: A row for each chip with `label`, `kind`, `source`, `group`, `clear_threshold`
+            (as `labels.read_chip_table` gives them) and `score` (NaN = not observed).
         threshold: The model's, never one chosen on these chips.
         calibration: The model's, None if it has none.
         model: Its name.
@@ -173,6 +193,12 @@ def _figures(
         statistics["calibration_error"] = partial(metrics.calibration_error, labels, probability)
     for kind, member in members.items():
         statistics[_key(kind)] = partial(metrics.share, detected, member)
+    sources = scored["source"].to_numpy()
+    from_source = {
+        source: sources == source for source in sorted(set(sources[labels == 1].tolist()))
+    }
+    for source, member in from_source.items():
+        statistics |= _of_source(source, member, labels, scores, detected)
     found = bootstrap_estimates(statistics, groups, resamples=resamples, seed=seed)
 
     def of_share(name: str, counted_over: npt.NDArray[np.bool_]) -> Estimate:
@@ -180,7 +206,7 @@ def _figures(
 
     false_alarms = [
         FalseAlarms(
-            kind=kind,
+            kind=kind or NOT_NAMED,
             chips=int(member.sum()),
             alarms=int((detected & member).sum()),
             rate=of_share(_key(kind), member),
@@ -201,7 +227,43 @@ def _figures(
         brier=found.get("brier"),
         calibration_error=found.get("calibration_error"),
         false_alarms=tuple(sorted(false_alarms, key=lambda row: -row.alarms / row.chips)),
+        sources=tuple(
+            sorted(
+                (
+                    SourceFigures(
+                        source=source or NOT_NAMED,
+                        chips=int(member.sum()),
+                        mines=int((member & (labels == 1)).sum()),
+                        found=int((detected & member & (labels == 1)).sum()),
+                        recall=of_share(f"recall of {source}", member & (labels == 1)),
+                        average_precision=found.get(f"average precision of {source}"),
+                    )
+                    for source, member in from_source.items()
+                ),
+                key=lambda row: row.found / row.mines,
+            )
+        ),
     )
+
+
+def _of_source(
+    source: str,
+    member: npt.NDArray[np.bool_],
+    labels: npt.NDArray[np.int64],
+    scores: npt.NDArray[np.float32],
+    detected: npt.NDArray[np.bool_],
+) -> dict[str, Statistic]:
+    """Recall of one source, and average precision where it has both labels."""
+    found: dict[str, Statistic] = {
+        f"recall of {source}": partial(metrics.share, detected, member & (labels == 1))
+    }
+    if (labels[member] == 0).any():
+
+        def precision(weights: FloatArray) -> FloatArray:
+            return metrics.average_precision(labels[member], scores[member], weights[..., member])
+
+        found[f"average precision of {source}"] = precision
+    return found
 
 
 def _key(kind: str) -> str:
@@ -246,8 +308,31 @@ def render_report(report: ChipReport) -> str:
     ]
     if kind_rows:
         lines += ["", *_table(f"false alarms by kind, {at}", heads, kind_rows)]
+    lines += _by_source(sets, heads, at)
     lines += ["", *_notes(report), report.disclaimer]
     return "\n".join(lines)
+
+
+def _by_source(sets: Sequence[ChipFigures], heads: list[str], at: str) -> list[str]:
+    """Lines on sources of mines; none where there is nothing to tell apart."""
+    named = [row.source for row in sets[0].sources]
+    if named in ([], [NOT_NAMED]):
+        return []
+    of = [{row.source: row for row in figures.sources} for figures in sets]
+    lines = ["", *_table(f"mines found by source, {at}", heads, _rows(named, of, _source_text))]
+    both = [name for name in named if of[0][name].average_precision is not None]
+    if both:
+        rows = _rows(both, of, lambda row: _text(row and row.average_precision))
+        lines += ["", *_table("average precision by source", heads, rows)]
+    return lines
+
+
+def _rows(
+    names: Sequence[str],
+    of: Sequence[Mapping[str, SourceFigures]],
+    text: Callable[[SourceFigures | None], str],
+) -> list[tuple[str, list[str]]]:
+    return [(name, [text(rows.get(name)) for rows in of]) for name in names]
 
 
 def _notes(report: ChipReport) -> list[str]:
@@ -289,3 +374,7 @@ def _text(estimate: Estimate | None) -> str:
 
 def _kind_text(row: FalseAlarms | None) -> str:
     return "-" if row is None else f"{_text(row.rate)}  {row.alarms}/{row.chips}"
+
+
+def _source_text(row: SourceFigures | None) -> str:
+    return "-" if row is None else f"{_text(row.recall)}  {row.found}/{row.mines}"

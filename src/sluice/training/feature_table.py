@@ -314,7 +314,7 @@ def _coefficients(contract: CellModel, model: FittedModel) -> pd.DataFrame | Non
 
 
 def _report(contract: CellModel, test: pd.DataFrame, data: str) -> ChipReport:
-    rows = test.assign(kind="labelled cell", group=test["block"], clear_threshold=np.nan)
+    rows = test.assign(kind="labelled cell", source="", group=test["block"], clear_threshold=np.nan)
     return evaluate_scores(
         rows, contract.threshold, contract.calibration, model=contract.kind, data=data
     )

@@ -26,7 +26,7 @@ from sluice.evaluation.curves import (
     reliability,
     roc_curve,
 )
-from sluice.evaluation.report import CLEAR_THRESHOLD, ChipFigures, ChipReport
+from sluice.evaluation.report import CLEAR_THRESHOLD, NOT_NAMED, ChipFigures, ChipReport
 from sluice.labels.chips import CHIP_BANDS, FULL_SCALE_REFLECTANCE
 from sluice.labels.dataset import ChipDataset
 
@@ -93,6 +93,7 @@ def _of_one_model(judgement: Judgement, model: JudgedModel, key: str) -> list[Ht
     return [
         *_reliability(model, seen, of, key),
         *_kinds(model.report.overall, of),
+        *_sources(model.report.overall, of),
         *_mistakes(judgement.dataset, model, seen, of),
         *_map(model, seen, of, key),
     ]
@@ -321,6 +322,29 @@ def _kinds(overall: ChipFigures, of: str) -> list[Html]:
         page.heading(f"False alarms by kind of place{of}"),
         page.paragraph("Where a set's name tells no kind, the set's own name stands."),
         page.table("", ("kind of place", "alarms", "share", ""), rows),
+    ]
+
+
+def _sources(overall: ChipFigures, of: str) -> list[Html]:
+    if [row.source for row in overall.sources] in ([], [NOT_NAMED]):
+        return []
+    rows: list[tuple[str, Sequence[Html | str]]] = [
+        (
+            row.source,
+            (
+                f"{row.found:,} of {row.mines:,}",
+                estimate_cell(row.recall),
+                page.bar(row.recall.value or 0.0),
+                estimate_cell(row.average_precision),
+            ),
+        )
+        for row in overall.sources
+    ]
+    heads = ("source", "found", "share", "", "average precision")
+    return [
+        page.heading(f"Mines found by source{of}"),
+        page.paragraph("Average precision is of sources that have other places, too."),
+        page.table("", heads, rows),
     ]
 
 
