@@ -104,7 +104,9 @@ def compare_masks(
         differences.append(
             MaskDifference(
                 name=name,
-                classes=tuple(class_figures(tables[name], names, k, of_it) for k in present),
+                classes=tuple(
+                    class_figures(tables[name], names, k, of_it) for k in present.tolist()
+                ),
                 mean=gather_figures(of_it, "mean"),
             )
         )

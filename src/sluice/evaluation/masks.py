@@ -157,7 +157,7 @@ def evaluate_masks(
     return MaskReport(
         chips=len(blocks),
         blocks=np.unique(blocks).size,
-        classes=tuple(class_figures(table, names, number, found) for number in present),
+        classes=tuple(class_figures(table, names, number, found) for number in present.tolist()),
         mean=gather_figures(found, "mean"),
         tolerance_px=tolerance_px,
         resamples=resamples,
@@ -217,8 +217,8 @@ def class_figures(
 ) -> ClassFigures:
     """One class from the estimates of `mask_statistics`."""
     return ClassFigures(
-        class_id=int(number),
-        name=names[int(number)],
+        class_id=number,
+        name=names[number],
         pixels=int(table[:, number, [_AREA.index("hits"), _AREA.index("misses")]].sum()),
         figures=gather_figures(found, number),
     )

@@ -322,7 +322,7 @@ def _by_source(sets: Sequence[ChipFigures], heads: list[str], at: str) -> list[s
     lines = ["", *_table(f"mines found by source, {at}", heads, _rows(named, of, _source_text))]
     both = [name for name in named if of[0][name].average_precision is not None]
     if both:
-        rows = _rows(both, of, lambda row: _text(row and row.average_precision))
+        rows = _rows(both, of, lambda row: _text(None if row is None else row.average_precision))
         lines += ["", *_table("average precision by source", heads, rows)]
     return lines
 

@@ -52,6 +52,15 @@ class ModelPackage:
         """The model card."""
         return self.folder / self.manifest.card
 
+    @property
+    def extras(self) -> frozenset[str]:
+        """Names of its further files.
+
+        Raises:
+            ManifestMismatch: The manifest names what cannot be one.
+        """
+        return frozenset(_extras(self.manifest))
+
     def read_weights(self) -> bytes:
         """The ONNX file's bytes, whose hash is the manifest's.
 

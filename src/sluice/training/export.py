@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,21 @@ import onnx
 import onnxruntime
 import torch
 from onnx import helper, numpy_helper
+from torch import Tensor
 
 from sluice.base.errors import WeightsError
 from sluice.models.package import INPUT_NAME
 from sluice.training.network import ChipNetwork, Ensemble, NetworkShape
 
 _TOLERANCE = 1e-5
+_STEP = re.compile(r"_\d+(_turned)?$")
+"""Of names of kernels that are half turned."""
+_MADE: dict[str, Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]] = {
+    "Identity": lambda origin: origin,
+    "Transpose": lambda kernel: kernel.swapaxes(2, 3),
+    "Slice": lambda kernel: kernel[:, :, ::-1],
+}
+"""What the nodes do that `_share_turned_kernels` and torch put between equal weights."""
 
 
 def export_onnx(members: list[ChipNetwork], bands: int) -> bytes:
@@ -54,6 +65,35 @@ def export_onnx(members: list[ChipNetwork], bands: int) -> bytes:
         weights: bytes = _share_turned_kernels(onnx.load(file)).SerializeToString()
     _check_equal(ensemble, weights, bands)
     return weights
+
+
+def read_networks(weights: bytes) -> dict[str, Tensor]:
+    """The networks that `export_onnx` wrote, as tensors by their names in `Ensemble`.
+
+    Args:
+        weights: A model that it returned.
+
+    Returns:
+        As of `Ensemble.state_dict`, but for how many batches the normalisation has seen.
+    """
+    graph = onnx.load_model_from_string(weights).graph
+    found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    # Kernels that are others turned, and what equals another, are made of those.
+    for node in graph.node:
+        origin = found.get(node.input[0]) if node.input else None
+        if origin is None or node.op_type not in _MADE:
+            continue
+        found[node.output[0]] = _MADE[node.op_type](origin)
+    prefix = f"{Ensemble.PREFIX}."
+    tensors = {
+        name: torch.from_numpy(array.copy())
+        for name, array in found.items()
+        if name.startswith(prefix)
+    }
+    normalised = [name for name in tensors if name.endswith(".running_mean")]
+    counters = (name.removesuffix("running_mean") + "num_batches_tracked" for name in normalised)
+    wanted = {name: tensor for name, tensor in tensors.items() if not _STEP.search(name)}
+    return wanted | {name: torch.tensor(0) for name in counters}
 
 
 def _share_turned_kernels(model: onnx.ModelProto) -> onnx.ModelProto:

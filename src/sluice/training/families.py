@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 from pydantic import JsonValue
@@ -15,12 +16,21 @@ from sluice.base.errors import ConfigError, ManifestMismatch, WeightsError
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage
 from sluice.training import segformer, unet
-from sluice.training.options import PixelOptions, SegFormerOptions, UNetOptions
+from sluice.training.export import read_networks
+from sluice.training.network import NetworkShape
+from sluice.training.options import FitOptions, PixelOptions, SegFormerOptions, UNetOptions
+from sluice.training.patch_cnn import ARCHITECTURES
 
 TORCH_FILE = "weights.safetensors"
 """Beside the ONNX in a package: the network's own weights, to go on from."""
 NETWORK_KEY = "network"
 """In `Manifest.training`: family and options of the network."""
+
+_DETECTOR = re.compile(r"ChipNetwork \((\d+), (\d+), (\d+), (\d+)\), \d+ views")
+"""Architecture of models of `sluice train chip-detector`, the default one among them. Their
+packages have no further file: the ONNX keeps each weight by its name."""
+
+Options = TypeVar("Options", bound=FitOptions)
 
 
 @dataclass(frozen=True)
@@ -83,12 +93,43 @@ def check_same_network(package: ModelPackage, expected: dict[str, JsonValue]) ->
     Raises:
         ManifestMismatch: It is of another family or shape, or was not trained here.
     """
-    found = package.manifest.training.get(NETWORK_KEY)
+    found = _network_of(package.manifest)
     if found != expected:
         raise ManifestMismatch(
             f"model {package.name} is {_spell(found)}, asked for is {_spell(expected)}; "
             "go on from it with the same family and shape"
         )
+
+
+def take_shape(
+    options: Options, given: Collection[str], package: ModelPackage, expected: dict[str, JsonValue]
+) -> Options:
+    """Options of a model's own shape, where nobody asked for another.
+
+    Args:
+        options: Of a training.
+        given: Names of those that somebody asked for.
+        package: The model that training goes on from.
+        expected: What `options` amount to, as `training.network` of a manifest says it.
+    """
+    found = _network_of(package.manifest)
+    if not isinstance(found, dict) or found.get("family") != expected["family"]:
+        return options
+    fields = type(options).model_fields
+    taken = {k: v for k, v in found.items() if k in fields and k not in given}
+    return type(options).model_validate({**options.model_dump(), **taken})
+
+
+def _network_of(manifest: Manifest) -> JsonValue:
+    """Family and shape of a model's network; None where it was not trained here."""
+    if NETWORK_KEY in manifest.training:
+        return manifest.training[NETWORK_KEY]
+    detector = _DETECTOR.fullmatch(manifest.architecture)
+    if detector is None or manifest.framework != "pytorch":
+        return None
+    widths: list[JsonValue] = [int(width) for width in detector.groups()]
+    own = ARCHITECTURES["chip-network"].record
+    return own if tuple(widths) == NetworkShape().widths else own | {"widths": widths}
 
 
 def check_same_inputs(
@@ -151,11 +192,13 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], package: ModelP
 
 
 def load_tensors(package: ModelPackage) -> dict[str, Tensor]:
-    """The tensors of a package's `weights.safetensors`.
+    """The tensors of a package: of its `weights.safetensors`, or of a chip detector's ONNX.
 
     Raises:
         WeightsError: Missing, changed or damaged.
     """
+    if TORCH_FILE not in package.extras and _DETECTOR.fullmatch(package.manifest.architecture):
+        return read_networks(package.read_weights())
     content = package.read_extra(TORCH_FILE)
     try:
         tensors: dict[str, Tensor] = safetensors.torch.load(content)

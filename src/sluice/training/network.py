@@ -104,6 +104,9 @@ def _block(inputs: int, outputs: int, pool_stride: int = 2) -> tuple[nn.Module, 
 class Ensemble(nn.Module):
     """The mean of the members' probabilities."""
 
+    PREFIX = "members"
+    """Of the names of its tensors; then comes the member's number."""
+
     def __init__(self, members: list[ChipNetwork]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from sluice.training.network import ChipNetwork, NetworkShape
@@ -40,6 +41,13 @@ class Architecture:
     def sight_px(self) -> int:
         """Side of the square that it looks at for one score."""
         return self.window_px + 2 * self.context_px
+
+    @property
+    def record(self) -> dict[str, JsonValue]:
+        """What `training.network` of a manifest says."""
+        record: dict[str, JsonValue] = {"family": "cnn", "architecture": self.name}
+        # Networks of one name that look farther than they once did are others.
+        return record | ({"context_px": self.context_px} if self.context_px else {})
 
 
 def _amw_2021(bands: int) -> nn.Module:

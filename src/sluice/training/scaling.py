@@ -14,7 +14,7 @@ from sluice.base.arrays import ArrayNBHW, FloatArray
 from sluice.base.errors import DataError, NoValidData
 from sluice.base.records import ModelInput
 from sluice.base.sensors import SENSORS
-from sluice.models.manifest import ScaledInput
+from sluice.models.manifest import Manifest, ScaledInput
 
 WAVELENGTH_UM: dict[str, float] = {
     band.common_name: band.wavelength_um
@@ -98,6 +98,25 @@ def scaled_inputs(
             )
         inputs.append(ScaledInput(**band.model_dump(), subtract=mean, divide=deviation))
     return tuple(inputs)
+
+
+def inputs_for(parent: Manifest, sensor: str) -> tuple[ScaledInput, ...]:
+    """A model's inputs, such that its network is shown a sensor's images as it always was.
+
+    Args:
+        parent: Of the model.
+        sensor: `Sensor.id`. What the manifest does to its images before scaling becomes part of
+            the scaling: (offset + gain * v - subtract) / divide.
+    """
+    lines = parent.adaptation_for(sensor)
+    if lines is None:
+        return parent.inputs
+    return tuple(
+        each.model_copy(
+            update={"subtract": (each.subtract - offset) / gain, "divide": each.divide / gain}
+        )
+        for each, (gain, offset) in zip(parent.inputs, lines, strict=True)
+    )
 
 
 def model_input(key: str) -> ModelInput:

@@ -158,7 +158,7 @@ def _fit_and_score(
     def build() -> nn.Module:
         network = architecture.build(len(ensemble.inputs))
         if ensemble.parent is not None:
-            _start_from(network, ensemble.parent, member.number)
+            start_member(network, ensemble.parent, member.number)
         return network
 
     rows = member.rows.tobytes().hex()
@@ -183,8 +183,17 @@ def _fit_and_score(
     return network.cpu(), np.where(observed, scores, np.nan)
 
 
-def _start_from(network: nn.Module, parent: ModelPackage, number: int) -> None:
-    """Take a member of another ensemble up again; they are gone through in turn."""
+def start_member(network: nn.Module, parent: ModelPackage, number: int) -> None:
+    """Take a member of another ensemble up again, in place; they are gone through in turn.
+
+    Args:
+        network: Of the same shape.
+        parent: Package of the ensemble.
+        number: Of the new member.
+
+    Raises:
+        WeightsError: The parent's weights are missing, damaged, or of another network.
+    """
     tensors = load_tensors(parent)
     prefix = f"{WindowEnsemble.PREFIX}."
     count = 1 + max(

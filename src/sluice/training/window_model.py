@@ -31,12 +31,11 @@ from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import ARCHITECTURES, Architecture
-from sluice.training.scaling import band_statistics, scaled_inputs
+from sluice.training.scaling import band_statistics, inputs_for, scaled_inputs
 from sluice.training.window_members import Ensemble, WindowMember, fit_window_members
 from sluice.training.window_package import (
     WindowJudgement,
     WindowTraining,
-    network_record,
     write_window_package,
 )
 from sluice.training.window_task import central
@@ -94,7 +93,7 @@ def train_window_model(
     """
     architecture = ARCHITECTURES[options.architecture]
     if parent is not None:
-        check_same_network(parent, network_record(architecture))
+        check_same_network(parent, architecture.record)
     data = _look_through(read_dataset(folder), options, architecture, parent)
     joined = count_joined(data.dataset.table, data.chosen)
     if joined:
@@ -146,7 +145,8 @@ def _look_through(
     bands = choose_bands(dataset, own.bands if own and not options.bands else options.bands)
     if own:
         check_same_inputs(own, bands, ())
-    levels = levels_for(choose_sensor(dataset, options.sensor), bands)
+    sensor = choose_sensor(dataset, options.sensor)
+    levels = levels_for(sensor, bands)
     cache = int(options.cache_gb * 1e9)
     reader = ChipReader(dataset, bands, cache, with_masks=False, note_digests=True)
     chosen = trainable(dataset.table, dataset.chip_side_m())
@@ -163,7 +163,7 @@ def _look_through(
 
     # Means over all folds: they tell nothing of a chip's label.
     statistics = band_statistics(windows(), clip_at)
-    inputs = own.inputs if own else scaled_inputs(bands, statistics, scaling, clip_at)
+    inputs = inputs_for(own, sensor) if own else scaled_inputs(bands, statistics, scaling, clip_at)
     taught = tuple(reader.digests(rows))
     return _Data(dataset, chosen, inputs, levels, digest.text(), taught)
 

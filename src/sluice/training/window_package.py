@@ -58,13 +58,6 @@ class WindowJudgement:
     report: ChipReport
 
 
-def network_record(architecture: Architecture) -> dict[str, JsonValue]:
-    """What `training.network` of a manifest says."""
-    record: dict[str, JsonValue] = {"family": "cnn", "architecture": architecture.name}
-    # Networks of one name that look farther than they once did are others.
-    return record | ({"context_px": architecture.context_px} if architecture.context_px else {})
-
-
 def write_window_package(
     out_dir: Path,
     training: WindowTraining,
@@ -93,7 +86,7 @@ def write_window_package(
     lessons = gather_lessons(training.taught, training.parent)
     extras = {TORCH_FILE: save_tensors(ensemble), TAUGHT_FILE: lessons.content}
     record: dict[str, JsonValue] = {
-        NETWORK_KEY: network_record(architecture),
+        NETWORK_KEY: architecture.record,
         EXTRAS_KEY: {file: weights_sha256(content) for file, content in extras.items()},
         **_record(training),
         **lessons.record,

@@ -26,8 +26,11 @@ from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
 from sluice.models.taught import read_taught  # noqa: E402
+from sluice.training import families  # noqa: E402
+from sluice.training.families import network_record, take_shape  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
-from sluice.training.options import SegFormerOptions, UNetOptions  # noqa: E402
+from sluice.training.options import CnnOptions, SegFormerOptions, UNetOptions  # noqa: E402
+from sluice.training.patch_cnn import ARCHITECTURES  # noqa: E402
 from sluice.training.patches import score_patches  # noqa: E402
 from sluice.training.pixel_data import look_through  # noqa: E402
 from sluice.training.pixel_model import train_pixel_model  # noqa: E402
@@ -214,6 +217,19 @@ def test_fine_tuning_starts_where_the_parent_stood(unet, ponds, tmp_path):
     assert manifest.inputs == unet.package.manifest.inputs
     assert manifest.training["from_model"] == unet.package.sha256
     assert child.report.f1.value > 0.9
+
+
+def test_the_shape_is_the_parents_where_nobody_asks_for_another(unet):
+    expected = network_record(families.UNET, UNetOptions())
+    taken = take_shape(UNetOptions(epochs=3), {"epochs"}, unet.package, expected)
+    assert (taken.width, taken.epochs) == (4, 3)
+    asked = UNetOptions(width=16)
+    assert take_shape(asked, {"width"}, unet.package, expected).width == 16
+    other = network_record(families.SEGFORMER, SegFormerOptions())
+    assert take_shape(SegFormerOptions(), set(), unet.package, other) == SegFormerOptions()
+    default = load_package("default", None)
+    cnn = take_shape(CnnOptions(), set(), default, ARCHITECTURES["amw-2024"].record)
+    assert cnn.architecture == "chip-network"
 
 
 def test_new_classes_keep_all_but_the_last_layer(unet, tmp_path):

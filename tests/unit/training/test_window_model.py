@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 from affine import Affine
@@ -11,17 +12,22 @@ torch = pytest.importorskip("torch", reason="training needs torch: make test EXT
 pytest.importorskip("matplotlib", reason="curves need matplotlib")
 
 from sluice.base.errors import BandNotFound, DataError, ManifestMismatch  # noqa: E402
+from sluice.composite.adapt import adapt_bands  # noqa: E402
 from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
 from sluice.models.predictor import WindowPredictor  # noqa: E402
 from sluice.models.taught import read_taught  # noqa: E402
 from sluice.training import window_model  # noqa: E402
+from sluice.training.chip_reading import ChipReader  # noqa: E402
+from sluice.training.families import load_tensors  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions  # noqa: E402
 from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble  # noqa: E402
-from sluice.training.window_members import draw_places  # noqa: E402
+from sluice.training.scaling import Scaling, inputs_for  # noqa: E402
+from sluice.training.window_members import draw_places, start_member  # noqa: E402
 from sluice.training.window_model import train_window_model  # noqa: E402
+from sluice.training.window_task import score_windows  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
 
 TINY = CnnOptions(
@@ -206,6 +212,74 @@ def test_fine_tuning_takes_the_members_up_in_turn(trained, ponds, tmp_path):
     other = TINY.model_copy(update={"architecture": "amw-2024"})
     with pytest.raises(ManifestMismatch, match=r"amw-2021.*amw-2024"):
         train_window_model(ponds, tmp_path, other, NAMING, trained.package)
+
+
+def test_the_default_models_networks_come_out_of_its_onnx():
+    package = load_package("default", None)
+    networks = [ARCHITECTURES["chip-network"].build(3) for _ in range(4)]
+    ensemble = WindowEnsemble(networks).eval()
+    ensemble.load_state_dict(load_tensors(package))
+    images = np.random.default_rng(0).random((6, 3, 96, 104), dtype=np.float32)
+    session = onnxruntime.InferenceSession(package.read_weights())
+    (expected,) = session.run(None, {"image": images})
+    with torch.inference_mode():
+        found = ensemble(torch.from_numpy(images)).numpy()
+        # Four that differ: each looks from its side.
+        sums = {float(network(torch.from_numpy(images)).sum()) for network in networks}
+    assert found.shape == expected.shape == (6, 1, 3, 4)
+    assert np.abs(found - expected).max() < 1e-5
+    assert len(sums) == 4
+
+
+@pytest.mark.parametrize("sensor", ["s2-l1c", "s2-l2a"])
+def test_training_starts_at_the_default_models_scores(tmp_path, sensor):
+    """Of surface reflectance too, which the default model's manifest adapts."""
+    write_masked_chips(tmp_path, chips=12, side=80, bands=("red", "green", "blue"))
+    default, data = load_package("default", None), read_dataset(tmp_path)
+    rows, cnn = np.arange(12), ARCHITECTURES["chip-network"]
+    scaling = Scaling(inputs_for(default.manifest, sensor))
+    scores = []
+    for k in range(4):
+        network = cnn.build(3).eval()
+        start_member(network, default, k)
+        reader = ChipReader(data, default.manifest.bands, 0, with_masks=False)
+        with torch.inference_mode():
+            scores.append(score_windows(network, reader, rows, scaling, cnn)[0])
+    images = data.images(rows)
+    adapted = default.manifest.adaptation_for(sensor)
+    assert (adapted is None) == (sensor == "s2-l1c")
+    seen = images if adapted is None else np.stack([adapt_bands(i, adapted) for i in images])
+    expected = WindowPredictor(default).score_chips(seen, default.manifest.bands)
+    assert np.ptp(expected) > 0.01
+    assert np.abs(np.mean(scores, axis=0) - expected).max() < 1e-5
+
+
+def test_a_model_that_went_on_from_the_default_one_is_a_package(tmp_path):
+    bands = ("red", "green", "blue", "nir")
+    write_masked_chips(tmp_path / "d", chips=32, side=80, bands=bands)
+    default = load_package("default", None)
+    changes = {"architecture": "chip-network", "epochs": 1, "members": 1, "bands": ()}
+    options = TINY.model_copy(update={**changes, "learning_rate": 1e-9})
+    naming = Naming("mine", "CC0-1.0", "nobody")
+    own = train_window_model(tmp_path / "d", tmp_path / "out", options, naming, default).package
+    assert own.manifest.pretrained_source == "default"
+    assert own.manifest.bands == default.manifest.bands
+    assert own.manifest.training["parent_lessons"] == [{"data": "amw-chips", "split": "pool"}]
+    name = "members.0.features.12.weight"
+    assert torch.allclose(load_tensors(own)[name], load_tensors(default)[name], atol=1e-6)
+
+
+def test_the_default_model_takes_its_own_bands_and_shape_alone(tmp_path):
+    write_masked_chips(tmp_path / "d", side=80, bands=("red", "nir"))
+    default, naming = load_package("default", None), Naming("mine", "CC0-1.0", "nobody")
+    options = TINY.model_copy(update={"architecture": "chip-network", "bands": ()})
+    with pytest.raises(BandNotFound, match="green, blue"):
+        train_window_model(tmp_path / "d", tmp_path / "out", options, naming, default)
+    both = options.model_copy(update={"bands": ("red", "nir")})
+    with pytest.raises(ManifestMismatch, match="takes the bands red, green, blue"):
+        train_window_model(tmp_path / "d", tmp_path / "out", both, naming, default)
+    with pytest.raises(ManifestMismatch, match=r"chip-network.*amw-2021"):
+        train_window_model(tmp_path / "d", tmp_path / "out", TINY, naming, default)
 
 
 @pytest.mark.slow

@@ -44,17 +44,17 @@ def _train_cnn(request: CnnRequest) -> None:
     """Train networks that judge windows; stopped, it goes on when called again."""
     from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.report import render_report
+    from sluice.training.families import take_shape
     from sluice.training.options import CnnOptions
+    from sluice.training.patch_cnn import ARCHITECTURES
     from sluice.training.window_model import train_window_model
 
+    options, parent = CnnOptions(**_of(request, CnnOptions)), _parent(request)
+    if parent is not None:
+        expected = ARCHITECTURES[options.architecture].record
+        options = take_shape(options, request.model_fields_set, parent, expected)
     with telling_disk_errors(request.out):
-        trained = train_window_model(
-            request.data,
-            request.out,
-            CnnOptions(**_of(request, CnnOptions)),
-            _naming(request),
-            _parent(request),
-        )
+        trained = train_window_model(request.data, request.out, options, _naming(request), parent)
     typer.echo(render_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")
 
@@ -62,12 +62,15 @@ def _train_cnn(request: CnnRequest) -> None:
 def _train_pixels(request: TrainingRequest, options: Any) -> None:
     from sluice.app.products.landing import telling_disk_errors
     from sluice.evaluation.pixel_report import render_pixel_report
+    from sluice.training.families import family_of, network_record, take_shape
     from sluice.training.pixel_model import train_pixel_model
 
+    parent = _parent(request)
+    if parent is not None:
+        expected = network_record(family_of(options), options)
+        options = take_shape(options, request.model_fields_set, parent, expected)
     with telling_disk_errors(request.out):
-        trained = train_pixel_model(
-            request.data, request.out, options, _naming(request), _parent(request)
-        )
+        trained = train_pixel_model(request.data, request.out, options, _naming(request), parent)
     if trained.report is not None:
         typer.echo(render_pixel_report(trained.report))
     typer.echo(f"Model: {trained.package.folder}")
