@@ -157,7 +157,7 @@ g (float[n, 2, y, x] image) => (float[n, 3, y, x] p)
   left = Sub (bare, active) other = Sub (one, bare) p = Concat <axis = 1> (other, active, left) }"""
 
 
-def write_class_model(folder: Path, **fields: object) -> ModelPackage:
+def write_class_model(folder: Path, *, bind: bool = False, **fields: object) -> ModelPackage:
     """Write a model of three classes of pixels, in patches of 64 px.
 
     Bare is where red exceeds 0.15: active where near infrared exceeds 0.35, else left behind.
@@ -169,7 +169,8 @@ def write_class_model(folder: Path, **fields: object) -> ModelPackage:
         "classes": CLASSES,
         "weights": Weights(sha256=hashlib.sha256(weights).hexdigest()),
     }
-    return write_package(folder / "classes", Manifest(**(values | fields)), weights, "")
+    manifest = Manifest(**(values | fields))
+    return write_package(folder / "classes", manifest, weights, "", bind=bind)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from scenes import write_class_model
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, ManifestMismatch, WeightsError
 from sluice.models.manifest import (
@@ -169,6 +171,56 @@ def test_weights_that_contradict_the_manifest_are_refused(tmp_path, weights, mes
     with pytest.raises(ManifestMismatch, match=message):
         write_package(tmp_path / "tiny", tiny_manifest(weights), weights, "")
     assert list(tmp_path.iterdir()) == []
+
+
+def edit(folder, **changes):
+    file = folder / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_bound_weights_find_out_a_manifest_that_was_changed(tmp_path):
+    weights = tiny_weights()
+    given = tiny_manifest(weights)
+    bound = write_package(tmp_path / "tiny", given, weights, "", bind=True)
+    told = bound.manifest.model_dump(mode="json")
+    assert bound.read_weights().startswith(weights)
+    assert told["weights"]["sha256"] != given.weights.sha256
+    # What does not concern the weights may be changed.
+    edit(bound.folder, title="Other", stride_m=40, thresholds={"t_main": 0.5, "t_iso": 0.8})
+    assert load_package("tiny", tmp_path).manifest.thresholds.t_main == 0.5
+    for field, value, words in (
+        ("inputs", told["inputs"][::-1], r"inputs.*red.*vv.*manifest says.*vv.*red"),
+        ("inputs", [{**told["inputs"][0], "divide": 0.3}, told["inputs"][1]], "divide"),
+        ("gsd_m", 20, r"gsd_m 10.0, the manifest says 20.0"),
+    ):
+        edit(bound.folder, **{field: value})
+        with pytest.raises(ManifestMismatch, match=words):
+            load_package("tiny", tmp_path)
+        edit(bound.folder, **{field: told[field]})
+    # As if another version had said nothing of what stands at its default.
+    file = bound.folder / "manifest.json"
+    file.write_text(json.dumps({k: v for k, v in told.items() if v not in ([], None)}))
+    assert load_package("tiny", tmp_path).manifest == bound.manifest
+
+
+def test_bound_weights_score_as_before(tmp_path):
+    weights = tiny_weights()
+    bound = write_package(tmp_path / "tiny", tiny_manifest(weights), weights, "", bind=True)
+    image = np.random.default_rng(0).random((2, 2, 8, 8), dtype=np.float32)
+    first, second = (
+        onnxruntime.InferenceSession(each).run(None, {"image": image})[0]
+        for each in (weights, bound.read_weights())
+    )
+    assert np.array_equal(first, second)
+
+
+def test_swapped_classes_are_found_out(tmp_path):
+    """A model of pixels whose names were put in another order."""
+    package = write_class_model(tmp_path, bind=True)
+    classes = list(package.manifest.classes)
+    edit(package.folder, classes=[classes[0], *classes[:0:-1]])
+    with pytest.raises(ManifestMismatch, match="classes"):
+        load_package(package.folder, None)
 
 
 def test_weights_that_point_to_other_files_are_refused(tmp_path):

@@ -47,7 +47,7 @@ def import_keras(file: Path, preset: str, name: str, models_dir: Path) -> ModelP
         )
     weights = model.SerializeToString(deterministic=True)
     manifest = _manifest(contract, name, weights_sha256(weights), file, keras)
-    return write_package(models_dir / name, manifest, weights, _card(manifest, contract))
+    return write_package(models_dir / name, manifest, weights, _card(manifest, contract), bind=True)
 
 
 def _manifest(preset: Preset, name: str, sha256: str, file: Path, keras: KerasFile) -> Manifest:

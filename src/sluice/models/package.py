@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from sluice.base.errors import ConfigError, ManifestMismatch, ModelError, WeightsError
 from sluice.base.files import write_whole
+from sluice.models.contract import bind_weights, check_contract
 from sluice.models.manifest import MANIFEST_FILE, Manifest, is_legal_name, read_manifest
 
 EXTRAS_KEY = "files"
@@ -206,6 +207,7 @@ def write_package(
     card: str,
     *,
     replace: bool = False,
+    bind: bool = False,
     extras: Mapping[str, bytes] | None = None,
 ) -> ModelPackage:
     """Write a package whole or not at all.
@@ -216,6 +218,8 @@ def write_package(
         weights: A serialised ONNX model.
         card: Text of the model card, Markdown.
         replace: Put it in the place of one that is there.
+        bind: Write into the weights which contract they belong to, see `bind_weights`; their
+            hash changes, and the manifest with it. For weights that were just made.
         extras: Further files by name, such as `weights.safetensors`; `manifest.training` names
             each with its SHA-256 under `files`.
 
@@ -238,6 +242,10 @@ def write_package(
             f"got {found[:12]}…; write the manifest for these weights"
         )
     check_weights(weights, manifest, href=manifest.name)
+    if bind:
+        weights = bind_weights(weights, manifest)
+        bound = manifest.weights.model_copy(update={"sha256": weights_sha256(weights)})
+        manifest = manifest.model_copy(update={"weights": bound})
     extras = extras or {}
     if _extras(manifest) != {name: weights_sha256(data) for name, data in extras.items()}:
         raise ManifestMismatch(
@@ -269,7 +277,7 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
 
     Raises:
         WeightsError: Not an ONNX model, or its tensors lie in other files.
-        ManifestMismatch: Input or output is not what the manifest says.
+        ManifestMismatch: Input, output or contract is not what the manifest says.
     """
     try:
         model = onnx.load_model_from_string(weights)
@@ -308,6 +316,7 @@ def check_weights(weights: bytes, manifest: Manifest, *, href: str) -> None:
             "they do not belong together",
             href=href,
         )
+    check_contract(model, manifest, href=href)
 
 
 def _extras(manifest: Manifest) -> dict[str, str]:

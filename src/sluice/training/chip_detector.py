@@ -238,7 +238,7 @@ def _package(
     figures = render_report(contract.report)
     card = f"# {name}\n\n{contract.attribution}\n\n{IN_FOLDS}\n\n```\n{figures}\n```\n"
     folder = contract.out_dir / name
-    return write_package(folder, manifest, weights, card, replace=True, extras=extras)
+    return write_package(folder, manifest, weights, card, replace=True, bind=True, extras=extras)
 
 
 def _fold_name(name: str, fold: int) -> str:

@@ -230,7 +230,7 @@ def _write_package(
         **{**contract, "training": {EXTRAS_KEY: files, **contract["training"]}},
     )
     folder = out_dir / manifest.name
-    return write_package(folder, manifest, weights, card, replace=True, extras=extras)
+    return write_package(folder, manifest, weights, card, replace=True, bind=True, extras=extras)
 
 
 def _data_digest(labelled: LabelledImages, table: pd.DataFrame, digests: list[str]) -> str:

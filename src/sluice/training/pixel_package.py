@@ -100,7 +100,9 @@ def write_pixel_package(
     }
     manifest = _manifest(training, judgement, Weights(sha256=weights_sha256(weights)), record)
     card = _card(manifest, training.data, judgement.report)
-    return write_package(out_dir / name, manifest, weights, card, replace=True, extras=extras)
+    return write_package(
+        out_dir / name, manifest, weights, card, replace=True, bind=True, extras=extras
+    )
 
 
 def _manifest(

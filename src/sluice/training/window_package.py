@@ -94,7 +94,13 @@ def write_window_package(
     manifest = _manifest(training, judgement, Weights(sha256=weights_sha256(weights)), record)
     card = _card(manifest, training, judgement.report)
     return write_package(
-        out_dir / training.naming.name, manifest, weights, card, replace=True, extras=extras
+        out_dir / training.naming.name,
+        manifest,
+        weights,
+        card,
+        replace=True,
+        bind=True,
+        extras=extras,
     )
 
 
