@@ -17,8 +17,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from sluice.base.errors import ConfigError, DataError, ShapeMismatch
-from sluice.training.options import PixelOptions
+from sluice.training.options import CnnOptions, DataOptions, LossName, PixelOptions
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From logits and target to a scalar."""
 UNLABELLED = 255
 _EVEN = 0.5
 
@@ -164,10 +166,8 @@ def dice(
     return tversky(logits, target, weights, alpha=_EVEN, beta=_EVEN, smooth=smooth)
 
 
-def choose_loss(
-    options: PixelOptions, class_pixels: Sequence[int]
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss that the options name.
+def choose_loss(options: PixelOptions, class_pixels: Sequence[int]) -> Loss:
+    """The loss of pixels that the options name.
 
     Args:
         options: Of the training.
@@ -178,20 +178,8 @@ def choose_loss(
 
     Raises:
         ConfigError: Not as many class weights as classes.
+        DataError: A class has no pixel.
     """
-    given = options.class_weights
-    if given and len(given) != len(class_pixels):
-        raise ConfigError(
-            f"class_weights has {len(given)} numbers and there are {len(class_pixels)} classes; "
-            "give one for each"
-        )
-    weights = given or balanced_weights(class_pixels)
-    if options.loss == "weighted_bce":
-        return lambda logits, target: cross_entropy(logits, target, class_weights=weights)
-    if options.loss == "focal":
-        return lambda logits, target: focal(
-            logits, target, gamma=options.gamma, class_weights=weights
-        )
     if options.loss == "tversky":
         return lambda logits, target: tversky(
             logits,
@@ -200,22 +188,62 @@ def choose_loss(
             beta=options.beta,
             any_sum=options.free_alpha_beta,
         )
-    return dice if options.loss == "dice" else cross_entropy
+    if options.loss == "dice":
+        return dice
+    return _choose_entropy(options.loss, options, class_pixels)
 
 
-def balanced_weights(class_pixels: Sequence[int]) -> tuple[float, ...]:
-    """Weights by which every class counts alike, and a pixel 1 on average.
+def choose_window_loss(options: CnnOptions, class_chips: Sequence[int]) -> Loss:
+    """The loss of windows that the options name.
+
+    Overlap (Dice, Tversky) is not among them: it is of regions, and the few windows of a batch
+    are none.
+
+    Args:
+        options: Of the training.
+        class_chips: Training chips with nothing sought and with something, for balanced weights.
+
+    Returns:
+        From logits and target to a scalar.
 
     Raises:
-        DataError: A class has no pixel.
+        DataError: A class has no chip.
     """
-    if min(class_pixels) <= 0:
+    return _choose_entropy(options.loss, options, class_chips, options.label_smoothing)
+
+
+def _choose_entropy(
+    name: LossName, options: DataOptions, counts: Sequence[int], label_smoothing: float = 0.0
+) -> Loss:
+    given = options.class_weights
+    if given and len(given) != len(counts):
+        raise ConfigError(
+            f"class_weights has {len(given)} numbers and there are {len(counts)} classes; "
+            "give one for each"
+        )
+    weights = () if name == "bce" else given or balanced_weights(counts)
+    if name == "focal":
+        return lambda logits, target: focal(
+            logits, target, gamma=options.gamma, class_weights=weights
+        )
+    return lambda logits, target: cross_entropy(
+        logits, target, class_weights=weights, label_smoothing=label_smoothing
+    )
+
+
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
+    """Weights by which every class counts alike, and a pixel, or a chip, 1 on average.
+
+    Raises:
+        DataError: A class has none.
+    """
+    if min(counts) <= 0:
         raise DataError(
-            f"class {list(class_pixels).index(min(class_pixels))} has no labelled pixel among the "
+            f"class {list(counts).index(min(counts))} has no label among the "
             "training chips; add such chips, or leave the class out"
         )
-    total, classes = sum(class_pixels), len(class_pixels)
-    return tuple(total / (classes * count) for count in class_pixels)
+    total, classes = sum(counts), len(counts)
+    return tuple(total / (classes * count) for count in counts)
 
 
 def _prepared(

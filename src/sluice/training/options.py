@@ -98,6 +98,16 @@ class DataOptions(FitOptions):
     """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
     calibration: Literal["beta", "isotonic", "temperature"] = "beta"
     """The form of the curve from scores to probabilities."""
+    gamma: float = Field(default=2.0, ge=0)
+    """Of focal loss: how much less what is easy counts."""
+    class_weights: Numbers = ()
+    """For `weighted_bce` and `focal`, one for each class; none means balanced by frequency."""
+
+    @model_validator(mode="after")
+    def _weights_are_not_negative(self) -> Self:
+        if any(weight < 0 for weight in self.class_weights):
+            raise ValueError("class_weights must not be negative")
+        return self
 
 
 class PixelOptions(DataOptions):
@@ -119,10 +129,6 @@ class PixelOptions(DataOptions):
     """Of Tversky: what a miss counts."""
     free_alpha_beta: bool = False
     """Let alpha and beta of Tversky have another sum than 1."""
-    gamma: float = Field(default=2.0, ge=0)
-    """Of focal loss: how much less easy pixels count."""
-    class_weights: Numbers = ()
-    """For `weighted_bce` and `focal`, one for each class; none means balanced by frequency."""
     positive_share: float | None = Field(default=None, gt=0, lt=1)
     """Share of chips with something sought in an epoch; none takes every chip once."""
 
@@ -135,8 +141,6 @@ class PixelOptions(DataOptions):
                 "wants 1, so that fits can be compared: the ratio decides which map is better, "
                 "the sum only how steep the loss is; free_alpha_beta allows it"
             )
-        if any(weight < 0 for weight in self.class_weights):
-            raise ValueError("class_weights must not be negative")
         return self
 
 
@@ -189,9 +193,22 @@ class CnnOptions(DataOptions):
     """Places drawn, with repetition, for each member, as a share of all; the rest validates."""
     folds: int = Field(default=5, ge=2)
     """For the scores that set threshold and calibration."""
+    loss: Literal["bce", "weighted_bce", "focal"] = "bce"
+    """What is made small: cross-entropy (weighted by class or not), or focal loss."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
-    """How far labels are drawn in from 0 and 1."""
+    """Of cross-entropy: how far labels are drawn in from 0 and 1."""
     stride_m: float | None = Field(default=None, gt=0)
     """Distance between windows of a scan; none takes half a window."""
     workers: int = Field(default=1, ge=1, le=256)
     """Networks fitted at a time."""
+
+    @model_validator(mode="after")
+    def _loss_is_of_windows(self) -> Self:
+        if len(self.class_weights) not in {0, 2}:
+            raise ValueError(
+                f"class_weights has {len(self.class_weights)} numbers; windows want two, for "
+                "nothing sought and for something"
+            )
+        if self.loss == "focal" and self.label_smoothing:
+            raise ValueError("label_smoothing is of bce and weighted_bce; leave it out for focal")
+        return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from sluice.labels.dataset import UNLABELLED
 from sluice.training.augment_bands import augment_chips
 from sluice.training.chip_reading import ChipReader, read_ahead
 from sluice.training.loop import Scorer, derived_seed
+from sluice.training.losses import Loss
 from sluice.training.options import PixelOptions
 from sluice.training.patches import ScoreHistogram, score_chips
 from sluice.training.scaling import Scaling
@@ -35,7 +36,7 @@ class PixelTask:
     """For each row of the table: whether something sought is in the chip."""
     scaling: Scaling
     patch: int
-    criterion: Callable[[Tensor, Tensor], Tensor]
+    criterion: Loss
     options: PixelOptions
 
     figure = "F1"

@@ -21,6 +21,7 @@ from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.families import load_tensors, load_weights
 from sluice.training.loop import fit, open_scorer
+from sluice.training.losses import choose_window_loss
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble
 from sluice.training.pixel_task import check_batches
@@ -153,7 +154,8 @@ def _fit_and_score(
     train, val = draw_places(grouped, member.rows, options.bootstrap_share, member.seed)
     check_batches(len(train), options.batch)
     labels = table["label"].to_numpy()
-    task = WindowTask(reader, train, val, labels, scaling, architecture, options)
+    criterion = choose_window_loss(options, np.bincount(labels[train], minlength=2).tolist())
+    task = WindowTask(reader, train, val, labels, scaling, architecture, criterion, options)
 
     def build() -> nn.Module:
         network = architecture.build(len(ensemble.inputs))

@@ -19,7 +19,7 @@ from sluice.training.augment import EDGE_SHARE, hide_surroundings
 from sluice.training.augment_bands import augment_chips
 from sluice.training.chip_reading import ChipReader, read_ahead
 from sluice.training.loop import Scorer, derived_seed
-from sluice.training.losses import cross_entropy
+from sluice.training.losses import Loss
 from sluice.training.options import CnnOptions
 from sluice.training.patch_cnn import Architecture
 from sluice.training.scaling import Scaling
@@ -42,6 +42,7 @@ class WindowTask:
     """For each row of the table, 1 = mine."""
     scaling: Scaling
     architecture: Architecture
+    criterion: Loss
     options: CnnOptions
 
     figure = "average precision"
@@ -62,9 +63,8 @@ class WindowTask:
         yield from read_ahead(lambda job: self._make(*job), jobs)
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Binary cross-entropy."""
-        one_a_window = logits.flatten(1)
-        return cross_entropy(one_a_window, target, label_smoothing=self.options.label_smoothing)
+        """The loss that was chosen."""
+        return self.criterion(logits.flatten(1), target)
 
     def validate(self, score: Scorer) -> float:
         """Average precision of the validation chips that were observed."""

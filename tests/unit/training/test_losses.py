@@ -12,12 +12,13 @@ from sluice.base.errors import ConfigError, DataError, ShapeMismatch  # noqa: E4
 from sluice.training.losses import (  # noqa: E402
     balanced_weights,
     choose_loss,
+    choose_window_loss,
     cross_entropy,
     dice,
     focal,
     tversky,
 )
-from sluice.training.options import UNetOptions  # noqa: E402
+from sluice.training.options import CnnOptions, UNetOptions  # noqa: E402
 
 LOSSES = [cross_entropy, dice, tversky, focal]
 
@@ -188,3 +189,16 @@ def test_every_loss_can_be_chosen(name):
 def test_class_weights_must_be_as_many_as_classes():
     with pytest.raises(ConfigError, match="2 numbers and there are 3"):
         choose_loss(UNetOptions(loss="focal", class_weights=(1, 2)), (1, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["bce", "weighted_bce", "focal"])
+def test_losses_of_windows(name):
+    logits, target = torch.randn(12, 1), torch.tensor([0, 1, 1] * 4, dtype=torch.uint8)
+    options = CnnOptions(loss=name, gamma=1, label_smoothing=0 if name == "focal" else 0.1)
+    balanced = {"class_weights": (2, 2 / 3)}
+    expected = {
+        "bce": lambda: cross_entropy(logits, target, label_smoothing=0.1),
+        "weighted_bce": lambda: cross_entropy(logits, target, **balanced, label_smoothing=0.1),
+        "focal": lambda: focal(logits, target, gamma=1, **balanced),
+    }[name]()
+    assert torch.allclose(choose_window_loss(options, (10, 30))(logits, target), expected)

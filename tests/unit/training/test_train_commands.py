@@ -46,6 +46,19 @@ def test_wrong_options_are_named(given, words):
         read_request(UNetRequest, None, {**NEEDED, **given})
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"loss": "dice"}, "--loss dice: .*'bce', 'weighted_bce' or 'focal'"),
+        ({"loss": "focal", "label_smoothing": 0.1}, "leave it out for focal"),
+        ({"class_weights": "1,2,3"}, "has 3 numbers; windows want two"),
+    ],
+)
+def test_losses_that_windows_have_not_are_refused(given, words):
+    with pytest.raises(ConfigError, match=words):
+        read_request(CnnRequest, None, {**NEEDED, **given})
+
+
 def test_a_missing_option_is_named():
     with pytest.raises(ConfigError, match="--data: is missing"):
         read_request(CnnRequest, None, {})

@@ -313,6 +313,20 @@ def test_our_own_network_slides(ponds, tmp_path):
     assert package.manifest.bands == ("red", "green", "blue", "nir")
 
 
+def test_the_loss_that_was_asked_for_is_fitted(trained, ponds, tmp_path):
+    changes = {"loss": "focal", "gamma": 1.0, "epochs": 1, "members": 1}
+    options = TINY.model_copy(update=changes)
+    package = train_window_model(ponds, tmp_path, options, NAMING).package
+    assert package.manifest.training["options"]["loss"] == "focal"
+
+    def losses(folder):
+        return pd.read_csv(folder / "work" / "tiny-cnn-fold-0-0-curves.csv")["loss"]
+
+    # Half of what is undecided, by (1 - p) at p = 0.5, and less of what is decided.
+    plain = losses(trained.package.folder.parent)
+    assert losses(tmp_path)[0] < 0.7 * plain[0]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
