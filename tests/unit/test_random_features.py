@@ -26,7 +26,11 @@ from sluice.base.errors import (
     WeightsError,
 )
 from sluice.base.raster import Raster
+from sluice.evaluation.decisions import decide_windows
+from sluice.labels.chip_digests import chip_digests
+from sluice.labels.dataset import read_dataset
 from sluice.models.predictor import WindowPredictor
+from sluice.models.taught import read_taught
 from sluice.training import feature_graph, regressors
 from sluice.training.feature_data import LabelledImages
 from sluice.training.feature_detector import (
@@ -338,7 +342,8 @@ def test_levels_name_what_has_the_bands() -> None:
     assert {level.sensor for level in levels_for("s2-l2a", ("swir16",))} == {"s2-l2a", "s2-l1c"}
 
 
-def test_a_chip_folder_trains_on_its_pool_alone(tmp_path: Path) -> None:
+def write_chip_folder(folder: Path, splits: dict[int, str]) -> None:
+    """48 chips, mines checkered; `splits` says from which chip on they are of which split."""
     rng = np.random.default_rng(0)
     sheet = rng.integers(60, 90, (3 * 16, 16 * 16, 3)).astype(np.uint8)
     rows = []
@@ -346,11 +351,16 @@ def test_a_chip_folder_trains_on_its_pool_alone(tmp_path: Path) -> None:
         row, col = divmod(i, 16)
         if i % 2 == 0:
             sheet[row * 16 : row * 16 + 16 : 3, col * 16 : col * 16 + 16 : 3] = 250
-        rows.append(("a.png", i, row, col, 1 - i % 2, "set", i, "pool" if i < 40 else "test_far"))
-    (tmp_path / "chips" / "grids").mkdir(parents=True)
-    Image.fromarray(sheet).save(tmp_path / "chips" / "grids" / "a.png")
+        split = splits[max(first for first in splits if first <= i)]
+        rows.append(("a.png", i, row, col, 1 - i % 2, "set", i, split))
+    (folder / "grids").mkdir(parents=True)
+    Image.fromarray(sheet).save(folder / "grids" / "a.png")
     columns = ["grid", "cell", "row", "col", "label", "source", "group", "split"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "chips" / "chips.csv", index=False)
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "chips.csv", index=False)
+
+
+def test_a_chip_folder_trains_on_its_pool_alone(tmp_path: Path) -> None:
+    write_chip_folder(tmp_path / "chips", {0: "pool", 40: "test_far"})
     trained = train_on_dataset(
         tmp_path / "chips",
         tmp_path / "out",
@@ -363,6 +373,28 @@ def test_a_chip_folder_trains_on_its_pool_alone(tmp_path: Path) -> None:
     assert trained.package.manifest.bands == ("red", "green", "blue")
     written = pd.read_csv(tmp_path / "out" / "out_of_fold.csv")
     assert written["cell"].max() == 39
+
+
+@pytest.mark.parametrize("model", ["ridge", "forest"])
+def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path: Path, model) -> None:
+    write_chip_folder(tmp_path / "chips", {0: "pool", 26: "cal"})
+    arguments = {"name": "tiny", "licence": "CC-BY-4.0", "attribution": "nobody"}
+    settings = FeatureSettings(patches=8, folds=2, model=model)
+    trained = train_on_dataset(tmp_path / "chips", tmp_path / "out", settings=settings, **arguments)
+    dataset, manifest = read_dataset(tmp_path / "chips"), trained.package.manifest
+    images, labels = dataset.images(np.arange(26, 48)), dataset.table["label"].to_numpy()[26:]
+    assert manifest.calibration.fitted_on == "22 chips of chips, split cal"
+    own = WindowPredictor(trained.package).score_chips(images, dataset.about.bands)
+    assert manifest.thresholds.t_main == pytest.approx(
+        decide_windows(own, labels, "").t_main, abs=1e-3
+    )
+    assert read_taught(trained.package) == set(chip_digests(dataset.images(np.arange(48))))
+    assert set(trained.out_of_fold["cell"]) == set(range(26))
+    write_chip_folder(tmp_path / "other", {0: "pool", 26: "cal", 47: "excluded"})
+    (tmp_path / "chips").rename(tmp_path / "before")
+    (tmp_path / "other").rename(tmp_path / "chips")
+    with pytest.raises(ConfigError, match="of other data or settings"):
+        train_on_dataset(tmp_path / "chips", tmp_path / "out", settings=settings, **arguments)
 
 
 def test_scaling_knows_its_fill() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
 
 from sluice.base.errors import ConfigError, DataError, WeightsError  # noqa: E402
+from sluice.evaluation.decisions import decide_windows  # noqa: E402
 from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.chips import CHIP_BANDS, chip_reflectance, load_chips  # noqa: E402
 from sluice.labels.dataset import read_dataset  # noqa: E402
@@ -242,8 +243,11 @@ def test_unobserved_pixels_get_the_training_chips_median() -> None:
     assert (filled.images_bytes[0, :, :5].reshape(3, -1).T == (10, 20, 30)).all()
 
 
-def write_chip_folder(folder: Path, groups: int = 40) -> None:
-    """A folder in the `chips.csv` + `grids/` form, 4 x 10 chips, mines checkered."""
+def write_chip_folder(folder: Path, groups: int = 40, cal: int = 36) -> None:
+    """A folder in the `chips.csv` + `grids/` form, 4 x 10 chips, mines checkered.
+
+    From chip `cal` to 35 they are of the split `cal`.
+    """
     chips = striped_chips(groups).images_bytes.transpose(0, 2, 3, 1)
     sheet = np.zeros((4 * 48, 10 * 48, 3), np.uint8)
     rows = []
@@ -252,7 +256,7 @@ def write_chip_folder(folder: Path, groups: int = 40) -> None:
         sheet[row * 48 : row * 48 + 48, col * 48 : col * 48 + 48] = chip
         label = int(i % 2 == 0)
         source = "positives" if label else "random_negatives"
-        split = "test_far" if i >= 36 else "pool"
+        split = "test_far" if i >= 36 else "cal" if i >= cal else "pool"
         rows.append(("a.png", i, row, col, label, source, 0.75, i, split))
     (folder / "grids").mkdir(parents=True)
     Image.fromarray(sheet).save(folder / "grids" / "a.png")
@@ -357,6 +361,41 @@ def test_a_name_that_cannot_be_is_refused_before_anything_is_read(tmp_path: Path
             attribution="nobody",
             settings=TINY,
         )
+
+
+@pytest.mark.parametrize(("cal", "used"), [(14, True), (20, False)])
+def test_a_split_for_calibration_is_used_where_it_suffices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cal: int, used: bool
+) -> None:
+    def leave_random(chips: ChipSet, members: list[Member], *_: object) -> dict[str, object]:
+        fitted = {}
+        for k, member in enumerate(members):
+            network = random_network(k)
+            fitted[member.name] = ([network], score_chips(network, chips, member.score_index))
+        return fitted
+
+    write_chip_folder(tmp_path / "chips", cal=cal)
+    monkeypatch.setattr(chip_detector, "fit_members", leave_random)
+    trained = train_chip_detector(
+        tmp_path / "chips",
+        tmp_path / "out",
+        name="tiny",
+        licence="CC-BY-4.0",
+        attribution="nobody",
+        settings=TINY,
+        folds=2,
+    )
+    dataset = read_dataset(tmp_path / "chips")
+    images, kept = dataset.images(np.arange(cal, 36)), set(range(cal, 36))
+    taught = set(chip_digests(images)) & read_taught(trained.package)
+    assert len(taught) == (len(kept) if used else 0)
+    assert not kept & set(trained.out_of_fold.index)
+    manifest = trained.package.manifest
+    assert ("split cal" in manifest.calibration.fitted_on) == used
+    own = WindowPredictor(trained.package).score_chips(images, CHIP_BANDS)
+    labels = dataset.table["label"].to_numpy()[cal:36]
+    expected = decide_windows(own, labels, "").t_main
+    assert (abs(manifest.thresholds.t_main - expected) < 1e-4) == used
 
 
 def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from sluice.base.errors import ConfigError, DataError
 from sluice.evaluation.aims import parse_aim
 from sluice.evaluation.calibration import CalibrationMethod, check_method
 from sluice.evaluation.decisions import (
+    FEWEST,
     choose_pixel_threshold,
     decide_windows,
     fit_pixel_calibration,
@@ -45,7 +46,6 @@ from sluice.models.pixels import PixelPredictor
 
 _SEED = 0
 _LEAST_APART = 0.05
-_FEWEST = 10
 """Chips with something sought, and others: of fewer nothing follows."""
 
 
@@ -195,10 +195,10 @@ def _part(split: str | None) -> str:
 
 def _refuse_few(labels: npt.NDArray[np.int64], data: str) -> None:
     mines, others = int((labels == 1).sum()), int((labels == 0).sum())
-    if min(mines, others) < _FEWEST:
+    if min(mines, others) < FEWEST:
         raise DataError(
             f"{data}: {mines} chips with something sought and {others} others; thresholds and "
-            f"calibration need {_FEWEST} of each at the least, and hundreds to be worth much"
+            f"calibration need {FEWEST} of each at the least, and hundreds to be worth much"
         )
 
 

@@ -17,6 +17,8 @@ from sluice.evaluation.calibration import (
 from sluice.evaluation.metrics import Numbers
 from sluice.evaluation.pixel_sample import ScoredChip, sample_pixels
 
+FEWEST = 10
+"""Chips of each label that thresholds and calibration need."""
 _THRESHOLD_PIXELS = 2_000_000
 _CALIBRATION_PIXELS_PER_CHIP = 32
 """Neighbouring pixels are no independent evidence; more of them would claim more than is known."""

@@ -275,6 +275,12 @@ IN_FOLDS = (
     "and flatter them a little. Judge on chips that were kept apart."
 )
 """For cards of models that were judged in cross-validation."""
+ON_KEPT = (
+    "Threshold and calibration were chosen on the model's own scores of a split that taught "
+    "nothing else. The figures are of out-of-fold scores at this threshold: of models fitted to "
+    "fewer places than this one."
+)
+"""Likewise, with a split for calibration."""
 
 
 def render_report(report: ChipReport) -> str:

@@ -1,9 +1,10 @@
 """Training the chip detector: folds, threshold and calibration, the model package.
 
 The pool of a chip folder is divided into folds by group. A network fitted to each choice of
-folds but one scores the fold left out; those scores, which no network has seen the places of,
-choose the thresholds and fit the calibration. The package's own network is fitted to the whole
-pool with the same settings. Held-out splits are scored by nobody here.
+folds but one scores the fold left out; the figures are of those scores, which no network has seen
+the places of. The package's own network is fitted to the whole pool with the same settings.
+Thresholds and calibration are of its scores of a split `cal`, or without one of the scores of the
+folds. Other held-out splits are scored by nobody here.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
-from sluice.evaluation.decisions import decide_windows
-from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
+from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.chip_digests import chip_digests
 from sluice.labels.chips import (
     CHIP_BANDS,
@@ -33,12 +33,20 @@ from sluice.labels.chips import (
     load_chips,
     read_chip_table,
 )
-from sluice.labels.splits import POOL, count_joined, grouped_folds, joined_words, trainable
+from sluice.labels.splits import (
+    CALIBRATION,
+    POOL,
+    count_joined,
+    grouped_folds,
+    joined_words,
+    trainable,
+)
 from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
 from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.export import export_onnx
 from sluice.training.fit import ChipSet, FitSettings
+from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips
 from sluice.training.members import Member, chip_set, fit_members
 from sluice.training.naming import Naming
 from sluice.training.network import ChipNetwork, NetworkShape
@@ -131,25 +139,28 @@ def train_chip_detector(
     index = chosen.index.to_numpy()
     labels = table["label"].to_numpy()
     chips = chip_set(chips_bytes, labels, index)
-    members = _members(index, fold_of.to_numpy(), settings, folds=folds, seeds=seeds, views=views)
+    kept = kept_chips(table)
+    kept_index = kept.index.to_numpy()
+    members = _members(
+        index, fold_of.to_numpy(), kept_index, settings, folds=folds, seeds=seeds, views=views
+    )
     fitted = fit_members(chips, members, out_dir / "members", workers)
     out_of_fold = chosen.assign(
         fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
     )
     # A folder given as `.` has a name all the same.
-    data = f"{folder.resolve().name}, {_part(chosen)}"
-    thresholds, calibration, report = _judge(out_of_fold, data, name, folds)
+    data = folder.resolve().name
+    own_scores = np.mean([fitted[f"pool-{seed}"][1] for seed in range(seeds)], axis=0)
+    judged = _judge(out_of_fold, kept.assign(score=own_scores), data, name, folds)
     contract = _Contract(
         out_dir=out_dir,
         licence=licence,
         attribution=attribution,
         inputs=_inputs(chips),
-        thresholds=thresholds,
-        calibration=calibration,
-        report=report,
-        taught=_digests(chips_bytes, index),
+        judged=judged,
+        taught=_digests(chips_bytes, np.append(index, kept_index) if judged.on_kept else index),
         record={
-            "data": folder.resolve().name,
+            "data": data,
             "chips": _part(chosen),
             "joined_groups": joined,
             "folds": folds,
@@ -161,7 +172,7 @@ def train_chip_detector(
     whole = _package(contract, name, _networks(fitted, "pool", seeds), "all chips that teach")
     fold_packages = _package_folds(contract, name, fitted, folds, seeds)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
-    return TrainedDetector(whole, fold_packages, out_of_fold, report)
+    return TrainedDetector(whole, fold_packages, out_of_fold, judged.report)
 
 
 _Fitted = dict[str, tuple[list[ChipNetwork], FloatArray]]
@@ -189,6 +200,17 @@ def _package_folds(
 
 
 @dataclass(frozen=True)
+class _Judged:
+    """What scores of chips that no network saw said."""
+
+    thresholds: Thresholds
+    calibration: Calibration
+    report: ChipReport
+    on_kept: bool
+    """Whether thresholds and calibration are of chips kept for them, not of the folds."""
+
+
+@dataclass(frozen=True)
 class _Contract:
     """What the package and its fold packages have in common."""
 
@@ -196,9 +218,7 @@ class _Contract:
     licence: str
     attribution: str
     inputs: tuple[ScaledInput, ...]
-    thresholds: Thresholds
-    calibration: Calibration
-    report: ChipReport
+    judged: _Judged
     taught: list[str]
     """`labels.chip_digests` of the chips that teach. Thresholds and calibration of fold packages
     are of all of them, too."""
@@ -230,13 +250,14 @@ def _package(
         dense_stride_px=NetworkShape.stride_px,
         stride_m=80,
         output="the 480 m window holds an artisanal or small-scale mine",
-        thresholds=contract.thresholds,
-        calibration=contract.calibration,
+        thresholds=contract.judged.thresholds,
+        calibration=contract.judged.calibration,
         weights=Weights(sha256=weights_sha256(weights)),
         training={EXTRAS_KEY: files, **contract.record, "fitted_to": fitted_to},
     )
-    figures = render_report(contract.report)
-    card = f"# {name}\n\n{contract.attribution}\n\n{IN_FOLDS}\n\n```\n{figures}\n```\n"
+    figures = render_report(contract.judged.report)
+    how = ON_KEPT if contract.judged.on_kept else IN_FOLDS
+    card = f"# {name}\n\n{contract.attribution}\n\n{how}\n\n```\n{figures}\n```\n"
     folder = contract.out_dir / name
     return write_package(folder, manifest, weights, card, replace=True, bind=True, extras=extras)
 
@@ -270,6 +291,7 @@ def _out_of_fold_scores(
 def _members(
     index: IntArray,
     fold_of: IntArray,
+    kept_index: IntArray,
     settings: FitSettings,
     *,
     folds: int,
@@ -295,27 +317,27 @@ def _members(
                 )
             )
         whole = settings.model_copy(update={"seed": settings.seed + 100 + seed})
-        members.append(Member(f"pool-{seed}", whole, turns, index, index[:1]))
+        members.append(Member(f"pool-{seed}", whole, turns, index, kept_index))
     return members
 
 
 def _judge(
-    out_of_fold: pd.DataFrame, data: str, name: str, folds: int
-) -> tuple[Thresholds, Calibration, ChipReport]:
-    decided = decide_windows(
-        out_of_fold["score"].to_numpy(),
-        out_of_fold["label"].to_numpy(),
-        f"out-of-fold scores of {len(out_of_fold)} chips of {data}",
+    out_of_fold: pd.DataFrame, kept: pd.DataFrame, data: str, name: str, folds: int
+) -> _Judged:
+    taught = f"{data}, {_part(out_of_fold)}"
+    decided, on_kept = decide_on_kept(
+        ScoredWindows(kept, f"{data}, split {CALIBRATION}"),
+        ScoredWindows(out_of_fold, taught),
     )
     report = evaluate_scores(
         out_of_fold,
         decided.t_main,
         decided.calibration,
         model=name,
-        data=f"{data}, {folds} folds by group, each scored by networks that never saw its places",
+        data=f"{taught}, {folds} folds by group, each scored by networks that never saw its places",
     )
     thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
-    return thresholds, decided.calibration, report
+    return _Judged(thresholds, decided.calibration, report, on_kept)
 
 
 def _inputs(chips: ChipSet) -> tuple[ScaledInput, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from sluice.labels.kinds import place_kind
 from sluice.labels.splits import check_trainable, count_joined, trainable
 from sluice.training.chip_reading import ChipReader
 from sluice.training.data_choice import choose_bands, choose_sensor
+from sluice.training.kept import kept_chips
 from sluice.training.random_features import ImageReader, Limits
 
 _AT_ONCE = 256
@@ -51,6 +53,8 @@ class LabelledImages:
     """What label 1 says is there."""
     joined_groups: int = 0
     """Groups of the data set that were made one with others, as they share ground."""
+    kept: LabelledImages | None = None
+    """Images that only thresholds and calibration may use, where there are any."""
     read_digests: Callable[[IntArray], list[str]] | None = None
     """By position: what is in images that were read, see `labels.chip_digests`; None: in `images`,
     where that is all there is."""
@@ -84,18 +88,27 @@ def open_images(
     of = find_sensor(choose_sensor(dataset, sensor))
     reader = ChipReader(dataset, chosen_bands, _CACHE_BYTES, with_masks=False, note_digests=True)
     chosen = trainable(dataset.table, dataset.chip_side_m())
-    rows = chosen.index.to_numpy()
-    return LabelledImages(
-        lambda index: reader.read(rows[index])[0],
-        chosen.reset_index(drop=True),
-        chosen_bands,
-        gsd_m=dataset.about.gsd_m,
-        name=dataset.about.name,
-        sensor=of.id,
-        limits=_limits(of, chosen_bands, dataset.about.brightest or _BRIGHTEST),
-        sought=", ".join(dataset.about.classes[1:]),
+    kept = kept_chips(dataset.table)
+
+    def part(table: pd.DataFrame, **more: Any) -> LabelledImages:
+        rows = table.index.to_numpy()
+        return LabelledImages(
+            lambda index: reader.read(rows[index])[0],
+            table.reset_index(drop=True),
+            chosen_bands,
+            gsd_m=dataset.about.gsd_m,
+            name=dataset.about.name,
+            sensor=of.id,
+            limits=_limits(of, chosen_bands, dataset.about.brightest or _BRIGHTEST),
+            sought=", ".join(dataset.about.classes[1:]),
+            read_digests=lambda index: reader.digests(rows[index]),
+            **more,
+        )
+
+    return part(
+        chosen,
+        kept=part(kept) if len(kept) else None,
         joined_groups=count_joined(dataset.table, chosen),
-        read_digests=lambda index: reader.digests(rows[index]),
     )
 
 

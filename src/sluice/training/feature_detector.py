@@ -1,7 +1,8 @@
 """Training a detector of random convolutional features: folds, threshold, calibration, package.
 
-A model fitted to all folds but one scores the fold left out; those scores choose the thresholds
-and fit the calibration. The package's own model is fitted to everything with the same settings.
+A model fitted to all folds but one scores the fold left out; the figures are of those scores. The
+package's own model is fitted to everything with the same settings. Thresholds and calibration are
+of its scores of images kept for that, or without such of the scores of the folds.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, ModelError, ShapeMismatch
 from sluice.base.files import write_whole
 from sluice.base.records import Record
-from sluice.evaluation.decisions import decide_windows
-from sluice.evaluation.report import IN_FOLDS, ChipReport, evaluate_scores, render_report
+from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.dataset import read_dataset
-from sluice.labels.splits import grouped_folds, joined_words
+from sluice.labels.splits import CALIBRATION, grouped_folds, joined_words
 from sluice.models.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -41,6 +41,7 @@ from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, writ
 from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.feature_data import LabelledImages, checked_table, open_images
 from sluice.training.feature_graph import forest_weights, linear_weights
+from sluice.training.kept import ScoredWindows, decide_on_kept
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.random_features import (
@@ -167,7 +168,7 @@ def train_random_features(
     and the model of a fold come from the other folds alone.
 
     Args:
-        labelled: Images and labels; none of a held-out split.
+        labelled: Images and labels; none of a held-out split, but for those in `kept`.
         out_dir: Gets `<name>/` (the package) and `out_of_fold.csv`.
         name: Of the model.
         licence: SPDX expression of the weights, following from the data's.
@@ -189,14 +190,13 @@ def train_random_features(
     observed = invalid_shares(labelled.images, everything) <= MAX_INVALID_SHARE
     fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
     digests = labelled.digests(everything)
-    data_sha256 = _data_digest(labelled, table, digests)
+    kept = _kept_digests(labelled.kept)
+    data_sha256 = _data_digest(labelled, table, digests + kept)
     _refuse_another(out_dir / name, settings, data_sha256)
-    run = _Run(
-        labelled, table["label"].to_numpy(), fold_of, observed, settings, tell, digests, data_sha256
-    )
+    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings, tell, data_sha256)
     fitted, scores = _cross_fit(run)
     out_of_fold = table.assign(fold=fold_of, score=scores)
-    judged = _judge(run, scores)
+    judged = _judge(run, scores, fitted)
     report = evaluate_scores(
         out_of_fold,
         judged.thresholds.t_main,
@@ -213,16 +213,17 @@ def train_random_features(
         "dense_stride_px": dense_stride,
         **_description(run, fitted, judged, window_px),
     }
-    card = f"# {name}\n\n{attribution}\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
-    package = _write_package(out_dir, contract, run, weights, card)
+    how = ON_KEPT if judged.on_kept else IN_FOLDS
+    card = f"# {name}\n\n{attribution}\n\n{how}\n\n```\n{render_report(report)}\n```\n"
+    taught = [digests[k] for k in np.flatnonzero(observed)] + (kept if judged.on_kept else [])
+    package = _write_package(out_dir, contract, taught, weights, card)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
     return TrainedFeatures(package, out_of_fold, report)
 
 
 def _write_package(
-    out_dir: Path, contract: dict[str, Any], run: _Run, weights: bytes, card: str
+    out_dir: Path, contract: dict[str, Any], taught: list[str], weights: bytes, card: str
 ) -> ModelPackage:
-    taught = (run.digests[k] for k in np.flatnonzero(run.observed))
     extras = {TAUGHT_FILE: gather_lessons(taught, None).content}
     files = {file: weights_sha256(content) for file, content in extras.items()}
     manifest = Manifest(
@@ -238,6 +239,15 @@ def _data_digest(labelled: LabelledImages, table: pd.DataFrame, digests: list[st
     read = (labelled.bands, labelled.sensor, labelled.gsd_m, labelled.limits)
     parts = (repr(read), table[["label", "group"]].to_csv(), *digests)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _kept_digests(kept: LabelledImages | None) -> list[str]:
+    if kept is None:
+        return []
+    index = np.arange(len(kept.table))
+    # Read once, as some readers know only then what is in them.
+    invalid_shares(kept.images, index)
+    return kept.digests(index)
 
 
 def _refuse_another(folder: Path, settings: FeatureSettings, data_sha256: str) -> None:
@@ -267,6 +277,8 @@ class _Fit:
 class _Judged:
     thresholds: Thresholds
     calibration: Calibration
+    on_kept: bool
+    """Whether they are of images kept for them, not of the folds."""
 
 
 @dataclass(frozen=True)
@@ -280,8 +292,6 @@ class _Run:
     """False: too little of the image to fit or to score."""
     settings: FeatureSettings
     tell: Callable[[str], None]
-    digests: list[str]
-    """`labels.chip_digests` of all images."""
     data_sha256: str
 
     @property
@@ -346,11 +356,25 @@ def _draw(run: _Run, index: IntArray, scaling: BandScaling) -> RandomFilters:
     )
 
 
-def _judge(run: _Run, scores: FloatArray) -> _Judged:
-    seen, labels = scores[run.observed], run.labels[run.observed]
-    fitted_on = f"out-of-fold scores of {seen.size} images of {run.folds_in_words}"
-    decided = decide_windows(seen, labels, fitted_on)
-    return _Judged(Thresholds(t_main=decided.t_main, t_iso=decided.t_iso), decided.calibration)
+def _judge(run: _Run, scores: FloatArray, fitted: _Fit) -> _Judged:
+    table = pd.DataFrame({"label": run.labels, "score": scores})
+    decided, on_kept = decide_on_kept(
+        _score_kept(run.labelled.kept, fitted), ScoredWindows(table, run.folds_in_words)
+    )
+    thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
+    return _Judged(thresholds, decided.calibration, on_kept)
+
+
+def _score_kept(kept: LabelledImages | None, fitted: _Fit) -> ScoredWindows:
+    if kept is None:
+        return ScoredWindows(pd.DataFrame({"label": [], "score": []}), "no chips")
+    index = np.arange(len(kept.table))
+    seen = np.flatnonzero(invalid_shares(kept.images, index) <= MAX_INVALID_SHARE)
+    features = featurise_all(kept.images, seen, fitted.scaling, fitted.filters)
+    decisions = fitted.model.decide(features)
+    scores = np.full(len(index), np.nan)
+    scores[seen] = expit(decisions) if isinstance(fitted.model, LinearModel) else decisions
+    return ScoredWindows(kept.table.assign(score=scores), f"{kept.name}, split {CALIBRATION}")
 
 
 def _export(

@@ -190,7 +190,7 @@ def _ema(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
 
 def score_chips(network: ChipNetwork, chips: ChipSet, index: IntArray) -> FloatArray:
     """Scores of chips as they are, no augmentation; (len(index),) in 0-1."""
-    scores = []
+    scores = [np.zeros(0, np.float32)]
     with torch.inference_mode():
         for start in range(0, len(index), 256):
             images = chips.images(index[start : start + 256])

@@ -1,32 +1,34 @@
 """Training an ensemble that judges windows: folds, threshold and calibration, the package.
 
 Chips that may teach are divided into folds by place. Ensembles fitted without a fold score it;
-those scores set the thresholds and fit the calibration. The package's own ensemble is fitted to
-all of them with the same options. Held-out splits are scored by nobody here.
+the figures are of those scores. The package's own ensemble is fitted to all of them with the same
+options. Thresholds and calibration are of its scores of a split `cal`, or without one of the
+scores of the folds. Other held-out splits are scored by nobody here.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
-from sluice.base.arrays import ArrayNBHW, IntArray
+from sluice.base.arrays import ArrayNBHW, FloatArray, IntArray
 from sluice.base.files import write_whole
-from sluice.evaluation.decisions import decide_windows
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.dataset import ChipDataset, read_dataset
-from sluice.labels.splits import count_joined, grouped_folds, joined_words, trainable
+from sluice.labels.splits import CALIBRATION, count_joined, grouped_folds, joined_words, trainable
 from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.data_choice import choose_bands, choose_sensor
 from sluice.training.digests import DataDigest, code_digest
 from sluice.training.families import check_same_inputs, check_same_network
+from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.options import CnnOptions
@@ -65,6 +67,9 @@ class _Data:
     digest: str
     taught: tuple[str, ...]
     """`labels.chip_digests` of `chosen`."""
+    kept: pd.DataFrame
+    """Chips of a split for calibration, indexed by row; may be empty."""
+    kept_digests: tuple[str, ...]
 
 
 def train_window_model(
@@ -77,7 +82,8 @@ def train_window_model(
     """Train an ensemble of convolutional networks and write its package.
 
     Args:
-        folder: A data set; labels of whole chips suffice. Who teaches: `labels.splits.trainable`.
+        folder: A data set; labels of whole chips suffice. Who teaches: `labels.splits.trainable`;
+            a split `cal` is for thresholds and calibration, where it has enough of both labels.
         out_dir: Gets `<name>/` (the package), `out_of_fold.csv` and `work/` (checkpoints and
             curves: a second call goes on where one was cut off).
         options: See there.
@@ -110,23 +116,27 @@ def train_window_model(
         f"{data.digest}\n{parent.sha256 if parent else ''}\n{code_digest()}",
         parent,
     )
-    fitted = fit_window_members(ensemble, _members(rows, fold_of, options))
+    members = _members(rows, fold_of, data.kept.index.to_numpy(), options)
+    fitted = fit_window_members(ensemble, members)
     scores = np.full(len(rows), np.nan)
     for fold in range(options.folds):
-        given = [fitted[f"fold-{fold}-{k}"][1] for k in range(options.members)]
-        scores[fold_of == fold] = np.mean(given, axis=0)
+        scores[fold_of == fold] = _mean_scores(fitted, f"fold-{fold}", options)
     out_of_fold = data.chosen.assign(fold=fold_of, score=scores)
+    kept = data.kept.assign(score=_mean_scores(fitted, "whole", options))
     networks = [fitted[f"whole-{k}"][0] for k in range(options.members)]
     about = data.dataset.about
-    judgement = _judge(
-        out_of_fold,
-        f"{about.name}, {options.folds} folds by place, each scored by networks that never saw "
-        "its places",
-        naming.name,
-        options,
-    )
+    judgement = _judge(out_of_fold, kept, about.name, naming.name, options)
     training = WindowTraining(
-        options, naming, about, data.inputs, data.levels, data.digest, data.taught, joined, parent
+        options,
+        naming,
+        about,
+        data.inputs,
+        data.levels,
+        data.digest,
+        data.taught,
+        data.kept_digests if judgement.on_kept else (),
+        joined,
+        parent,
     )
     package = write_window_package(out_dir, training, networks, judgement)
     with write_whole(out_dir / "out_of_fold.csv") as part:
@@ -164,11 +174,25 @@ def _look_through(
     # Means over all folds: they tell nothing of a chip's label.
     statistics = band_statistics(windows(), clip_at)
     inputs = inputs_for(own, sensor) if own else scaled_inputs(bands, statistics, scaling, clip_at)
-    taught = tuple(reader.digests(rows))
-    return _Data(dataset, chosen, inputs, levels, digest.text(), taught)
+    kept = kept_chips(dataset.table)
+    kept_rows = kept.index.to_numpy()
+    for images, _ in reader.batches(kept_rows, _AT_ONCE):
+        central(images, architecture.window_px, 0)
+    return _Data(
+        dataset,
+        chosen,
+        inputs,
+        levels,
+        digest.text(),
+        tuple(reader.digests(rows)),
+        kept,
+        tuple(reader.digests(kept_rows)),
+    )
 
 
-def _members(rows: IntArray, fold_of: IntArray, options: CnnOptions) -> list[WindowMember]:
+def _members(
+    rows: IntArray, fold_of: IntArray, kept_rows: IntArray, options: CnnOptions
+) -> list[WindowMember]:
     """Folds first, so that their scores can be looked at while the rest is fitted."""
     members = []
     for fold in range(options.folds):
@@ -178,22 +202,43 @@ def _members(rows: IntArray, fold_of: IntArray, options: CnnOptions) -> list[Win
             members.append(WindowMember(f"fold-{fold}-{k}", k, seed, fit_rows, score_rows))
     first = options.seed + options.members * options.folds
     whole = [
-        WindowMember(f"whole-{k}", k, first + k, rows, rows[:0]) for k in range(options.members)
+        WindowMember(f"whole-{k}", k, first + k, rows, kept_rows) for k in range(options.members)
     ]
     return members + whole
 
 
-def _judge(out_of_fold: pd.DataFrame, data: str, name: str, options: CnnOptions) -> WindowJudgement:
-    seen = out_of_fold[out_of_fold["score"].notna()]
-    decided = decide_windows(
-        seen["score"].to_numpy(),
-        seen["label"].to_numpy(),
-        f"out-of-fold scores of {len(seen)} chips of {data}",
+def _mean_scores(
+    fitted: Mapping[str, tuple[nn.Module, FloatArray]], ensemble: str, options: CnnOptions
+) -> FloatArray:
+    mean: FloatArray = np.mean(
+        [fitted[f"{ensemble}-{k}"][1] for k in range(options.members)], axis=0
+    )
+    return mean
+
+
+def _judge(
+    out_of_fold: pd.DataFrame, kept: pd.DataFrame, data: str, name: str, options: CnnOptions
+) -> WindowJudgement:
+    """Decide on the chips kept for it where they suffice, and report on the folds.
+
+    Args:
+        out_of_fold: With `label` and `score`.
+        kept: Likewise, of the networks of the package; may be empty.
+        data: Its name.
+        name: Of the model.
+        options: Of the training.
+    """
+    folds = (
+        f"{data}, {options.folds} folds by place, each scored by networks that never saw its places"
+    )
+    decided, on_kept = decide_on_kept(
+        ScoredWindows(kept, f"{data}, split {CALIBRATION}"),
+        ScoredWindows(out_of_fold, folds),
         aim=options.aim,
         method=options.calibration,
     )
     report = evaluate_scores(
-        out_of_fold, decided.t_main, decided.calibration, model=name, data=data
+        out_of_fold, decided.t_main, decided.calibration, model=name, data=folds
     )
     thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
-    return WindowJudgement(thresholds, decided.calibration, report)
+    return WindowJudgement(thresholds, decided.calibration, report, on_kept)

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from torch import nn
 
 from sluice.base.calibration import Calibration
-from sluice.evaluation.report import IN_FOLDS, ChipReport, render_report
+from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, render_report
 from sluice.labels.dataset import DatasetAbout
 from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
@@ -38,6 +38,8 @@ class WindowTraining:
     data_digest: str
     taught: tuple[str, ...]
     """`labels.chip_digests` of the chips that taught."""
+    kept: tuple[str, ...]
+    """Likewise, of those that set only thresholds and calibration."""
     joined_groups: int
     """How many groups of the data set were made one with others, as they share ground."""
     parent: ModelPackage | None
@@ -51,11 +53,14 @@ class WindowTraining:
 
 @dataclass(frozen=True)
 class WindowJudgement:
-    """What the out-of-fold scores said."""
+    """What scores of chips that no network saw said."""
 
     thresholds: Thresholds
     calibration: Calibration
     report: ChipReport
+    """Of the out-of-fold scores."""
+    on_kept: bool
+    """Whether thresholds and calibration are of chips kept for them, not of the folds."""
 
 
 def write_window_package(
@@ -83,7 +88,7 @@ def write_window_package(
     if stride is not None:
         shapes = [(1, bands, side + 5 * stride, side + 3 * stride), *shapes]
     weights = export_checked(ensemble, shapes, free_sides=stride is not None)
-    lessons = gather_lessons(training.taught, training.parent)
+    lessons = gather_lessons(training.taught + training.kept, training.parent)
     extras = {TORCH_FILE: save_tensors(ensemble), TAUGHT_FILE: lessons.content}
     record: dict[str, JsonValue] = {
         NETWORK_KEY: architecture.record,
@@ -92,7 +97,7 @@ def write_window_package(
         **lessons.record,
     }
     manifest = _manifest(training, judgement, Weights(sha256=weights_sha256(weights)), record)
-    card = _card(manifest, training, judgement.report)
+    card = _card(manifest, training, judgement)
     return write_package(
         out_dir / training.naming.name,
         manifest,
@@ -153,7 +158,7 @@ def _record(training: WindowTraining) -> dict[str, JsonValue]:
     }
 
 
-def _card(manifest: Manifest, training: WindowTraining, report: ChipReport) -> str:
+def _card(manifest: Manifest, training: WindowTraining, judgement: WindowJudgement) -> str:
     about = training.about
     origin = f" Fitting began from {manifest.pretrained_source}." if manifest.pretrained else ""
     return (
@@ -163,5 +168,6 @@ def _card(manifest: Manifest, training: WindowTraining, report: ChipReport) -> s
         f"Licence of the data: {about.licence or 'not stated'}. {about.attribution}\n\n"
         f"{len(training.taught)} chips taught; each member saw a bootstrap of "
         f"{training.options.bootstrap_share:.0%} of the places.\n\n"
-        f"## Figures\n\n{IN_FOLDS}\n\n```\n{render_report(report)}\n```\n"
+        f"## Figures\n\n{ON_KEPT if judgement.on_kept else IN_FOLDS}\n\n"
+        f"```\n{render_report(judgement.report)}\n```\n"
     )

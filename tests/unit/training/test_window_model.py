@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib", reason="curves need matplotlib")
 
 from sluice.base.errors import BandNotFound, DataError, ManifestMismatch  # noqa: E402
 from sluice.composite.adapt import adapt_bands  # noqa: E402
+from sluice.evaluation.decisions import decide_windows  # noqa: E402
 from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
@@ -311,6 +312,47 @@ def test_our_own_network_slides(ponds, tmp_path):
     package = train_window_model(ponds, tmp_path, options, NAMING).package
     assert (package.manifest.dense_stride_px, package.manifest.inputs[0].divide) == (8, 0.3)
     assert package.manifest.bands == ("red", "green", "blue", "nir")
+
+
+def in_splits(folder, names):
+    """Small chips of ponds; every tenth part of them is of a split by its turn."""
+    bands = ("red", "green", "blue")
+    write_masked_chips(folder, chips=80, side=50, bands=bands, group_of=2)
+    table = pd.read_csv(folder / "index.csv")
+    table["split"] = [names[(k // 2) % len(names)] for k in range(len(table))]
+    table.to_csv(folder / "index.csv", index=False)
+    return read_dataset(folder)
+
+
+def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path):
+    data = in_splits(tmp_path / "d", ("pool", "pool", "cal"))
+    options = TINY.model_copy(update={"epochs": 1})
+    trained = train_window_model(tmp_path / "d", tmp_path, options, NAMING)
+    manifest, cal = trained.package.manifest, data.table["split"] == "cal"
+    assert manifest.calibration.fitted_on == f"{cal.sum()} chips of ponds, split cal"
+    # The package's own scores of these chips, decided upon by hand.
+    rows = np.flatnonzero(cal)
+    scores = WindowPredictor(trained.package).score_chips(data.images(rows), data.about.bands)
+    labels = data.table["label"].to_numpy()[rows]
+    expected = decide_windows(scores, labels, "")
+    assert manifest.thresholds.t_main == pytest.approx(expected.t_main, abs=1e-4)
+    assert manifest.calibration.log_likelihood_ratio == pytest.approx(
+        expected.calibration.log_likelihood_ratio, abs=0.01
+    )
+    assert not set(trained.out_of_fold.index) & set(rows)
+    assert set(chip_digests(data.images(rows))) <= read_taught(trained.package)
+    assert manifest.training["chips"] == (~cal).sum()
+    assert "a split that taught nothing else" in trained.package.card_path.read_text("utf-8")
+
+
+def test_a_split_too_small_for_calibration_is_told_and_left_alone(tmp_path, capsys):
+    data = in_splits(tmp_path / "d", ("pool",) * 9 + ("cal",))
+    options = TINY.model_copy(update={"epochs": 1, "members": 1})
+    package = train_window_model(tmp_path / "d", tmp_path, options, NAMING).package
+    assert "ponds, split cal: fewer than 10 chips of each label" in capsys.readouterr().err
+    assert package.manifest.calibration.fitted_on.startswith("out-of-fold scores of 72 chips")
+    rows = np.flatnonzero(data.table["split"] == "cal")
+    assert not set(chip_digests(data.images(rows))) & read_taught(package)
 
 
 def test_the_loss_that_was_asked_for_is_fitted(trained, ponds, tmp_path):
