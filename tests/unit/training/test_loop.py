@@ -60,8 +60,8 @@ def same_weights(one, other):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, capsys):
-    schedule = "plateau"
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_a_killed_fit_goes_on_to_the_same_weights(tmp_path, capsys, schedule):
     whole = tiny_fit(tmp_path / "whole", schedule=schedule)
     killed = tmp_path / "killed"
     killed.mkdir()
@@ -111,6 +111,25 @@ def test_a_loss_of_nan_is_named_and_loses_nothing(tmp_path, monkeypatch):
         tiny_fit(tmp_path / "b", epochs=3)
     tiny_fit(tmp_path / "a", epochs=3)
     assert finished == {p.name: p.read_bytes() for p in (tmp_path / "a").glob("*.safetensors")}
+
+
+def test_a_loss_of_nan_in_a_later_epoch_keeps_those_before(tmp_path, monkeypatch):
+    whole = tiny_fit(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        real, steps = torch.nn.BatchNorm2d.forward, iter(range(100))
+
+        def fail(self, x):
+            # Of four steps an epoch, the tenth.
+            broken = self.training and next(steps) == 9
+            return real(self, x) * (torch.nan if broken else 1)
+
+        patch.setattr(torch.nn.BatchNorm2d, "forward", fail)
+        with pytest.raises(DataError, match=r"in epoch 3: the loss is nan.*first 2 epochs are"):
+            tiny_fit(tmp_path / "broken")
+    assert {path.suffix for path in (tmp_path / "broken").iterdir()} == {".safetensors", ".csv"}
+    lines = (tmp_path / "broken" / "tiny-curves.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2
+    assert same_weights(whole, tiny_fit(tmp_path / "broken")), "the two kept epochs are whole"
 
 
 def test_a_damaged_checkpoint_is_named_and_kept(tmp_path):

@@ -26,7 +26,7 @@ from sluice.labels.chip_digests import chip_digests  # noqa: E402
 from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset  # noqa: E402
 from sluice.models.package import load_package  # noqa: E402
 from sluice.models.taught import read_taught  # noqa: E402
-from sluice.training import families  # noqa: E402
+from sluice.training import families, pixel_model  # noqa: E402
 from sluice.training.families import network_record, take_shape  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions, SegFormerOptions, UNetOptions  # noqa: E402
@@ -227,9 +227,25 @@ def test_the_shape_is_the_parents_where_nobody_asks_for_another(unet):
     assert take_shape(asked, {"width"}, unet.package, expected).width == 16
     other = network_record(families.SEGFORMER, SegFormerOptions())
     assert take_shape(SegFormerOptions(), set(), unet.package, other) == SegFormerOptions()
+    workings = load_package("workings", None)
+    assert take_shape(UNetOptions(), set(), workings, expected).width == 16
     default = load_package("default", None)
     cnn = take_shape(CnnOptions(), set(), default, ARCHITECTURES["amw-2024"].record)
     assert cnn.architecture == "chip-network"
+
+
+def test_a_fit_that_breaks_down_leaves_no_model(ponds, tmp_path, monkeypatch):
+    real = pixel_model.choose_loss
+
+    def choose(options, class_pixels):
+        loss, steps = real(options, class_pixels), iter(range(100))
+        # 16 chips to learn from: four steps an epoch.
+        return lambda *given: loss(*given) * (torch.nan if next(steps) > 9 else 1)
+
+    monkeypatch.setattr(pixel_model, "choose_loss", choose)
+    with pytest.raises(DataError, match="broke down in epoch 3: the loss is nan"):
+        train_pixel_model(ponds, tmp_path, UNET, NAMING)
+    assert [path.name for path in tmp_path.iterdir()] == ["work"]
 
 
 def test_new_classes_keep_all_but_the_last_layer(unet, tmp_path):
@@ -371,6 +387,15 @@ def test_published_sizes_of_segformer():
             network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
         millions[size] = sum(p.numel() for p in network.parameters()) / 1e6
     assert millions == pytest.approx({"b0": 3.8, "b3": 47.3}, abs=0.1)
+
+
+@pytest.mark.parametrize("size", ["b0", "b1", "b2", "b3", "b4", "b5"])
+def test_every_size_of_segformer_takes_twelve_channels(size):
+    """On the meta device: shapes alone, no weights."""
+    channels = tuple(f"c{k}" for k in range(12))
+    with torch.device("meta"):
+        network = build_segformer(channels, 2, SegFormerOptions(size=size)).eval()
+        assert network(torch.rand(2, 12, 64, 96)).shape == (2, 2, 64, 96)
 
 
 @pytest.mark.parametrize("side", [16, 48])

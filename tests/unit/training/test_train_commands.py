@@ -1,5 +1,6 @@
 """`sluice train unet|segformer|cnn`: options and YAML are one, and the command line wins."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,37 @@ def test_a_unet_is_trained_from_the_command_line(tmp_path):
     assert (tmp_path / "out" / "tiny" / "manifest.json").is_file()
     lines = (tmp_path / "out" / "work" / "tiny-curves.csv").read_text().splitlines()
     assert len(lines) == 3
+
+
+def test_going_on_takes_the_models_width_where_none_is_asked_for(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("monai")
+    from sluice.training import pixel_model
+    from training_cases import write_masked_chips
+
+    asked = []
+
+    class Reached(Exception):
+        pass
+
+    def reach(training):
+        asked.append(training.options)
+        raise Reached
+
+    write_masked_chips(tmp_path / "d", splits=True, bands=("red", "green", "blue"))
+    monkeypatch.setattr(pixel_model, "_build", reach)
+    words = ["--data", str(tmp_path / "d"), "--out", str(tmp_path / "out"), "--name", "tiny"]
+    words += ["--licence", "CC0-1.0", "--attribution", "nobody", "--from", "workings"]
+    runner = CliRunner()
+    assert isinstance(runner.invoke(app, ["train", "unet", *words]).exception, Reached)
+    assert asked[0].width == 16
+    wider = runner.invoke(app, ["train", "unet", *words, "--width", "8"])
+    assert "workings is family unet width 16, asked for is family unet width 8" in str(
+        wider.exception
+    )
+    if importlib.util.find_spec("transformers"):
+        other = runner.invoke(app, ["train", "segformer", *words])
+        assert "workings is family unet width 16, asked for is family segformer" in str(
+            other.exception
+        )
+    assert len(asked) == 1
