@@ -176,6 +176,8 @@ def forest_graph(model: ForestModel, n_features: int) -> onnx.ModelProto:
 
     converted = convert_sklearn(
         model.forest,
+        # Otherwise a random one: the same forest would be another file each time.
+        name="forest",
         initial_types=[("table", FloatTensorType([None, n_features]))],
         options={id(model.forest): {"zipmap": False}},
         target_opset={"": OPSET, "ai.onnx.ml": ML_OPSET},
