@@ -121,6 +121,18 @@ def test_test_blocks_teach_nothing() -> None:
     assert second.loaded.model.calibration == first.loaded.model.calibration
 
 
+def test_the_threshold_is_for_the_aim() -> None:
+    settings = SETTINGS.model_copy(update={"aim": "recall>=0.99", "calibration": "isotonic"})
+    plain, many = (
+        train_feature_table(labelled(country()), each, data="made") for each in (SETTINGS, settings)
+    )
+    cal = many.table[many.table["split"] == "calibration"]
+    mines = cal["score"][cal["label"] == 1]
+    assert (mines >= many.loaded.model.threshold).mean() >= 0.99
+    assert many.loaded.model.threshold < plain.loaded.model.threshold
+    assert many.loaded.model.calibration != plain.loaded.model.calibration
+
+
 def test_importance_agrees_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(400, 3)).astype(np.float32)

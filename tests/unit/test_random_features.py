@@ -390,6 +390,14 @@ def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path: Path, 
     )
     assert read_taught(trained.package) == set(chip_digests(dataset.images(np.arange(48))))
     assert set(trained.out_of_fold["cell"]) == set(range(26))
+    # For another aim the same model is decided upon anew.
+    again = train_on_dataset(
+        tmp_path / "chips", tmp_path / "out", settings=settings, **arguments, aim="recall>=0.5"
+    ).package.manifest
+    assert again.weights == manifest.weights
+    assert again.thresholds.t_main == pytest.approx(
+        decide_windows(own, labels, "", aim="recall>=0.5").t_main, abs=1e-3
+    )
     write_chip_folder(tmp_path / "other", {0: "pool", 26: "cal", 47: "excluded"})
     (tmp_path / "chips").rename(tmp_path / "before")
     (tmp_path / "other").rename(tmp_path / "chips")
@@ -426,11 +434,12 @@ def test_two_periods_are_two_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--model", "boosting", "--model: Input should be"),
-        ("--patch-kind", "learnt", "--patch-kind: Input should be"),
-        ("--patches", "1", "1 patches of sides"),
-        ("--folds", "1", "--folds: Input should be greater"),
-        ("--alphas", "strong", "--alphas 'strong'"),
+        ("--model", "boosting", "--model boosting: Input should be"),
+        ("--patch-kind", "learnt", "--patch-kind learnt: Input should be"),
+        ("--patches", "1", "--patches 1: Input should be greater"),
+        ("--folds", "1", "--folds 1: Input should be greater"),
+        ("--alphas", "strong", "--alphas strong: Input should be a valid number"),
+        ("--aim", "best", "--aim best: aim 'best' is not known"),
     ],
 )
 def test_options_that_cannot_work_are_named(

@@ -384,6 +384,7 @@ def test_a_split_for_calibration_is_used_where_it_suffices(
         attribution="nobody",
         settings=TINY,
         folds=2,
+        aim="recall>=0.8",
     )
     dataset = read_dataset(tmp_path / "chips")
     images, kept = dataset.images(np.arange(cal, 36)), set(range(cal, 36))
@@ -394,7 +395,7 @@ def test_a_split_for_calibration_is_used_where_it_suffices(
     assert ("split cal" in manifest.calibration.fitted_on) == used
     own = WindowPredictor(trained.package).score_chips(images, CHIP_BANDS)
     labels = dataset.table["label"].to_numpy()[cal:36]
-    expected = decide_windows(own, labels, "").t_main
+    expected = decide_windows(own, labels, "", aim="recall>=0.8").t_main
     assert (abs(manifest.thresholds.t_main - expected) < 1e-4) == used
 
 

@@ -3,22 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.base.errors import AssetReadError, ConfigError
-from sluice.training.options import CnnOptions, FitOptions, SegFormerOptions, UNetOptions
+from sluice.training.options import (
+    Aim,
+    CalibrationName,
+    CnnOptions,
+    FitOptions,
+    Numbers,
+    SegFormerOptions,
+    UNetOptions,
+    Words,
+)
 
 _MAX_BYTES = 1_000_000
-_Training = TypeVar("_Training", bound="TrainingRequest")
+_Asked = TypeVar("_Asked", bound=BaseModel)
+_Linear = Literal["ridge", "logistic", "svm", "forest"]
+_ALPHAS = (0.01, 0.1, 1.0, 10.0)
 
 
-class TrainingRequest(FitOptions):
-    """What every training is asked for."""
+class _Decided(BaseModel):
+    """What is made of the scores of a model."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    aim: Aim = "f1"
+    """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
+    calibration: CalibrationName = "beta"
+    """The form of the curve from scores to probabilities."""
+
+
+class PackageRequest(BaseModel):
+    """What every training of a model package is asked for."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     data: Path
-    """Folder of labelled chips."""
+    """Folder of labelled chips: dataset.json and index.csv, or chips.csv and grids/."""
     out: Path
     """Folder for the model package and for unfinished work."""
     name: str
@@ -27,6 +55,11 @@ class TrainingRequest(FitOptions):
     """SPDX licence of the weights: CC-BY-4.0"""
     attribution: str
     """Whom to name for the data."""
+
+
+class TrainingRequest(PackageRequest, FitOptions):
+    """What the training of a network is asked for."""
+
     start_from: str | None = Field(default=None, alias="from")
     """Model to go on from: its name, or its folder."""
 
@@ -43,7 +76,76 @@ class CnnRequest(CnnOptions, TrainingRequest):
     """`sluice train cnn`."""
 
 
-def read_request(kind: type[_Training], config: Path | None, given: dict[str, Any]) -> _Training:
+class ChipDetectorRequest(_Decided, PackageRequest):
+    """`sluice train chip-detector`."""
+
+    epochs: int = Field(default=24, ge=1)
+    """Passes over the chips."""
+    folds: int = Field(default=5, ge=2)
+    """Cross-validation folds."""
+    seeds: int = Field(default=1, ge=1)
+    """Networks in the ensemble."""
+    views: Literal[1, 2, 4] = 4
+    """Sides each looks from."""
+    seed: int = 0
+    """First random seed."""
+    workers: int = Field(default=1, ge=1)
+    """Networks fitted at a time."""
+
+
+class RandomFeaturesRequest(_Decided, PackageRequest):
+    """`sluice train random-features`."""
+
+    model: _Linear = "ridge"
+    """What is fitted to the features."""
+    patches: int = Field(default=512, ge=2)
+    """Patches; each gives two features."""
+    patch_kind: Literal["empirical", "random"] = "empirical"
+    """`empirical`: cut from the chips and whitened."""
+    folds: int = Field(default=5, ge=2)
+    """Cross-validation folds."""
+    alphas: Numbers = _ALPHAS
+    """Penalties of linear models to choose from; add 100,1000 for few labels."""
+    bands: Words = ()
+    """`rgb`, `rgb+nir`, or bands of the data set by name; none: all."""
+    sensor: str | None = None
+    """Sensor of the images, where the data set does not say it."""
+    seed: int = 0
+    """Random seed."""
+
+
+class FeatureTableRequest(_Decided):
+    """`sluice train feature-table`."""
+
+    labels: Path
+    """CSV with lon, lat, label and the rest."""
+    features: Path
+    """Feather, Parquet or CSV, by cell."""
+    out: Path
+    """Folder for model, report and map."""
+    covariates: Path | None = None
+    """Table of more about places: distances, geology, income."""
+    model: _Linear = "ridge"
+    """What is fitted to the features."""
+    half_side: float = Field(default=0.005, gt=0)
+    """Half of a cell's side, degrees."""
+    block_side: float = Field(default=0.25, gt=0)
+    """Side of the blocks that splits keep whole, degrees."""
+    min_inspected: float = Field(default=0.2, ge=0)
+    """Share inspected that a place without a mine needs; 0: any."""
+    min_confidence: float = Field(default=3, ge=0)
+    """Confidence that a label needs; 0: any."""
+    exclude_types: Words = ("commercial",)
+    """Mine types to leave out, with commas."""
+    prior: float | None = None
+    """Share of cells with a mine where you look, for the map: 0.01."""
+    alphas: Numbers = _ALPHAS
+    """Penalties of linear models to choose from; add 100,1000 for few labels."""
+    seed: int = 0
+    """Random seed."""
+
+
+def read_request(kind: type[_Asked], config: Path | None, given: dict[str, Any]) -> _Asked:
     """Put a YAML file and the command line together; the command line wins.
 
     Args:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
+from sluice.evaluation.calibration import CalibrationMethod
+from sluice.evaluation.decisions import WindowDecisions
 from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.chip_digests import chip_digests
 from sluice.labels.chips import (
@@ -105,6 +109,8 @@ def train_chip_detector(
     seeds: int = 1,
     views: int = 4,
     workers: int = 1,
+    aim: str = "f1",
+    calibration: CalibrationMethod = "beta",
 ) -> TrainedDetector:
     """Train a detector on a folder of chips and write its package.
 
@@ -120,6 +126,8 @@ def train_chip_detector(
         seeds: Networks in each ensemble, in the package and for each fold alike.
         views: Sides from which each network looks at an image; see `ChipNetwork.turned`.
         workers: Fits side by side.
+        aim: What the threshold is chosen for, see `choose_threshold_for`.
+        calibration: Its form, see `fit_calibration`.
 
     Raises:
         DataError: The chips cannot be divided into folds with both labels, or share ground with
@@ -151,7 +159,8 @@ def train_chip_detector(
     # A folder given as `.` has a name all the same.
     data = folder.resolve().name
     own_scores = np.mean([fitted[f"pool-{seed}"][1] for seed in range(seeds)], axis=0)
-    judged = _judge(out_of_fold, kept.assign(score=own_scores), data, name, folds)
+    decide = partial(decide_on_kept, aim=aim, method=calibration)
+    judged = _judge(out_of_fold, kept.assign(score=own_scores), data, name, decide)
     contract = _Contract(
         out_dir=out_dir,
         licence=licence,
@@ -167,6 +176,7 @@ def train_chip_detector(
             "seeds": seeds,
             "views": views,
             "settings": settings.model_dump(mode="json"),
+            "aim": aim,
         },
     )
     whole = _package(contract, name, _networks(fitted, "pool", seeds), "all chips that teach")
@@ -322,10 +332,14 @@ def _members(
 
 
 def _judge(
-    out_of_fold: pd.DataFrame, kept: pd.DataFrame, data: str, name: str, folds: int
+    out_of_fold: pd.DataFrame,
+    kept: pd.DataFrame,
+    data: str,
+    name: str,
+    decide: Callable[[ScoredWindows, ScoredWindows], tuple[WindowDecisions, bool]],
 ) -> _Judged:
-    taught = f"{data}, {_part(out_of_fold)}"
-    decided, on_kept = decide_on_kept(
+    taught, folds = f"{data}, {_part(out_of_fold)}", out_of_fold["fold"].nunique()
+    decided, on_kept = decide(
         ScoredWindows(kept, f"{data}, split {CALIBRATION}"),
         ScoredWindows(out_of_fold, taught),
     )

@@ -26,6 +26,7 @@ from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, ModelError, ShapeMismatch
 from sluice.base.files import write_whole
 from sluice.base.records import Record
+from sluice.evaluation.calibration import CalibrationMethod
 from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.dataset import read_dataset
 from sluice.labels.splits import CALIBRATION, grouped_folds, joined_words
@@ -119,6 +120,7 @@ def train_on_dataset(
     bands: tuple[str, ...] = (),
     sensor: str | None = None,
     tell: Callable[[str], None] = _say_nothing,
+    **decided: Any,
 ) -> TrainedFeatures:
     """`train_random_features` on the chips of a data set that may teach.
 
@@ -132,6 +134,7 @@ def train_on_dataset(
         bands: Of the data set, by name, or `rgb`, `rgb+nir`; none means all.
         sensor: Of the images, where the data set does not say it.
         tell: Called with what is being done.
+        decided: `aim` and `calibration`.
 
     Raises:
         BandNotFound: A band is not in the data set, or none of the sensor's.
@@ -149,6 +152,7 @@ def train_on_dataset(
         attribution=attribution,
         settings=settings,
         tell=tell,
+        **decided,
     )
 
 
@@ -161,6 +165,8 @@ def train_random_features(
     attribution: str,
     settings: FeatureSettings,
     tell: Callable[[str], None] = _say_nothing,
+    aim: str = "f1",
+    calibration: CalibrationMethod = "beta",
 ) -> TrainedFeatures:
     """Train a detector and write its package.
 
@@ -175,6 +181,8 @@ def train_random_features(
         attribution: Whom to name for the data.
         settings: See there.
         tell: Called with what is being done.
+        aim: What the threshold is chosen for, see `choose_threshold_for`.
+        calibration: Its form, see `fit_calibration`.
 
     Raises:
         ConfigError: The stride or the patches do not fit the images, the name cannot be a folder
@@ -193,10 +201,11 @@ def train_random_features(
     kept = _kept_digests(labelled.kept)
     data_sha256 = _data_digest(labelled, table, digests + kept)
     _refuse_another(out_dir / name, settings, data_sha256)
-    run = _Run(labelled, table["label"].to_numpy(), fold_of, observed, settings, tell, data_sha256)
+    labels = table["label"].to_numpy()
+    run = _Run(labelled, labels, fold_of, observed, settings, tell, data_sha256, aim)
     fitted, scores = _cross_fit(run)
     out_of_fold = table.assign(fold=fold_of, score=scores)
-    judged = _judge(run, scores, fitted)
+    judged = _judge(run, scores, fitted, calibration)
     report = evaluate_scores(
         out_of_fold,
         judged.thresholds.t_main,
@@ -293,6 +302,7 @@ class _Run:
     settings: FeatureSettings
     tell: Callable[[str], None]
     data_sha256: str
+    aim: str
 
     @property
     def folds_in_words(self) -> str:
@@ -356,10 +366,13 @@ def _draw(run: _Run, index: IntArray, scaling: BandScaling) -> RandomFilters:
     )
 
 
-def _judge(run: _Run, scores: FloatArray, fitted: _Fit) -> _Judged:
+def _judge(run: _Run, scores: FloatArray, fitted: _Fit, method: CalibrationMethod) -> _Judged:
     table = pd.DataFrame({"label": run.labels, "score": scores})
     decided, on_kept = decide_on_kept(
-        _score_kept(run.labelled.kept, fitted), ScoredWindows(table, run.folds_in_words)
+        _score_kept(run.labelled.kept, fitted),
+        ScoredWindows(table, run.folds_in_words),
+        aim=run.aim,
+        method=method,
     )
     thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
     return _Judged(thresholds, decided.calibration, on_kept)
@@ -468,6 +481,7 @@ def _record(run: _Run, fitted: _Fit) -> dict[str, JsonValue]:
         "not_observed": int((~run.observed).sum()),
         "joined_groups": run.labelled.joined_groups,
         "settings": run.settings.model_dump(mode="json"),
+        "aim": run.aim,
     }
     if isinstance(fitted.model, LinearModel):
         record["alpha"] = fitted.model.alpha

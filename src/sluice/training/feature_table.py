@@ -19,7 +19,11 @@ from pydantic import Field, JsonValue
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import DataError, NoValidData, ShapeMismatch, WeightsError
 from sluice.base.records import Record
-from sluice.evaluation.calibration import choose_threshold, fit_calibration
+from sluice.evaluation.calibration import (
+    CalibrationMethod,
+    choose_threshold_for,
+    fit_calibration,
+)
 from sluice.evaluation.metrics import roc_auc
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.cells import spatial_blocks
@@ -56,6 +60,9 @@ class TableSettings(Record):
     permutations: int = Field(default=20, ge=1)
     """Of each group of columns, for their importance."""
     seed: int = 0
+    aim: str = "f1"
+    """What the threshold is chosen for, see `choose_threshold_for`."""
+    calibration: CalibrationMethod = "beta"
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,10 @@ def train_feature_table(
         numeric=numeric,
         categories=categories,
         half_side_deg=cells.half_side_deg,
-        threshold=choose_threshold(*seen),
-        calibration=fit_calibration(*seen, f"{seen[0].size} cells of {data} in {blocks}"),
+        threshold=choose_threshold_for(settings.aim, *seen),
+        calibration=fit_calibration(
+            *seen, f"{seen[0].size} cells of {data} in {blocks}", method=settings.calibration
+        ),
         training=_record(settings, data, side, int((~known).sum())),
         **weights,
     )

@@ -38,6 +38,7 @@ Aim = Annotated[str, AfterValidator(_check_aim)]
 """What a threshold is chosen for, see `parse_aim`."""
 
 LossName = Literal["bce", "weighted_bce", "dice", "tversky", "focal"]
+CalibrationName = Literal["beta", "isotonic", "temperature"]
 Precision = Literal["auto", "f32", "bf16"]
 
 
@@ -96,7 +97,7 @@ class DataOptions(FitOptions):
     """How often a part of a chip is hidden, as a cloud would."""
     aim: Aim = "f1"
     """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
-    calibration: Literal["beta", "isotonic", "temperature"] = "beta"
+    calibration: CalibrationName = "beta"
     """The form of the curve from scores to probabilities."""
     gamma: float = Field(default=2.0, ge=0)
     """Of focal loss: how much less what is easy counts."""

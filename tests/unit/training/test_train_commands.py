@@ -1,6 +1,7 @@
-"""`sluice train unet|segformer|cnn`: options and YAML are one, and the command line wins."""
+"""`sluice train`: options and YAML are one, and the command line wins."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,35 @@ def test_help_tells_every_option(family):
     for option in ("--data", "--from", "--config", "--epochs", "--learning-rate", "--bands"):
         assert option in told
     assert "Undefined" not in told
+
+
+@pytest.mark.parametrize("family", ["chip-detector", "random-features", "feature-table"])
+def test_all_families_take_a_file_and_an_aim(family):
+    told = CliRunner().invoke(app, ["train", family, "--help"]).output
+    for option in ("--out", "--config", "--aim", "--calibration"):
+        assert option in told
+
+
+def test_random_features_from_a_file(tmp_path):
+    pytest.importorskip("skl2onnx")
+    from training_cases import write_masked_chips
+
+    write_masked_chips(tmp_path / "d", bands=("red", "nir"))
+    config = write(
+        tmp_path / "t.yaml",
+        **NEEDED | {"data": str(tmp_path / "d"), "out": str(tmp_path / "out")},
+        patches=8,
+        folds=5,
+        alphas=[0.5, 1],
+        aim="recall>=0.9",
+    )
+    words = ["train", "random-features", "--config", str(config), "--folds", "2"]
+    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    training = json.loads((tmp_path / "out" / "n" / "manifest.json").read_text())["training"]
+    assert training["aim"] == "recall>=0.9"
+    settings = training["settings"]
+    assert (settings["patches"], settings["folds"], settings["alphas"]) == (8, 2, [0.5, 1])
 
 
 def test_a_unet_is_trained_from_the_command_line(tmp_path):
