@@ -8,6 +8,7 @@ Thresholds, calibration, levels and texts are no part of it and stay free to edi
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import onnx
 
@@ -63,9 +64,10 @@ def check_contract(model: onnx.ModelProto, manifest: Manifest, *, href: str) -> 
     found = _contract(manifest)
     for field in _FIELDS:
         if field in written and written[field] != found[field]:
+            where, expected, given = _first_difference(field, written[field], found[field])
             raise ManifestMismatch(
-                f"{href}: was written for {field} {_spell(written[field])}, the manifest says "
-                f"{_spell(found[field])}; put the manifest back, or write the model again",
+                f"{href}: was written for {where} {_spell(expected)}, the manifest says "
+                f"{_spell(given)}; put the manifest back, or write the model again",
                 href=href,
             )
 
@@ -74,6 +76,15 @@ def _contract(manifest: Manifest) -> dict[str, object]:
     # What stands at its default is left out, so that fields of later versions change nothing.
     said = manifest.model_dump(mode="json", include=set(_FIELDS), exclude_defaults=True)
     return {field: said.get(field) for field in _FIELDS}
+
+
+def _first_difference(field: str, written: Any, found: Any) -> tuple[str, Any, Any]:
+    """Of lists of one length, such as inputs, the first that differs."""
+    if isinstance(written, list) and isinstance(found, list) and len(written) == len(found):
+        for k, (one, other) in enumerate(zip(written, found, strict=True)):
+            if one != other:
+                return f"{field}[{k}]", one, other
+    return field, written, found
 
 
 def _spell(value: object) -> str:
