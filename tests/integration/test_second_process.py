@@ -62,5 +62,5 @@ def test_many_who_wait_begin_a_second_process_that_ends_with_the_first(store):
 
 def test_a_service_may_be_told_to_stay_one_process(store):
     with running(store, (*NO_WORKER, "--one-process")) as (address, program):
-        assert set(ask(address, 300)) == {20}
+        assert set(ask(address, 200)) == {20}
         assert psutil.Process(program.pid).children() == []

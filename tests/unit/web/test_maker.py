@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,6 +25,7 @@ from fastapi.testclient import TestClient
 
 from access_cases import ORIGIN, Case, app_of
 from sluice.app.web import kept_answers, maker, maker_child
+from sluice.app.web.gate import Asked
 from sluice.app.web.maker import Maker
 from sluice.app.web.maker_child import HEAD
 from sluice.app.web.service import Service
@@ -68,9 +70,15 @@ class Beside:
         token = {"Authorization": f"Bearer {self.case.tokens[name]}"}
         return self.client.post(path, headers=token, json=json)
 
+    def wait(self) -> None:
+        """Let somebody wait."""
+        asked = Asked(None, "127.0.0.1", secure=False, follows=("sites", "reviews"))
+        scope = {"type": "http", "method": "GET", "path": TILE, "headers": [], "query_string": b""}
+        self.client.portal.call(self.maker.note_wait, {**scope, "state": {"asked": asked}})
+
     def begin(self) -> psutil.Process:
         """Let somebody wait, and look for the process."""
-        self.client.portal.call(self.maker.note_wait)
+        self.wait()
         until(lambda: self.maker.has_room)
         return psutil.Process(self.maker.pid)
 
@@ -141,7 +149,7 @@ def test_without_waiting_there_is_no_process(peopled, monkeypatch):
     with beside(peopled) as service:
         for _ in range(3):
             for _ in range(49):
-                service.client.portal.call(service.maker.note_wait)
+                service.wait()
             # Who waits now and then is no crowd.
             now[0] += 11.0
         assert service.get(TILE).status_code == 200
@@ -154,10 +162,12 @@ def test_who_waits_for_a_turn_begins_it(peopled, monkeypatch):
     monkeypatch.setattr(kept_answers, "_AT_ONCE", 0)
     with closing(Service(Settings(store=peopled.address))) as service:
         waited = []
-        service.maker = type("Waits", (), {"note_wait": lambda _: waited.append(1)})()
+        service.maker = type(
+            "Waits", (), {"note_wait": lambda _, scope: waited.append(scope["path"])}
+        )()
         kept = kept_answers.KeptAnswers(None, service=service)
-        kept._turn({"path": "/ogc/collections/sites/items"})
-        assert waited == [1]
+        kept._turn({"path": ITEMS})
+        assert waited == [ITEMS]
 
 
 def test_the_service_answers_where_the_process_was_killed_or_hangs(peopled, monkeypatch, caplog):
@@ -171,7 +181,7 @@ def test_the_service_answers_where_the_process_was_killed_or_hangs(peopled, monk
         assert service.made == 1
         assert "the service makes all answers itself" in caplog.text
         # It rests before another one, which may fail for the same reason.
-        service.client.portal.call(service.maker.note_wait)
+        service.wait()
         assert service.maker.pid is None
         service.maker._rest_until = 0.0
         second = service.begin()
@@ -196,21 +206,57 @@ def test_it_ends_when_nobody_asks_and_with_the_service(peopled, monkeypatch, cap
         monkeypatch.setattr(maker, "_IDLE_S", 60.0)
         second = service.begin()
     assert not second.is_running()
-    # Also where it had only been begun.
+    assert not caplog.records
+    # Also where it had only been begun, or hangs.
     with beside(peopled) as service:
-        service.client.portal.call(service.maker.note_wait)
+        service.wait()
         until(lambda: service.maker.pid is not None)
         third = psutil.Process(service.maker.pid)
         assert not service.maker.has_room
+        monkeypatch.setattr(maker, "_LAST_WORDS_S", 0.3)
+        if os.name != "nt":
+            third.send_signal(signal.SIGSTOP)
     assert not third.is_running()
     assert not caplog.records
+
+
+@pytest.mark.parametrize("said", [b"not pickled", b"\x00" * 3], ids=["no answer", "cut off"])
+def test_a_process_that_talks_nonsense_is_ended(peopled, monkeypatch, caplog, tmp_path, said):
+    program = tmp_path / "sluice"
+    program.write_text(f"""#!{sys.executable}
+import struct, sys, time
+sys.stdout.buffer.write(struct.pack("<Q", 11) + {said!r})
+sys.stdout.buffer.flush()
+if len({said!r}) == 11:
+    time.sleep(60)
+""")
+    program.chmod(0o700)
+    monkeypatch.setattr(maker, "_LAST_WORDS_S", 0.3)
+    with beside(peopled) as service:
+        monkeypatch.setattr(maker.sys, "executable", str(program))
+        service.wait()
+        until(lambda: service.maker.pid is not None)
+        process = psutil.Process(service.maker.pid)
+        until(lambda: service.maker.pid is None)
+        assert not process.is_running()
+        assert "the service makes all answers itself" in caplog.text
+        assert service.get(TILE).status_code == 200
+
+
+def test_one_that_does_not_begin_in_time_is_ended(peopled, monkeypatch, caplog):
+    monkeypatch.setattr(maker, "_BEGIN_S", 0.1)
+    monkeypatch.setattr(maker, "_LAST_WORDS_S", 0.1)
+    with beside(peopled) as service:
+        service.wait()
+        until(lambda: "TimeoutError" in caplog.text)
+        until(lambda: service.maker.pid is None)
 
 
 def test_the_service_does_without_where_none_can_be_begun(peopled, monkeypatch, caplog):
     with beside(peopled) as service:
         monkeypatch.setattr(maker.sys, "executable", "/nowhere/python")
-        service.client.portal.call(service.maker.note_wait)
-        until(lambda: "cannot be begun" in caplog.text)
+        service.wait()
+        until(lambda: "FileNotFoundError" in caplog.text)
         assert service.get(TILE).status_code == 200
         assert service.made == 0
 

@@ -116,7 +116,7 @@ class KeptAnswers:
         if turns is None:
             return contextlib.nullcontext()
         if maker is not None and turns.locked():
-            maker.note_wait()
+            maker.note_wait(scope)
         return turns
 
     async def _made_beside(self, scope: Scope) -> list[Message]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from starlette.types import Message, Scope
 
-from sluice.app.web.maker_child import HEAD, READY, packed
+from sluice.app.web.maker_child import FIRST, HEAD, packed
 from sluice.app.web.settings import Settings
 from sluice.base.store import Revision
 
@@ -33,6 +33,8 @@ _REST_S = 60.0
 """After one that failed."""
 _LONGEST_S = 60.0
 """For an answer; a process that takes longer is ended."""
+_BEGIN_S = 300.0
+"""For its first answer, which reads all sites."""
 _IDLE_S = 300.0
 """After the last answer; then its memory is given back."""
 _LAST_WORDS_S = 5.0
@@ -66,8 +68,13 @@ class Maker:
         """Whether it can take one more answer now."""
         return self._ready and len(self._asked) < AT_ONCE
 
-    def note_wait(self) -> None:
-        """Somebody waits for a turn: after many, the process is begun."""
+    def note_wait(self, scope: Scope) -> None:
+        """Somebody waits for a turn: after many, the process is begun.
+
+        Args:
+            scope: What they ask; the process makes it before it is asked for anything, as what
+                it reads for that first takes long.
+        """
         now = time.monotonic()
         if now - self._waited_since > _WITHIN_S:
             self._waited, self._waited_since = 0, now
@@ -75,7 +82,7 @@ class Maker:
         if self._reading is not None or self._closed or self._waited < _BUSY_AFTER:
             return
         if now >= self._rest_until:
-            self._reading = asyncio.get_running_loop().create_task(self._run())
+            self._reading = asyncio.get_running_loop().create_task(self._run(_told(scope)))
 
     async def make(self, revision: Revision | None, scope: Scope) -> list[Message]:
         """What the routes answer; nothing where the process failed.
@@ -90,9 +97,7 @@ class Maker:
         number = next(self._numbers)
         found: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
         self._asked[number] = found
-        told = {name: scope[name] for name in _TOLD if name in scope}
-        told["state"] = {"asked": scope["state"]["asked"]}
-        process.stdin.write(packed((number, revision, told)))
+        process.stdin.write(packed((number, revision, _told(scope))))
         try:
             async with asyncio.timeout(_LONGEST_S):
                 return await found
@@ -107,28 +112,32 @@ class Maker:
     async def close(self) -> None:
         """End the process, and begin no other."""
         self._closed = True
-        if self._process is not None:
-            _end_input(self._process)
-        if self._reading is not None:
-            await self._reading
+        if (reading := self._reading) is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
-    async def _run(self) -> None:
-        """From the begin of the process to its end."""
+    async def _run(self, first: Scope) -> None:
+        """From the begin of the process to its end, whatever happens."""
+        process = None
         try:
-            self._process = process = await self._start()
-            if self._closed:
-                _end_input(process)
+            process = self._process = await self._start(first)
             await self._read(process)
-            _end_input(process)
-            await _end(process)
-        except (OSError, NotImplementedError) as err:
-            # Not every event loop can begin processes.
-            self._failed(f"cannot be begun ({err})")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            self._failed("ended")
+        except Exception as err:  # noqa: BLE001 - whatever it is, the service does without
+            # Not every event loop can begin processes, and memory may be short.
+            self._failed(f"failed ({type(err).__name__}: {err})")
         finally:
+            self._ready = False
+            for found in self._asked.values():
+                if not found.done():
+                    found.set_result([])
+            if process is not None:
+                await _end(process)
             self._process = self._reading = None
             self._waited = 0
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self, first: Scope) -> asyncio.subprocess.Process:
         # In a session of its own Ctrl-C reaches the service only, which ends it in good order.
         own: dict[str, Any] = {"start_new_session": True}
         if os.name == "nt":
@@ -141,51 +150,47 @@ class Maker:
         )
         if process.stdin is not None:
             # Not by arguments, which others see: a store's address may hold a password.
-            process.stdin.write(packed(self._settings))
+            process.stdin.write(packed(self._settings) + packed((FIRST, None, first)))
         return process
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         """Give answers to whoever waits for them, until none come."""
         told = process.stdout
-        try:
-            while told is not None:
-                try:
-                    async with asyncio.timeout(_IDLE_S):
-                        head = await told.readexactly(HEAD.size)
-                except TimeoutError:
-                    if self._asked or not self._ready:
-                        continue
-                    return
-                (size,) = HEAD.unpack(head)
-                number, messages = pickle.loads(await told.readexactly(size))  # noqa: S301 - ours
-                if number == READY:
-                    self._ready = True
-                elif (found := self._asked.get(number)) is not None and not found.done():
-                    found.set_result(messages)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            if not self._closed:
-                self._failed("ended")
-        finally:
-            self._ready = False
-            for found in self._asked.values():
-                if not found.done():
-                    found.set_result([])
+        while told is not None:
+            try:
+                async with asyncio.timeout(_IDLE_S if self._ready else _BEGIN_S):
+                    head = await told.readexactly(HEAD.size)
+            except TimeoutError:
+                if not self._ready:
+                    raise
+                if self._asked:
+                    continue
+                return
+            (size,) = HEAD.unpack(head)
+            number, messages = pickle.loads(await told.readexactly(size))  # noqa: S301 - ours
+            if number == FIRST:
+                self._ready = True
+            elif (found := self._asked.get(number)) is not None and not found.done():
+                found.set_result(messages)
 
     def _failed(self, how: str) -> None:
         self._rest_until = time.monotonic() + _REST_S
         _LOG.warning("the process beside %s; the service makes all answers itself", how)
 
 
-def _end_input(process: asyncio.subprocess.Process) -> None:
-    """Tell it that nothing more comes: then it ends."""
-    if process.stdin is not None:
-        process.stdin.close()
+def _told(scope: Scope) -> Scope:
+    told = {name: scope[name] for name in _TOLD if name in scope}
+    return {**told, "state": {"asked": scope["state"]["asked"]}}
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    """Tell it that nothing more comes, at which it ends, and see to it that it does."""
+    if process.stdin is not None:
+        process.stdin.close()
     try:
         async with asyncio.timeout(_LAST_WORDS_S):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
         await process.wait()

@@ -22,8 +22,8 @@ from sluice.base.store import Revision
 _LOG = logging.getLogger("sluice.web")
 HEAD = struct.Struct("<Q")
 """Before each message: how many bytes it has."""
-READY = -1
-"""The number of the first answer, which is none."""
+FIRST = -1
+"""The number of what is asked first, whose answer tells that others can be made."""
 
 
 def packed(message: Any) -> bytes:
@@ -75,7 +75,6 @@ class _Answers:
                 loop.call_soon_threadsafe(self._begin, message)
             loop.call_soon_threadsafe(ended.set)
 
-        self._tell((READY, []))
         # No task reads: not every system can wait for a pipe and for something else at a time.
         threading.Thread(target=read, name="asked", daemon=True).start()
         await ended.wait()
