@@ -21,7 +21,7 @@ def asker(module: str, names: str, answer: str) -> Callable[[Any], Any]:
     Args:
         module: Under `web/src`; it may import nothing.
         names: What of it is used.
-        answer: An expression of `value`.
+        answer: An expression of `value`; a promise is waited for.
     """
     spec = importlib.util.spec_from_file_location("build_map", WEB / "build_map.py")
     build_map = importlib.util.module_from_spec(spec)
@@ -37,7 +37,8 @@ def asker(module: str, names: str, answer: str) -> Callable[[Any], Any]:
         f"import {{ {names} }} from {json.dumps((WEB / 'src' / module).as_uri())};"
         "import { readFileSync } from 'node:fs';"
         "const values = JSON.parse(readFileSync(0, 'utf-8'));"
-        f"console.log(JSON.stringify(values.map((value) => {answer})));"
+        f"const answers = await Promise.all(values.map(async (value) => {answer}));"
+        "console.log(JSON.stringify(answers));"
     )
 
     def ask(values: Any) -> Any:

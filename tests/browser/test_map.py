@@ -50,6 +50,11 @@ def test_a_site_is_reviewed_by_keyboard(browse, store) -> None:
     assert not set(rest) & set(reviews)
 
 
+def test_no_review_is_lost(play, serve, first_store, tmp_path) -> None:
+    with serve(str(shutil.copy(first_store, tmp_path / "ours.sqlite"))) as address:
+        play("reviewsWait", address=address)
+
+
 def test_reviews_go_on_over_the_pages_of_a_list(play, serve, first_store, tmp_path) -> None:
     path = shutil.copy(first_store, tmp_path / "ours.sqlite")
     with contextlib.closing(open_store(str(path))) as opened:

@@ -2,6 +2,7 @@
 
 import * as api from "./base/api";
 import { announce } from "./base/dom";
+import type { Outbox } from "./base/outbox";
 import { go, look } from "./base/state";
 import type { Area, Elevation, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
 import { t } from "./base/words";
@@ -30,8 +31,10 @@ export interface App {
    * list has no more.
    */
   more: ((unreviewed: boolean) => Promise<boolean>) | null;
-  /** Verdicts given since the page was opened. */
+  /** Verdicts given since the page was opened, or before and not sent yet. */
   given: Map<string, Verdict>;
+  /** Verdicts on their way; null for those who give none. */
+  unsent: Outbox | null;
 }
 
 export function currentArea(app: App): Area | null {

@@ -15,6 +15,7 @@ import { bestPair } from "./map/periods";
 import { logInForm, person } from "./panels/dialogs";
 import { Frame } from "./panels/frame";
 import { IMAGE_OPACITY, PROBABILITY_OPACITY, opacityOf } from "./panels/legend";
+import { reload } from "./panels/unsent";
 
 /** Where people live, for a map without areas. */
 const WORLD: BBox = [-170, -56, 179, 72];
@@ -41,7 +42,7 @@ async function start(): Promise<void> {
   const root = document.getElementById("app")!;
   replace(root);
   const published = api.isPublished ? await import("./panels/published_parts") : null;
-  const app = { session, areas, layers, elevation, published, detail: null, queue: [], more: null, given: new Map() } as unknown as App;
+  const app = { session, areas, layers, elevation, published, detail: null, queue: [], more: null, given: new Map(), unsent: null } as unknown as App;
   const area = currentArea(app);
   if (!area && !(await mayDrawAreas(app))) {
     add(root, el("main", { class: "gate" }, el("h1", {}, "Sluice"), el("p", {}, t(mayAnalyse(app) ? "no_areas" : "no_areas_viewer")), person(app)));
@@ -199,6 +200,8 @@ async function start(): Promise<void> {
   frame.listenToMap();
   // What somebody asked for goes on while the page is closed, and is followed again.
   frame.jobs?.load().catch(tellFault);
+  // As do the verdicts that an earlier page could not send.
+  app.unsent?.wake();
   if (look().site) {
     frame.showSite(true);
     alerts.choose(look().site);
@@ -226,7 +229,7 @@ function painted(): Promise<void> {
 /** The page is built anew in the other language; the address keeps the view. */
 async function changeLanguage(code: string): Promise<void> {
   keepLanguage(code);
-  location.reload();
+  reload();
 }
 
 start().catch((error: unknown) => {

@@ -51,7 +51,7 @@ export function address(path: string, query: Query = {}): string {
   return told ? `${path}?${told}` : path;
 }
 
-async function ask<T>(method: string, path: string, body?: unknown): Promise<T> {
+async function ask<T>(method: string, path: string, body?: unknown, patience_ms?: number): Promise<T> {
   if (isPublished) return (await import("./published")).answer(path) as Promise<T>;
   const headers: Record<string, string> = { Accept: "application/json" };
   const file = body instanceof Blob;
@@ -61,6 +61,7 @@ async function ask<T>(method: string, path: string, body?: unknown): Promise<T> 
     method,
     headers,
     ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
+    ...(patience_ms === undefined ? {} : { signal: AbortSignal.timeout(patience_ms) }),
   });
   return (answer.status === 204 ? null : await answer.json()) as T;
 }
@@ -131,28 +132,23 @@ export const site = (id: string): Promise<SiteDetail> =>
 export const alerts = (query: Query): Promise<{ alerts: Alert[]; total: number }> =>
   ask("GET", address("/api/alerts", query));
 
-/** Ids of reviews to which no answer came yet, by what they say. */
-const unanswered = new Map<string, string>();
+/** Longer waits no review for its answer: the line is taken for one that is away. */
+const REVIEW_PATIENCE_MS = 30_000;
 
-/** Add a review; one that is sent again because no answer came counts once. */
-export async function review(
-  id: string,
-  verdict: string,
-  reason: string | null,
-  note: string,
-  outline: GeoJSON.Geometry | null = null,
-): Promise<Review> {
-  const said = { verdict, reason, note, ...(outline ? { outline } : {}) };
-  const key = JSON.stringify([id, said]);
-  const review_id = unanswered.get(key) ?? newId();
-  unanswered.set(key, review_id);
-  const added = await ask<Review>("POST", `/api/sites/${encodeURIComponent(id)}/reviews`, { ...said, review_id });
-  unanswered.delete(key);
-  return added;
+export interface Said {
+  /** However often it is sent, a review counts once. */
+  review_id: string;
+  verdict: string;
+  reason: string | null;
+  note: string;
+  outline?: GeoJSON.Geometry;
 }
 
+export const review = (site: string, said: Said): Promise<Review> =>
+  ask("POST", `/api/sites/${encodeURIComponent(site)}/reviews`, said, REVIEW_PATIENCE_MS);
+
 /** 128 random bits; `crypto.randomUUID` is there on safe connections only. */
-const newId = (): string =>
+export const newId = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export interface MineToReport {

@@ -7,6 +7,7 @@ import { language, t, text, word, capital } from "../base/words";
 import { REASONS } from "../base/types";
 import { downloadLink, downloadsTold } from "./downloads";
 import { REASON_KEYS } from "./review";
+import { reload } from "./unsent";
 
 /** A dialog of the browser's own: it keeps the focus, and Escape closes it. */
 export function dialog(title: string, ...content: (Node | null | false | "")[]): HTMLDialogElement {
@@ -155,9 +156,15 @@ export function person(app: App): HTMLElement | null {
     { class: "person" },
     who.name,
     button(t("log_out"), () => {
+      const n = app.unsent?.waiting.length ?? 0;
+      // Others may use this computer: what somebody wrote stays in it no longer than they do.
+      if (n && !window.confirm(t("log_out_unsent", { n }))) return;
       api
         .logOut()
-        .then(() => location.reload())
+        .then(() => {
+          app.unsent?.clear();
+          reload();
+        })
         .catch(tellFault);
     }),
   );

@@ -18,6 +18,7 @@ import { Search } from "./search";
 import { SitePanel } from "./site_panel";
 import { Statistics } from "./statistics";
 import { TimeSlider } from "./time_slider";
+import { unsentLine } from "./unsent";
 
 const TABS: readonly Tab[] = ["alerts", "sites", "statistics"];
 /** Of the map, in pixels: where it is narrower the legend is in the way. */
@@ -111,6 +112,7 @@ export class Frame {
       this.areaPlace,
       this.search.root,
       el("span", { class: "grow" }),
+      unsentLine(),
       !isPublished && button(t("export"), () => showExports(app), { class: "plain of-areas" }),
       select(t("language"), languages, this.deeds.language, language),
       button(t("help"), showHelp, { class: "plain", "aria-keyshortcuts": "?" }),

@@ -1,16 +1,17 @@
 // Review: a verdict by button or key, sent at once, and on to the next site while it is on its way.
 
-import { type App, forgetSite, isOpen, mayReview, neighbour, onward, siteDetail, tell, tellFault } from "../app";
+import { type App, faultWords, forgetSite, isOpen, mayReview, neighbour, onward, siteDetail, tell, tellFault } from "../app";
 import * as api from "../base/api";
 import { button, el, replace } from "../base/dom";
+import type { Unsent } from "../base/outbox";
 import { go, look } from "../base/state";
 import { REASONS, type Reason, type SiteDetail, type Verdict } from "../base/types";
 import { capital, hectares, moment, number, t, text, word } from "../base/words";
 import { outerRings, ringHectares } from "../map/rings";
+import { unsentOf } from "./unsent";
 
 /** Keys of the reasons, in their order. */
 export const REASON_KEYS = "123456789abcd";
-const NEVER_SENT_MS = 12_000;
 
 /** An outline that is being drawn: a verdict takes it along. */
 export interface OutlineInWork {
@@ -25,8 +26,15 @@ export class ReviewBox {
   private readonly reasons: HTMLElement;
   private readonly count = el("span", { class: "tally" });
   private readonly verdicts = new Map<Verdict, HTMLButtonElement>();
+  /** What the service would not have of the site that is shown. */
+  private readonly returned = el("p", { class: "fault returned", role: "alert" });
+  /** Notes that were begun at other sites. */
+  private readonly drafts = new Map<string, string>();
+  private readonly refusals = new Map<string, string>();
+  /** Of the site that is shown; null while the next one is on its way. */
   private id: string | null = null;
   private began = 0;
+  private outlined = { said: "", review_id: "" };
   outline: OutlineInWork | null = null;
 
   constructor(
@@ -59,9 +67,11 @@ export class ReviewBox {
       el("div", { class: "heading" }, el("h3", {}, t("review")), this.count),
       choices,
       this.reasons,
+      this.returned,
       this.note,
       button(t("redraw"), redraw, { class: "button redraw-begin", "aria-keyshortcuts": "O" }),
     );
+    if (mayReview(app)) app.unsent = unsentOf(app, (one) => this.arrived(one), (one, error) => this.refused(one, error));
   }
 
   private choice(verdict: Verdict, label: string, key: string): HTMLButtonElement {
@@ -83,17 +93,33 @@ export class ReviewBox {
   show(detail: SiteDetail): void {
     // Nobody judges what is shown to them only roughly.
     this.root.hidden = !mayReview(this.app) || !detail.coordinates;
-    const given = this.app.given.get(detail.site.site_id) ?? null;
-    if (this.id !== detail.site.site_id) {
-      this.note.value = "";
-      this.reasons.hidden = true;
+    const id = detail.site.site_id;
+    const given = this.app.given.get(id) ?? null;
+    if (this.id !== id) {
+      this.leave();
+      this.id = id;
+      this.note.readOnly = false;
+      this.note.value = this.drafts.get(id) ?? "";
     }
-    this.id = detail.site.site_id;
+    this.returned.textContent = this.refusals.get(id) ?? "";
     for (const [verdict, made] of this.verdicts) made.setAttribute("aria-pressed", String(verdict === given));
     this.tally();
     // The next one is at hand when this one is done.
     const next = neighbour(this.app, this.id, 1, true);
     if (next) void siteDetail(next).catch(() => undefined);
+  }
+
+  /** Until the next site is shown nothing that is said is meant for this one; its note stays with it. */
+  leave(): void {
+    if (this.id) this.drafts.set(this.id, this.note.value);
+    this.id = null;
+    this.note.value = "";
+    this.note.readOnly = true;
+    this.reasons.hidden = true;
+  }
+
+  get shown(): string | null {
+    return this.id;
   }
 
   private tally(): void {
@@ -137,12 +163,20 @@ export class ReviewBox {
     if (!id || this.root.hidden) return;
     if (this.outline) return void this.giveOutlined(id, verdict, reason, this.outline);
     this.began ||= Date.now();
-    const before = this.app.given.get(id);
+    const before = this.app.given.get(id) ?? null;
+    const note = this.note.value.trim();
     this.app.given.set(id, verdict);
-    void this.send(id, verdict, reason, this.note.value.trim(), before);
+    this.said(id);
+    this.app.unsent?.add({ review_id: api.newId(), site: id, verdict, reason, note, before });
+    void this.goOn(id, reason ? word("reason", reason) : word("verdict", verdict));
+  }
+
+  /** Something new was said of the site that is shown. */
+  private said(id: string): void {
     this.note.value = "";
     this.reasons.hidden = true;
-    void this.goOn(id, reason ? word("reason", reason) : word("verdict", verdict));
+    this.refusals.delete(id);
+    this.returned.textContent = "";
   }
 
   /** Tell what was said of a site, and go to the next one that has no verdict. */
@@ -160,12 +194,18 @@ export class ReviewBox {
     const shape = drawn.shape();
     if (!shape) return;
     this.reasons.hidden = true;
+    const note = this.note.value.trim();
+    const said = JSON.stringify([id, verdict, reason, note, shape]);
+    // The same once more is the same review, in case only its answer was lost.
+    if (this.outlined.said !== said) this.outlined = { said, review_id: api.newId() };
+    const { review_id } = this.outlined;
     try {
-      await api.review(id, verdict, reason, this.note.value.trim(), shape);
+      await api.review(id, { review_id, verdict, reason, note, outline: shape });
     } catch (error) {
       return tellFault(error);
     }
-    this.note.value = "";
+    if (this.id === id) this.said(id);
+    else this.drafts.delete(id);
     this.app.given.set(id, verdict);
     drawn.saved();
     forgetSite(id);
@@ -173,35 +213,30 @@ export class ReviewBox {
     tell(t("outline_saved", { site: id, verdict: reason ? word("reason", reason) : word("verdict", verdict) }));
   }
 
-  private async send(
-    id: string,
-    verdict: Verdict,
-    reason: Reason | null,
-    note: string,
-    before: Verdict | undefined,
-  ): Promise<void> {
-    const until = Date.now() + NEVER_SENT_MS;
-    for (;;) {
-      try {
-        await api.review(id, verdict, reason, note);
-        forgetSite(id);
-        this.reviewed(id);
-        return;
-      } catch (error) {
-        // A line that is away for a moment loses no verdict.
-        const passing = error instanceof api.ApiError && [api.UNREACHABLE, 429, 503].includes(error.status);
-        if (passing && Date.now() < until) {
-          await new Promise((done) => window.setTimeout(done, 1500));
-          continue;
-        }
-        if (before) this.app.given.set(id, before);
-        else this.app.given.delete(id);
-        tellFault(error);
-        if (look().site !== id) go({ site: id });
-        this.note.value = note;
-        return;
-      }
+  private arrived({ site }: Unsent): void {
+    forgetSite(site);
+    this.reviewed(site);
+  }
+
+  /** What the service will not have is given back at its site, whatever is shown meanwhile. */
+  private refused({ site, verdict, reason, note, before }: Unsent, error: unknown): void {
+    const { given, unsent } = this.app;
+    if (!unsent?.waiting.some((other) => other.site === site)) {
+      if (before) given.set(site, before as Verdict);
+      else given.delete(site);
     }
+    const words = [word("verdict", verdict), reason && word("reason", reason)].filter(Boolean).join(", ");
+    const why = faultWords(error);
+    this.refusals.set(site, t("review_returned", { verdict: words, why }));
+    const written = this.id === site ? this.note.value : (this.drafts.get(site) ?? "");
+    const both = [note, written].filter((one) => one.trim()).join("\n");
+    this.drafts.set(site, both);
+    if (this.id === site) {
+      this.note.value = both;
+      this.returned.textContent = this.refusals.get(site)!;
+    }
+    tell(t("review_refused", { site, verdict: words, why }), "fault");
+    this.reviewed(site);
   }
 }
 

@@ -49,6 +49,7 @@ export class SitePanel {
 
   async show(id: string | null): Promise<void> {
     const mine = ++this.asked;
+    if (id !== this.review.shown) this.review.leave();
     if (!id) {
       this.root.hidden = true;
       this.app.detail = null;
