@@ -13,9 +13,10 @@ import { createInterface } from "node:readline";
 import { looks } from "./look_scenarios.mjs";
 import { published } from "./published.mjs";
 import { scenarios as served } from "./scenarios.mjs";
+import { sessions } from "./session_scenarios.mjs";
 import { work } from "./work_scenarios.mjs";
 
-const scenarios = { ...served, ...looks, ...work, ...published };
+const scenarios = { ...served, ...looks, ...work, ...sessions, ...published };
 
 // As on a machine without a graphics card: pages are drawn by the processor, the map's WebGL by
 // SwiftShader. To have pages drawn by SwiftShader as well takes twice as long.

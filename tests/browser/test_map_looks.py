@@ -169,11 +169,12 @@ def test_the_ground_is_raised_to_its_heights(browse) -> None:
 def guarded(
     node, serve, first_store: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """A service of which somebody has an account."""
+    """A service of which two people have accounts."""
     path = tmp_path_factory.mktemp("guarded") / "ours.sqlite"
     shutil.copy(first_store, path)
     with contextlib.closing(open_store(str(path))) as opened:
-        add_user(people_of(opened), "Kofi", WORDS, role=Role.REVIEWER, by="test")
+        for name in ("Kofi", "Ama"):
+            add_user(people_of(opened), name, WORDS, role=Role.REVIEWER, by="test")
     with serve(str(path)) as address:
         yield address
 
@@ -187,3 +188,7 @@ def guarded(
 )
 def test_one_logs_in_and_out(play, guarded, title, refused, options) -> None:
     play("logIn", address=guarded, title=title, refused=refused, password=WORDS, **options)
+
+
+def test_a_session_that_ends_loses_no_review(play, guarded) -> None:
+    play("sessionEnds", address=guarded, name="Kofi", other="Ama", password=WORDS)

@@ -20,7 +20,7 @@ export interface Keyed {
 
 export function listenToKeys(keyed: Keyed): void {
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open], .gate")) return;
     const target = event.target as HTMLElement;
     const writes = target.matches("textarea, select, input:not([type=checkbox]):not([type=range])");
     if (writes) {

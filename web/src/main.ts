@@ -12,7 +12,7 @@ import { keepLanguage, loadWords, preferredLanguage, t } from "./base/words";
 import { listenToKeys } from "./keys";
 import type { Compare } from "./map/compare";
 import { bestPair } from "./map/periods";
-import { logInForm, person } from "./panels/dialogs";
+import { logInAgain, logInForm, person } from "./panels/dialogs";
 import { Frame } from "./panels/frame";
 import { IMAGE_OPACITY, PROBABILITY_OPACITY, opacityOf } from "./panels/legend";
 import { reload } from "./panels/unsent";
@@ -187,7 +187,12 @@ async function start(): Promise<void> {
         .catch(() => window.prompt(t("copy_by_hand"), link()));
     },
   });
-  window.addEventListener("sluice:log-in", () => void logInForm().then(() => location.reload()));
+  window.addEventListener("sluice:log-in", () =>
+    logInAgain(app, () => {
+      showNow();
+      void site.show(look().site);
+    }),
+  );
 
   await app.map.ready;
   if (area) app.map.showArea(area);

@@ -57,13 +57,23 @@ async function ask<T>(method: string, path: string, body?: unknown, patience_ms?
   const file = body instanceof Blob;
   if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
   if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
-  const answer = await answered(path, {
+  const asked = answered(path, {
     method,
     headers,
     ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
     ...(patience_ms === undefined ? {} : { signal: AbortSignal.timeout(patience_ms) }),
   });
+  const answer = headers["X-CSRF-Token"] ? await asked.catch(withItsSession) : await asked;
   return (answer.status === 204 ? null : await answer.json()) as T;
+}
+
+/** A token that is not the session's any more means that this page's session is over, too. */
+async function withItsSession(error: unknown): Promise<never> {
+  if (error instanceof ApiError && error.status === 403) {
+    const now = (await (await answered("/api/session", {})).json()) as Session;
+    if (now.csrf !== csrf) throw new ApiError(401, "unauthenticated", error.message);
+  }
+  throw error;
 }
 
 /** The answer to a request, if it is a good one. */

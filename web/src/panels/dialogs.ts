@@ -9,6 +9,8 @@ import { downloadLink, downloadsTold } from "./downloads";
 import { REASON_KEYS } from "./review";
 import { reload } from "./unsent";
 
+const ASK_AGAIN_MS = 5000;
+
 /** A dialog of the browser's own: it keeps the focus, and Escape closes it. */
 export function dialog(title: string, ...content: (Node | null | false | "")[]): HTMLDialogElement {
   const made = el("dialog", { "aria-label": title });
@@ -102,10 +104,53 @@ export function showExports(app: App): void {
   );
 }
 
-/** Ask for name and password until the server takes them. */
-export function logInForm(): Promise<void> {
-  return new Promise((done) => {
+let renewing: Promise<void> | null = null;
+
+/**
+ * A session has ended, as told by however many requests: ask once, and go on where the person was.
+ *
+ * @param renewed Called when the same person is logged in again; for another one the page opens anew.
+ */
+export function logInAgain(app: App, renewed: () => void): void {
+  renewing ??= renew(app)
+    .then(renewed)
+    .catch((error: unknown) => {
+      tellFault(error);
+      window.setTimeout(() => app.unsent?.wake(), ASK_AGAIN_MS);
+    })
+    .finally(() => (renewing = null));
+}
+
+async function renew(app: App): Promise<void> {
+  const { person: before } = app.session;
+  // Another page of this browser may have done so already.
+  let now = await api.session();
+  if (!now.person) {
+    await logInForm(before?.name);
+    now = await api.session();
+  }
+  if (now.person?.name !== before?.name || now.person?.role !== before?.role) {
+    reload();
+    return new Promise(() => undefined);
+  }
+  Object.assign(app.session, now);
+  app.unsent?.wake();
+}
+
+/**
+ * Ask for name and password until the server takes them.
+ *
+ * @param who Whose session has ended; the page waits behind the form as it is.
+ */
+export function logInForm(who?: string): Promise<void> {
+  const behind = document.getElementById("app")!;
+  const held = document.activeElement;
+  // A dialog of the browser's own would lie over the form.
+  for (const open of document.querySelectorAll<HTMLDialogElement>("dialog[open]")) open.close();
+  behind.inert = true;
+  return new Promise<void>((done) => {
     const name = el("input", { name: "name", autocomplete: "username", required: true });
+    name.value = who ?? "";
     const password = el("input", {
       name: "password",
       type: "password",
@@ -137,6 +182,7 @@ export function logInForm(): Promise<void> {
         },
       },
       el("h1", {}, "Sluice"),
+      who !== undefined && el("p", {}, t("log_in_again")),
       el("label", {}, t("name"), name),
       el("label", {}, t("password"), password),
       fault,
@@ -144,7 +190,10 @@ export function logInForm(): Promise<void> {
     );
     const made = el("main", { class: "gate" }, form);
     document.body.append(made);
-    name.focus();
+    (who === undefined ? name : password).focus();
+  }).finally(() => {
+    behind.inert = false;
+    if (held instanceof HTMLElement) held.focus({ preventScroll: true });
   });
 }
 

@@ -1,7 +1,7 @@
 // Everything about one site, and the way to the next.
 
 import { type App, currentArea, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
-import { address, EVERYWHERE, isPublished } from "../base/api";
+import { address, ApiError, EVERYWHERE, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
 import type { Alert, BBox, SiteDetail } from "../base/types";
@@ -67,6 +67,8 @@ export class SitePanel {
     } catch (error) {
       if (mine !== this.asked) return;
       tellFault(error);
+      // Whoever logs in again finds the site there.
+      if (error instanceof ApiError && error.status === 401) return;
       go({ site: null });
     }
   }
