@@ -409,6 +409,22 @@ async function search(tools) {
   await settled();
   const centre = await page.evaluate(() => window.sluiceMap.getBounds().contains([-56.09, -6.51]));
   assert.ok(centre);
+  // Enter before the answer means what is written, not what was found for the words before.
+  const field = page.locator(".search input");
+  await field.fill("westl");
+  await page.waitForSelector('#found-0:has-text("Westland")');
+  await field.fill("-6.42, -56.03");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => {
+    // Panels on the map leave the place beside its middle.
+    return window.sluiceMap.getZoom() > 13 && window.sluiceMap.getBounds().contains([-56.03, -6.42]);
+  });
+  await page.waitForTimeout(500);
+  assert.match(await field.inputValue(), /6\.42/);
+  assert.equal(await page.locator("#found").isVisible(), false, "nothing opens afterwards");
+  await field.fill("no such place");
+  await page.keyboard.press("Enter");
+  await page.waitForSelector('#found:has-text("Nothing found")');
   return {};
 }
 

@@ -38,11 +38,18 @@ export class Search {
   }
 
   private later(): void {
+    // What was found is of other words.
+    this.at = -1;
+    this.found = [];
+    this.asked++;
+    this.point();
     window.clearTimeout(this.timer);
     this.timer = window.setTimeout(() => void this.ask(), WAIT_MS);
   }
 
-  private async ask(): Promise<void> {
+  /** @param first Go to the first that is found, as Enter before any answer means. */
+  private async ask(first = false): Promise<void> {
+    window.clearTimeout(this.timer);
     const words = this.field.value.trim();
     if (words.length < 2) return this.close();
     const mine = ++this.asked;
@@ -51,9 +58,10 @@ export class Search {
       if (mine !== this.asked) return;
       this.found = found;
       this.at = found.length ? 0 : -1;
-      this.render();
+      if (first && found.length) this.take(0);
+      else this.render();
     } catch (error) {
-      tellFault(error);
+      if (mine === this.asked) tellFault(error);
     }
   }
 
@@ -99,7 +107,7 @@ export class Search {
     } else if (event.key === "Enter") {
       event.preventDefault();
       if (!this.list.hidden && this.at >= 0) this.take(this.at);
-      else void this.ask();
+      else void this.ask(true);
     } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       const step = event.key === "ArrowDown" ? 1 : -1;
