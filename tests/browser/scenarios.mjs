@@ -358,6 +358,39 @@ async function compare(tools) {
   return {};
 }
 
+/** On a phone the bar of both periods lies over nothing that is to be touched. */
+async function comparePhone(tools) {
+  const { page, open, settled } = tools;
+  await open();
+  for (const withSite of [false, true]) {
+    if (withSite) {
+      await page.locator("#list-alerts .row").first().tap();
+      await page.waitForSelector(".site h2");
+    }
+    await page.locator(withSite ? ".site .walk button" : ".tools button").nth(withSite ? 2 : 1).tap();
+    await page.waitForSelector(".compare-bar");
+    await settled();
+    await tools.picture(`phone-compare-${withSite ? "site" : "all"}-${page.viewportSize().width}`);
+    const bar = await page.locator(".compare-bar").boundingBox();
+    const stage = await page.locator(".stage").boundingBox();
+    assert.ok(bar.x >= 0 && bar.x + bar.width <= stage.width, "the bar is as wide as the map at most");
+    for (const part of [".tools", ".maplibregl-ctrl-top-right .maplibregl-ctrl", ".legend", ".side", ".site", ".top"]) {
+      const box = await page.locator(part).first().boundingBox();
+      if (!box) continue;
+      const wide = Math.min(bar.x + bar.width, box.x + box.width) - Math.max(bar.x, box.x);
+      const high = Math.min(bar.y + bar.height, box.y + box.height) - Math.max(bar.y, box.y);
+      assert.ok(wide <= 0 || high <= 0, `the bar lies over ${part}: ${wide} by ${high} px`);
+    }
+    for (const one of await page.locator(".compare-bar select, .compare-bar button").all()) {
+      assert.ok((await one.boundingBox()).height >= 40, "large enough for a thumb");
+    }
+    assert.deepEqual(await graveFaults(tools), []);
+    await page.locator(".compare-bar button").tap();
+    await page.waitForSelector(".compare-bar", { state: "detached" });
+  }
+  return {};
+}
+
 async function drawing(tools) {
   const { page, open, requests } = tools;
   await open();
@@ -528,6 +561,7 @@ export const scenarios = {
   phone,
   french,
   compare,
+  comparePhone,
   drawing,
   statistics,
   search,

@@ -77,6 +77,11 @@ def test_two_periods_are_compared(browse) -> None:
     browse("compare")
 
 
+@pytest.mark.parametrize("locale", ["en-GB", "pt-BR"])
+def test_two_periods_are_compared_on_a_phone(browse, locale) -> None:
+    browse("comparePhone", locale=locale, **PHONE)
+
+
 def test_a_drawn_shape_is_measured(browse) -> None:
     found = browse("drawing")
     shape = shapely.from_geojson(json.dumps(found["shape"]))
