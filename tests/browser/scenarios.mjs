@@ -336,6 +336,52 @@ async function french(tools) {
   return {};
 }
 
+/** What goes wrong is told in the language of the map; the service's own sentence stands below. */
+async function faultsInLanguage(tools) {
+  const { page, open, ask, faults, options } = tools;
+  const words = await ask(`/api/messages/${options.language}`);
+  const refuse = (status, kind, message) => (route) => route.fulfill({ status, json: { error: { kind, message } } });
+  const same = async (place, key, message) => {
+    const own = page.locator(`${place} small[lang="en"]`);
+    await own.filter({ hasText: message }).waitFor();
+    const [first] = (await text(page, place)).split("\n");
+    assert.equal(first, words[key]);
+    assert.equal(await own.innerText(), message);
+  };
+  const job = { area: "ours", first: "2023-01-01", last: "2023-03-31", every: "none", stage: "ended", created: "2024-01-01T00:00:00Z" };
+  const failed = { ...job, job_id: "1", by: "x", state: "failed", finished: "2024-01-02T00:00:00Z", started: null, done: 0, total: 0, part: 0, parts: 1, message: "no image fits", cancel_asked: false, run_ids: [], version: 1 };
+  await page.route(/\/api\/jobs\?/, async (route) => {
+    const answer = await (await route.fetch()).json();
+    return route.fulfill({ json: { ...answer, jobs: [failed] } });
+  });
+  await page.route(/\/exports\/sites.kmz/, refuse(400, "bad_request", "pictures of 700 sites make too large a KMZ"));
+  await open();
+  await page.locator(".top .of-areas").click();
+  await page.locator("dialog a", { hasText: "KMZ" }).click();
+  await same("dialog .downloads", "fault_kind.bad_request", "pictures of 700 sites make too large a KMZ");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`fault-${options.language}`);
+  await page.keyboard.press("Escape");
+  // In passing; and a kind that the map does not know yet.
+  for (const [kind, key] of [["store_busy", "store_busy"], ["of_another_time", "error"]]) {
+    await page.route(/\/api\/search/, refuse(503, kind, `said of ${kind}`));
+    await page.locator(".search input").fill(`somewhere ${kind}`);
+    await same("#toast", `fault_kind.${key}`, `said of ${kind}`);
+    await page.unroute(/\/api\/search/);
+  }
+  await tools.picture(`fault-toast-${options.language}`);
+  await page.locator(".tool-analyse").click();
+  await same(".job.failed .fault", "map.job_why", "no image fits");
+  await page.route(/\/api\/jobs$/, refuse(429, "busy", "20 analyses wait already"));
+  await page.locator(".where select").selectOption("ours");
+  await page.locator('.work-form button[type="submit"]').click();
+  await same(".work-form > .fault", "fault_kind.busy", "20 analyses wait already");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture(`fault-analysis-${options.language}`);
+  faults.splice(0, faults.length, ...faults.filter((fault) => !/400 \(|429 \(|503 \(/.test(fault)));
+  return {};
+}
+
 async function compare(tools) {
   const { page, open, settled, hash } = tools;
   await open();
@@ -560,6 +606,7 @@ export const scenarios = {
   reviewPages,
   phone,
   french,
+  faultsInLanguage,
   compare,
   comparePhone,
   drawing,

@@ -73,6 +73,11 @@ def test_it_speaks_the_languages_of_its_users(browse) -> None:
     browse("french", locale="fr-FR")
 
 
+@pytest.mark.parametrize("language", ["fr", "pt"])
+def test_faults_are_told_in_the_language_of_the_map(browse, language) -> None:
+    browse("faultsInLanguage", language=language, locale=language)
+
+
 def test_two_periods_are_compared(browse) -> None:
     browse("compare")
 

@@ -67,6 +67,12 @@ ENUMS = {
     # Of these each has columns of its own.
     - {"context", "priority_parts"},
     "column_of": [text for *_, text in _PATTERNS],
+    # Of errors that the service answers with, next to their codes.
+    "fault_kind": {
+        kind
+        for path in (Path(sluice.__path__[0]) / "app" / "web").glob("*.py")
+        for kind in re.findall(r'\b[45]\d\d[,:]\s+"(\w+)"', path.read_text("utf-8"))
+    },
 }
 # Words that English has and the other three have not.
 ENGLISH = re.compile(

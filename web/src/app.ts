@@ -1,11 +1,11 @@
 // What all panels share: who asks, the area looked at, the chosen site and the order of review.
 
 import * as api from "./base/api";
-import { announce } from "./base/dom";
+import { announce, el, replace } from "./base/dom";
 import type { Outbox } from "./base/outbox";
 import { go, look } from "./base/state";
 import type { Area, Elevation, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
-import { t } from "./base/words";
+import { language, t, word } from "./base/words";
 import type { SiteMap } from "./map/site_map";
 
 /** A site to walk to; its verdict as it was when the list came. */
@@ -125,26 +125,48 @@ export async function walkOn(app: App): Promise<void> {
 
 let toastTimer = 0;
 
-/** Tell something in passing, to the eye and to a screen reader. */
-export function tell(words: string, kind: "news" | "fault" = "news"): void {
+/**
+ * Tell something in passing, to the eye and to a screen reader.
+ *
+ * @param own Beneath it, what the program itself says: in English.
+ */
+export function tell(words: string, kind: "news" | "fault" = "news", own = ""): void {
   const place = document.getElementById("toast");
   if (place) {
-    place.textContent = words;
+    replace(place, words, ownWords(own));
     place.className = `toast shown ${kind}`;
     window.clearTimeout(toastTimer);
     toastTimer = window.setTimeout(() => (place.className = "toast"), kind === "fault" ? 9000 : 3500);
   }
-  announce(words);
+  announce([words, own].filter(Boolean).join(" "));
 }
 
-/** What went wrong, in the words of whoever knows. */
-export function faultWords(error: unknown): string {
-  if (!(error instanceof api.ApiError)) return t("fault", { what: String(error) });
-  if (error.status === api.UNREACHABLE) return t("unreachable");
-  return error.status === 401 ? t("log_in_again") : t("fault", { what: error.message });
+export interface Fault {
+  words: string;
+  /** The sentence of the service: it says more, in English. Empty where the words have it. */
+  own: string;
+}
+
+/** What went wrong, in the language of the map. */
+export function faultOf(error: unknown): Fault {
+  if (!(error instanceof api.ApiError)) return { words: t("fault", { what: String(error) }), own: "" };
+  if (error.status === api.UNREACHABLE) return { words: t("unreachable"), own: "" };
+  if (error.status === 401) return { words: t("log_in_again"), own: "" };
+  if (language === "en" || api.isPublished) return { words: t("fault", { what: error.message }), own: "" };
+  const known = word("fault_kind", error.kind);
+  return { words: known === error.kind ? word("fault_kind", "error") : known, own: error.message };
+}
+
+/** Words of the program itself. */
+export const ownWords = (own: string): HTMLElement | null =>
+  own ? el("small", { class: "own-words", lang: "en" }, own) : null;
+
+export function showFault(place: HTMLElement, { words, own }: Fault): void {
+  replace(place, words, ownWords(own));
 }
 
 export function tellFault(error: unknown): void {
-  tell(faultWords(error), "fault");
+  const { words, own } = faultOf(error);
+  tell(words, "fault", own);
   if (error instanceof api.ApiError && error.status === 401) window.dispatchEvent(new Event("sluice:log-in"));
 }

@@ -1,6 +1,6 @@
 // Ask for an analysis: an area that is drawn or followed already, a period, and what stands in the way.
 
-import { type App, currentArea, tell } from "../app";
+import { type App, currentArea, faultOf, showFault, tell } from "../app";
 import * as api from "../base/api";
 import { add, el, replace } from "../base/dom";
 import { hectares, number, t } from "../base/words";
@@ -158,7 +158,7 @@ class AnalysisForm {
   }
 
   refuse(error: unknown): void {
-    this.refused.textContent = error instanceof api.ApiError ? error.message : String(error);
+    showFault(this.refused, faultOf(error));
   }
 
   /** Follow the area of the chosen file, named as somebody wrote or else as the file is. */
@@ -178,7 +178,7 @@ class AnalysisForm {
       tell(t("area_added", { area: name, size: hectaresOrKm2(size) }));
       this.name.value = "";
     } catch (error) {
-      this.fileFault.textContent = error instanceof api.ApiError ? error.message : String(error);
+      showFault(this.fileFault, faultOf(error));
     }
     this.sending = false;
     this.file.value = "";

@@ -1,8 +1,8 @@
 // What comes before the rest: logging in, help on keys, exports, about.
 
-import { type App, currentArea, tellFault } from "../app";
+import { type App, currentArea, faultOf, showFault, tellFault } from "../app";
 import * as api from "../base/api";
-import { add, button, el, icon, iconButton, replace } from "../base/dom";
+import { add, button, el, icon, iconButton } from "../base/dom";
 import { language, t, text, word, capital } from "../base/words";
 import { REASONS } from "../base/types";
 import { downloadLink, downloadsTold } from "./downloads";
@@ -174,7 +174,7 @@ export function logInForm(who?: string): Promise<void> {
             })
             .catch((error: unknown) => {
               const refused = error instanceof api.ApiError && error.status === 401;
-              replace(fault, refused ? t("log_in_refused") : t("fault", { what: String((error as Error).message) }));
+              showFault(fault, refused ? { words: t("log_in_refused"), own: "" } : faultOf(error));
               password.value = "";
               password.focus();
             })

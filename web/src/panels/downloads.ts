@@ -1,6 +1,6 @@
 // Files that the service makes: fetched first, so that a refusal is told and not saved.
 
-import { faultWords } from "../app";
+import { faultOf, showFault } from "../app";
 import * as api from "../base/api";
 import { el } from "../base/dom";
 import { t } from "../base/words";
@@ -38,7 +38,7 @@ async function save(link: HTMLAnchorElement, told: HTMLElement, name: string): P
     told.textContent = t("file_is_saved", { name: name || file.name });
   } catch (error) {
     told.classList.add("fault");
-    told.textContent = faultWords(error);
+    showFault(told, faultOf(error));
   } finally {
     link.removeAttribute("aria-busy");
   }

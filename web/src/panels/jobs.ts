@@ -1,6 +1,6 @@
 // The analyses that somebody asked for: followed while they run, also after the page was opened anew.
 
-import { type App, tell, tellFault } from "../app";
+import { type App, ownWords, tell, tellFault } from "../app";
 import * as api from "../base/api";
 import { button, el, replace } from "../base/dom";
 import type { Job, JobLimits } from "../base/types";
@@ -61,7 +61,7 @@ export class Jobs {
   private tellEnd(job: Job): void {
     const values = { area: job.area };
     if (job.state === "done") tell(t("job_done_news", values));
-    else if (job.state === "failed") tell(t("job_failed_news", { ...values, why: job.message }), "fault");
+    else if (job.state === "failed") tell(t("job_failed_news", values), "fault", job.message);
   }
 
   private follow(): void {
@@ -127,7 +127,7 @@ export class Jobs {
       el("span", { class: "hint" }, ` ${period(job.first, job.last)}${own ? "" : ` · ${job.by}`}`),
       el("p", { class: "job-state" }, stateWords(job)),
       job.state === "running" && bar,
-      job.message && el("p", { class: "fault" }, job.message),
+      job.message && el("p", { class: "fault" }, t(job.state === "done" ? "job_partly" : "job_why"), ownWords(job.message)),
       el(
         "div",
         { class: "links" },

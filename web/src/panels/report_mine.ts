@@ -1,6 +1,6 @@
 // Report a mine that no scan found: draw it, say when it was seen, and see what others reported.
 
-import { type App, currentArea, periodsOf, tell, tellFault } from "../app";
+import { type App, currentArea, periodsOf, faultOf, showFault, tell, tellFault } from "../app";
 import * as api from "../base/api";
 import { button, el, iconButton, icon, replace } from "../base/dom";
 import { look } from "../base/state";
@@ -116,7 +116,7 @@ class ReportForm {
       this.sent();
       tell(t("report_sent"));
     } catch (error) {
-      this.fault.textContent = error instanceof api.ApiError ? error.message : String(error);
+      showFault(this.fault, faultOf(error));
       this.check();
     }
   }

@@ -1,6 +1,6 @@
 // Review: a verdict by button or key, sent at once, and on to the next site while it is on its way.
 
-import { type App, faultWords, forgetSite, isOpen, mayReview, neighbour, onward, siteDetail, tell, tellFault } from "../app";
+import { type App, type Fault, faultOf, forgetSite, isOpen, mayReview, neighbour, onward, showFault, siteDetail, tell, tellFault } from "../app";
 import * as api from "../base/api";
 import { button, el, replace } from "../base/dom";
 import type { Unsent } from "../base/outbox";
@@ -30,7 +30,7 @@ export class ReviewBox {
   private readonly returned = el("p", { class: "fault returned", role: "alert" });
   /** Notes that were begun at other sites. */
   private readonly drafts = new Map<string, string>();
-  private readonly refusals = new Map<string, string>();
+  private readonly refusals = new Map<string, Fault>();
   /** Of the site that is shown; null while the next one is on its way. */
   private id: string | null = null;
   private began = 0;
@@ -101,7 +101,7 @@ export class ReviewBox {
       this.note.readOnly = false;
       this.note.value = this.drafts.get(id) ?? "";
     }
-    this.returned.textContent = this.refusals.get(id) ?? "";
+    showFault(this.returned, this.refusals.get(id) ?? { words: "", own: "" });
     for (const [verdict, made] of this.verdicts) made.setAttribute("aria-pressed", String(verdict === given));
     this.tally();
     // The next one is at hand when this one is done.
@@ -226,16 +226,17 @@ export class ReviewBox {
       else given.delete(site);
     }
     const words = [word("verdict", verdict), reason && word("reason", reason)].filter(Boolean).join(", ");
-    const why = faultWords(error);
-    this.refusals.set(site, t("review_returned", { verdict: words, why }));
+    const { words: why, own } = faultOf(error);
+    const refusal = { words: t("review_returned", { verdict: words, why }), own };
+    this.refusals.set(site, refusal);
     const written = this.id === site ? this.note.value : (this.drafts.get(site) ?? "");
     const both = [note, written].filter((one) => one.trim()).join("\n");
     this.drafts.set(site, both);
     if (this.id === site) {
       this.note.value = both;
-      this.returned.textContent = this.refusals.get(site)!;
+      showFault(this.returned, refusal);
     }
-    tell(t("review_refused", { site, verdict: words, why }), "fault");
+    tell(t("review_refused", { site, verdict: words, why }), "fault", own);
     this.reviewed(site);
   }
 }
