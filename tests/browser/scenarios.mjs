@@ -238,6 +238,7 @@ async function reviewsWait(tools) {
   assert.ok(covered <= (await page.locator(".site").boundingBox()).x, "the verdicts can be seen");
   assert.match(await text(page, ".site h2"), new RegExp(order[3]));
   assert.equal(await field.inputValue(), "words of the next");
+  assert.match(await text(page, ".tally"), /^2 reviewed/, "what is refused is not reviewed");
   await page.keyboard.press("Escape");
   await page.keyboard.press("k");
   await at(order[2]);

@@ -128,6 +128,9 @@ async function renew(app: App): Promise<void> {
   if (!now.person) {
     await logInForm(before?.name);
     now = await api.session();
+  } else if (now.csrf === app.session.csrf) {
+    // The session stands, and a request was told otherwise: not at once again.
+    await new Promise((done) => window.setTimeout(done, ASK_AGAIN_MS));
   }
   if (now.person?.name !== before?.name || now.person?.role !== before?.role) {
     reload();

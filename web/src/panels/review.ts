@@ -237,6 +237,7 @@ export class ReviewBox {
       showFault(this.returned, refusal);
     }
     tell(t("review_refused", { site, verdict: words, why }), "fault", own);
+    this.tally();
     this.reviewed(site);
   }
 }
