@@ -158,103 +158,6 @@ async function reviewByKeyboard(tools) {
   return { order };
 }
 
-/** The line is away, the page is closed, and one verdict is refused: nothing that was written is lost. */
-async function reviewsWait(tools) {
-  const { page, open, ask, faults, ready } = tools;
-  await open("#area=ours&tab=sites");
-  await page.waitForSelector("#list-sites .row");
-  const order = await page.locator("#list-sites .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
-  const at = (id) => page.waitForSelector(`.site h2:has-text("${id}")`);
-  const field = page.locator(".review textarea");
-  const write = async (words) => {
-    await page.keyboard.press("n");
-    await page.keyboard.type(words);
-  };
-  const sent = [];
-  await page.route(/\/reviews$/, (route) => {
-    sent.push(route.request().postDataJSON());
-    return route.abort();
-  });
-  await page.locator("body").press("j");
-  await at(order[0]);
-  await write("two excavators");
-  await page.keyboard.press("Escape");
-  await page.keyboard.press("c");
-  await at(order[1]);
-  await write("half writ");
-  await page.waitForSelector('.unsent:has-text("1 verdict not sent yet")');
-  while (sent.length < 3) await page.waitForTimeout(100);
-  assert.match(await text(page, ".site h2"), new RegExp(order[1]), "one goes on meanwhile");
-  assert.equal(await field.inputValue(), "half writ");
-  assert.deepEqual(await graveFaults(tools), []);
-  await tools.picture("unsent");
-  // A note that was begun is there again when one comes back.
-  await page.keyboard.press("Escape");
-  await page.keyboard.press("j");
-  await at(order[2]);
-  assert.equal(await field.inputValue(), "");
-  await page.keyboard.press("k");
-  await at(order[1]);
-  assert.equal(await field.inputValue(), "half writ");
-  await page.keyboard.press("u");
-  await at(order[2]);
-  await page.waitForSelector('.unsent:has-text("2 verdicts not sent yet")');
-  const asked = [];
-  page.on("dialog", (dialog) => {
-    asked.push(dialog.type());
-    return dialog.accept();
-  });
-  await page.reload();
-  await ready();
-  assert.deepEqual(asked, ["beforeunload"]);
-  await page.waitForSelector('.unsent:has-text("2 verdicts not sent yet")');
-  await page.unrouteAll();
-  await page.evaluate(() => window.dispatchEvent(new Event("online")));
-  await page.waitForSelector(".unsent", { state: "hidden" });
-  const said = await Promise.all(order.slice(0, 3).map((id) => ask(`/api/sites/${id}`)));
-  assert.deepEqual(
-    said.map(({ reviews }) => reviews.map(({ verdict, note }) => [verdict, note])),
-    [[["confirmed", "two excavators"]], [["unsure", "half writ"]], []],
-  );
-  assert.equal(new Set(sent.filter(({ verdict }) => verdict === "confirmed").map((one) => one.review_id)).size, 1);
-  // A refusal is told, and what was said waits at its site; what is being written elsewhere stays.
-  const why = { error: { kind: "bad_data", message: "note: too long" } };
-  let refuse = null;
-  await page.route(/\/reviews$/, async (route) => {
-    await new Promise((done) => (refuse = done));
-    return route.fulfill({ status: 422, json: why });
-  });
-  await write("refused words");
-  await page.keyboard.press("Escape");
-  await page.keyboard.press("c");
-  await at(order[3]);
-  await write("words of the next");
-  refuse();
-  await page.waitForSelector(`#toast:has-text("${order[2]}")`);
-  assert.match(await text(page, "#toast"), /not taken.*too long/);
-  const { color, backgroundColor } = await page.locator("#toast").evaluate((toast) => ({ ...getComputedStyle(toast) }));
-  assert.notEqual(color, backgroundColor, "red on red cannot be read");
-  const covered = (await page.locator("#toast").boundingBox()).x + (await page.locator("#toast").boundingBox()).width;
-  assert.ok(covered <= (await page.locator(".site").boundingBox()).x, "the verdicts can be seen");
-  assert.match(await text(page, ".site h2"), new RegExp(order[3]));
-  assert.equal(await field.inputValue(), "words of the next");
-  assert.match(await text(page, ".tally"), /^2 reviewed/, "what is refused is not reviewed");
-  await page.keyboard.press("Escape");
-  await page.keyboard.press("k");
-  await at(order[2]);
-  assert.equal(await field.inputValue(), "refused words");
-  assert.match(await text(page, ".returned"), /confirmed.*too long/);
-  assert.equal(await page.locator('.verdict[aria-pressed="true"]').count(), 0);
-  assert.deepEqual(await graveFaults(tools), []);
-  await tools.picture("refused");
-  await page.reload();
-  await ready();
-  assert.equal(asked.length, 1, "nothing waits: nobody is asked");
-  assert.deepEqual((await ask(`/api/sites/${order[2]}`)).reviews, []);
-  faults.splice(0, faults.length, ...faults.filter((fault) => !/ERR_FAILED|422 \(/.test(fault)));
-  return {};
-}
-
 /** In a list of pages of two, of whose sites others have reviewed the first and the third. */
 async function reviewPages(tools) {
   const { page, open, ask } = tools;
@@ -337,52 +240,6 @@ async function french(tools) {
   return {};
 }
 
-/** What goes wrong is told in the language of the map; the service's own sentence stands below. */
-async function faultsInLanguage(tools) {
-  const { page, open, ask, faults, options } = tools;
-  const words = await ask(`/api/messages/${options.language}`);
-  const refuse = (status, kind, message) => (route) => route.fulfill({ status, json: { error: { kind, message } } });
-  const same = async (place, key, message) => {
-    const own = page.locator(`${place} small[lang="en"]`);
-    await own.filter({ hasText: message }).waitFor();
-    const [first] = (await text(page, place)).split("\n");
-    assert.equal(first, words[key]);
-    assert.equal(await own.innerText(), message);
-  };
-  const job = { area: "ours", first: "2023-01-01", last: "2023-03-31", every: "none", stage: "ended", created: "2024-01-01T00:00:00Z" };
-  const failed = { ...job, job_id: "1", by: "x", state: "failed", finished: "2024-01-02T00:00:00Z", started: null, done: 0, total: 0, part: 0, parts: 1, message: "no image fits", cancel_asked: false, run_ids: [], version: 1 };
-  await page.route(/\/api\/jobs\?/, async (route) => {
-    const answer = await (await route.fetch()).json();
-    return route.fulfill({ json: { ...answer, jobs: [failed] } });
-  });
-  await page.route(/\/exports\/sites.kmz/, refuse(400, "bad_request", "pictures of 700 sites make too large a KMZ"));
-  await open();
-  await page.locator(".top .of-areas").click();
-  await page.locator("dialog a", { hasText: "KMZ" }).click();
-  await same("dialog .downloads", "fault_kind.bad_request", "pictures of 700 sites make too large a KMZ");
-  assert.deepEqual(await graveFaults(tools), []);
-  await tools.picture(`fault-${options.language}`);
-  await page.keyboard.press("Escape");
-  // In passing; and a kind that the map does not know yet.
-  for (const [kind, key] of [["store_busy", "store_busy"], ["of_another_time", "error"]]) {
-    await page.route(/\/api\/search/, refuse(503, kind, `said of ${kind}`));
-    await page.locator(".search input").fill(`somewhere ${kind}`);
-    await same("#toast", `fault_kind.${key}`, `said of ${kind}`);
-    await page.unroute(/\/api\/search/);
-  }
-  await tools.picture(`fault-toast-${options.language}`);
-  await page.locator(".tool-analyse").click();
-  await same(".job.failed .fault", "map.job_why", "no image fits");
-  await page.route(/\/api\/jobs$/, refuse(429, "busy", "20 analyses wait already"));
-  await page.locator(".where select").selectOption("ours");
-  await page.locator('.work-form button[type="submit"]').click();
-  await same(".work-form > .fault", "fault_kind.busy", "20 analyses wait already");
-  assert.deepEqual(await graveFaults(tools), []);
-  await tools.picture(`fault-analysis-${options.language}`);
-  faults.splice(0, faults.length, ...faults.filter((fault) => !/400 \(|429 \(|503 \(/.test(fault)));
-  return {};
-}
-
 async function compare(tools) {
   const { page, open, settled, hash } = tools;
   await open();
@@ -402,39 +259,6 @@ async function compare(tools) {
   await tools.picture("compare");
   await page.keyboard.press("Escape");
   await page.waitForSelector(".divider", { state: "detached" });
-  return {};
-}
-
-/** On a phone the bar of both periods lies over nothing that is to be touched. */
-async function comparePhone(tools) {
-  const { page, open, settled } = tools;
-  await open();
-  for (const withSite of [false, true]) {
-    if (withSite) {
-      await page.locator("#list-alerts .row").first().tap();
-      await page.waitForSelector(".site h2");
-    }
-    await page.locator(withSite ? ".site .walk button" : ".tools button").nth(withSite ? 2 : 1).tap();
-    await page.waitForSelector(".compare-bar");
-    await settled();
-    await tools.picture(`phone-compare-${withSite ? "site" : "all"}-${page.viewportSize().width}`);
-    const bar = await page.locator(".compare-bar").boundingBox();
-    const stage = await page.locator(".stage").boundingBox();
-    assert.ok(bar.x >= 0 && bar.x + bar.width <= stage.width, "the bar is as wide as the map at most");
-    for (const part of [".tools", ".maplibregl-ctrl-top-right .maplibregl-ctrl", ".legend", ".side", ".site", ".top"]) {
-      const box = await page.locator(part).first().boundingBox();
-      if (!box) continue;
-      const wide = Math.min(bar.x + bar.width, box.x + box.width) - Math.max(bar.x, box.x);
-      const high = Math.min(bar.y + bar.height, box.y + box.height) - Math.max(bar.y, box.y);
-      assert.ok(wide <= 0 || high <= 0, `the bar lies over ${part}: ${wide} by ${high} px`);
-    }
-    for (const one of await page.locator(".compare-bar select, .compare-bar button").all()) {
-      assert.ok((await one.boundingBox()).height >= 40, "large enough for a thumb");
-    }
-    assert.deepEqual(await graveFaults(tools), []);
-    await page.locator(".compare-bar button").tap();
-    await page.waitForSelector(".compare-bar", { state: "detached" });
-  }
   return {};
 }
 
@@ -603,13 +427,10 @@ export const scenarios = {
   slider,
   site,
   reviewByKeyboard,
-  reviewsWait,
   reviewPages,
   phone,
   french,
-  faultsInLanguage,
   compare,
-  comparePhone,
   drawing,
   statistics,
   search,

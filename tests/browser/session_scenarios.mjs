@@ -1,8 +1,105 @@
-// What becomes of unsent reviews where sessions end.
+// What becomes of reviews where the line is away, or a session ends.
 
 import assert from "node:assert/strict";
 
 import { graveFaults, text } from "./scenarios.mjs";
+
+/** The line is away, the page is closed, and one verdict is refused: nothing that was written is lost. */
+async function reviewsWait(tools) {
+  const { page, open, ask, faults, ready } = tools;
+  await open("#area=ours&tab=sites");
+  await page.waitForSelector("#list-sites .row");
+  const order = await page.locator("#list-sites .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
+  const at = (id) => page.waitForSelector(`.site h2:has-text("${id}")`);
+  const field = page.locator(".review textarea");
+  const write = async (words) => {
+    await page.keyboard.press("n");
+    await page.keyboard.type(words);
+  };
+  const sent = [];
+  await page.route(/\/reviews$/, (route) => {
+    sent.push(route.request().postDataJSON());
+    return route.abort();
+  });
+  await page.locator("body").press("j");
+  await at(order[0]);
+  await write("two excavators");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("c");
+  await at(order[1]);
+  await write("half writ");
+  await page.waitForSelector('.unsent:has-text("1 verdict not sent yet")');
+  while (sent.length < 3) await page.waitForTimeout(100);
+  assert.match(await text(page, ".site h2"), new RegExp(order[1]), "one goes on meanwhile");
+  assert.equal(await field.inputValue(), "half writ");
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("unsent");
+  // A note that was begun is there again when one comes back.
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("j");
+  await at(order[2]);
+  assert.equal(await field.inputValue(), "");
+  await page.keyboard.press("k");
+  await at(order[1]);
+  assert.equal(await field.inputValue(), "half writ");
+  await page.keyboard.press("u");
+  await at(order[2]);
+  await page.waitForSelector('.unsent:has-text("2 verdicts not sent yet")');
+  const asked = [];
+  page.on("dialog", (dialog) => {
+    asked.push(dialog.type());
+    return dialog.accept();
+  });
+  await page.reload();
+  await ready();
+  assert.deepEqual(asked, ["beforeunload"]);
+  await page.waitForSelector('.unsent:has-text("2 verdicts not sent yet")');
+  await page.unrouteAll();
+  await page.evaluate(() => window.dispatchEvent(new Event("online")));
+  await page.waitForSelector(".unsent", { state: "hidden" });
+  const said = await Promise.all(order.slice(0, 3).map((id) => ask(`/api/sites/${id}`)));
+  assert.deepEqual(
+    said.map(({ reviews }) => reviews.map(({ verdict, note }) => [verdict, note])),
+    [[["confirmed", "two excavators"]], [["unsure", "half writ"]], []],
+  );
+  assert.equal(new Set(sent.filter(({ verdict }) => verdict === "confirmed").map((one) => one.review_id)).size, 1);
+  // A refusal is told, and what was said waits at its site; what is being written elsewhere stays.
+  const why = { error: { kind: "bad_data", message: "note: too long" } };
+  let refuse = null;
+  await page.route(/\/reviews$/, async (route) => {
+    await new Promise((done) => (refuse = done));
+    return route.fulfill({ status: 422, json: why });
+  });
+  await write("refused words");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("c");
+  await at(order[3]);
+  await write("words of the next");
+  refuse();
+  await page.waitForSelector(`#toast:has-text("${order[2]}")`);
+  assert.match(await text(page, "#toast"), /not taken.*too long/);
+  const { color, backgroundColor } = await page.locator("#toast").evaluate((toast) => ({ ...getComputedStyle(toast) }));
+  assert.notEqual(color, backgroundColor, "red on red cannot be read");
+  const covered = (await page.locator("#toast").boundingBox()).x + (await page.locator("#toast").boundingBox()).width;
+  assert.ok(covered <= (await page.locator(".site").boundingBox()).x, "the verdicts can be seen");
+  assert.match(await text(page, ".site h2"), new RegExp(order[3]));
+  assert.equal(await field.inputValue(), "words of the next");
+  assert.match(await text(page, ".tally"), /^2 reviewed/, "what is refused is not reviewed");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("k");
+  await at(order[2]);
+  assert.equal(await field.inputValue(), "refused words");
+  assert.match(await text(page, ".returned"), /confirmed.*too long/);
+  assert.equal(await page.locator('.verdict[aria-pressed="true"]').count(), 0);
+  assert.deepEqual(await graveFaults(tools), []);
+  await tools.picture("refused");
+  await page.reload();
+  await ready();
+  assert.equal(asked.length, 1, "nothing waits: nobody is asked");
+  assert.deepEqual((await ask(`/api/sites/${order[2]}`)).reviews, []);
+  faults.splice(0, faults.length, ...faults.filter((fault) => !/ERR_FAILED|422 \(/.test(fault)));
+  return {};
+}
 
 /** The session ends in mid-review: the same person goes on, another one begins anew. */
 async function sessionEnds(tools) {
@@ -120,4 +217,4 @@ async function leavesNothing({ page }) {
   assert.match(asked.join(), /1 verdict is not sent yet.*1 verdict is not sent yet/);
 }
 
-export const sessions = { sessionEnds };
+export const sessions = { reviewsWait, sessionEnds };
