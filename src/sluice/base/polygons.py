@@ -32,6 +32,31 @@ def mended(shapes: ObjectArray) -> ObjectArray:
     return whole
 
 
+def rounded(shapes: ObjectArray, decimals: int) -> ObjectArray:
+    """Shapes with rounded coordinates, valid as they were.
+
+    Rounding lays corners that are close onto each other, and then a ring may cross itself, or have
+    too few: such shapes are made anew on the grid of those decimals, without the rings that are
+    smaller than it. What would be nothing then stays as it is.
+
+    Args:
+        shapes: (N,) of any kind, None among them.
+        decimals: Of their coordinates.
+    """
+
+    def plainly(shapes: ObjectArray) -> ObjectArray:
+        found: ObjectArray = shapely.transform(shapes, lambda xy: np.round(xy, decimals))
+        return found
+
+    found = plainly(shapes)
+    broken = np.flatnonzero(~shapely.is_valid(found) & ~shapely.is_missing(found))
+    if len(broken):
+        whole = mended(shapes[broken])
+        anew = plainly(shapely.set_precision(whole, 10.0**-decimals))
+        found[broken] = np.where(shapely.is_empty(anew), whole, anew)
+    return found
+
+
 def mend(shape: BaseGeometry) -> BaseGeometry:
     """One shape, valid; see `mended`."""
     one = np.empty(1, dtype=object)

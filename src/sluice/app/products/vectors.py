@@ -18,10 +18,12 @@ import pyogrio
 
 from sluice.app.products.qgis_style import sites_qml
 from sluice.base.errors import RunFailed
+from sluice.base.polygons import rounded
 
 LAYER = "sites"
 WORKINGS = "workings"
 _TITLE = "Likely mine sites"
+_GEOJSON_DECIMALS = 7
 # The wide forms are those of East Asian keyboards, which spreadsheets take as well.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
@@ -162,10 +164,12 @@ def write_geojson(
     Raises:
         OSError: It cannot be written.
     """
+    # GDAL would round without a look at whether shapes stay valid.
+    shapes = rounded(table.geometry.to_numpy(), _GEOJSON_DECIMALS)
     # Through memory: GDAL's own writer would not report a full disk, Python does.
     buffer = io.BytesIO()
     pyogrio.write_dataframe(
-        table,
+        table.set_geometry(shapes, crs=table.crs),
         buffer,
         layer=name,
         driver="GeoJSON",
@@ -173,7 +177,7 @@ def write_geojson(
         use_arrow=True,
         layer_options={
             "RFC7946": "YES",
-            "COORDINATE_PRECISION": "7",
+            "COORDINATE_PRECISION": str(_GEOJSON_DECIMALS),
             "WRITE_BBOX": "YES",
             "DESCRIPTION": disclaimer,
         },

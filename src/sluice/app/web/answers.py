@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from sluice.base.polygons import rounded
 from sluice.base.said import SAID_COLUMNS, read_said
 
 GEO_DECIMALS = 6
@@ -136,12 +137,11 @@ def _is_absent(value: Any) -> bool:
 
 
 def geojson_of(shapes: Iterable[Any]) -> list[Any]:
-    """GeoJSON geometries, ready to be put into JSON; rounded to `GEO_DECIMALS`."""
+    """GeoJSON geometries to `GEO_DECIMALS`, ready to be put into JSON."""
     given = np.asarray(list(shapes), dtype=object)
     if not len(given):
         return []
-    rounded = shapely.transform(given, lambda xy: np.round(xy, GEO_DECIMALS))
-    texts = shapely.to_geojson(rounded)
+    texts = shapely.to_geojson(rounded(given, GEO_DECIMALS))
     return [None if text is None else orjson.Fragment(text) for text in texts]
 
 

@@ -327,15 +327,16 @@ def _areas(places: Places, asked: Asked) -> Page:
 def _detections(places: Places, asked: Asked) -> Page:
     """Those that fit, from one part of the store to the next."""
     store = places.service.store
+    told = places.service.kept("runs", lambda store: store.runs(), of=("sites",))
     runs = pd.DataFrame(
-        [(run.run_id, run.start, run.end, run.sensor) for run in store.runs()],
+        [(run.run_id, run.start, run.end, run.sensor) for run in told],
         columns=["run_id", "start", "end", "sensor"],
     ).set_index("run_id")
     query = visible(SiteQuery(bbox_lonlat=asked.bbox), places.person)
     if asked.ids is not None:
         return _one_detection(store, query, runs, asked)
     filtered = bool(asked.conditions) or asked.start is not None or asked.end is not None
-    found = [_with_runs(store.detections_after(query, 0, 0), runs)]
+    found: list[gpd.GeoDataFrame] = []
     after: int | None = asked.after
     count = scanned = 0
     while after is not None and count < asked.limit and scanned < _MOST_SCANNED:
@@ -348,9 +349,10 @@ def _detections(places: Places, asked: Asked) -> Page:
         if count + len(table) > asked.limit:
             table = table.iloc[: asked.limit - count]
             after = int(table["number"].iloc[-1])
-        found.append(table)
+        if len(table) or not found:
+            found.append(table)
         count += len(table)
-    whole = pd.concat(found, ignore_index=True) if count else found[0]
+    whole = found[0] if len(found) == 1 else pd.concat(found, ignore_index=True)
     return _detection_page(whole, asked.crs, None if after is None else {"after": after})
 
 
