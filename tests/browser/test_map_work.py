@@ -5,12 +5,18 @@ from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
+import orjson
 import pytest
 import shapely
 from typer.testing import CliRunner
 
 from analysis_cases import Place
+from scanned import outline
 from sluice.app.cli.main import app
+from sluice.app.following.stores import open_store
+from sluice.app.web.answers import geojson_of
+from sluice.base.store import SiteQuery
 
 pytestmark = pytest.mark.slow
 PHONE = {"width": 390, "height": 844, "mobile": True}
@@ -74,6 +80,28 @@ def test_a_redrawn_outline_is_the_label(browse, store, tmp_path) -> None:
     assert label.equals_exact(kept, 2e-6, normalize=True)
     # To the decimals that the map sends.
     assert label.equals_exact(shapely.Polygon(found["ring"]), 2e-6, normalize=True)
+
+
+def test_an_outline_of_pixels_is_saved_untouched(browse, store) -> None:
+    with open_store(store) as held:
+        site = held.sites(SiteQuery(area="ours")).iloc[-1]
+    # A ring of pixels with one in its hole, and one that touches its corner.
+    cells = np.zeros((7, 7), bool)
+    cells[1:6, 1:6] = True
+    cells[2:5, 2:5] = False
+    cells[3, 3] = cells[0, 0] = True
+    scanned = outline(cells, pixel=9e-5, noise=0, seed=3)
+    here = shapely.Point(site["lon"], site["lat"])
+    put = shapely.affinity.translate(
+        scanned, here.x - scanned.centroid.x, here.y - scanned.centroid.y
+    )
+    told = json.loads(orjson.dumps(geojson_of([put])[0]))
+    found = browse("redrawUntouched", site=site["site_id"], outline=told)
+    drawn = shapely.from_geojson(json.dumps(found["drawn"]))
+    parts = shapely.get_parts(shapely.from_geojson(json.dumps(told)))
+    filled = shapely.union_all([shapely.Polygon(part.exterior) for part in parts])
+    assert len(parts) > len(shapely.get_parts(drawn))
+    assert drawn.symmetric_difference(filled).area < 1e-15
 
 
 def test_a_mine_is_reported_by_keyboard_and_exported(browse, store, tmp_path) -> None:

@@ -343,6 +343,29 @@ async function redraw(tools) {
   return { site: id, ring, drawn: drawn[0].geometry };
 }
 
+/** An outline as scans leave them, given by the test, is kept as it is. */
+async function redrawUntouched(tools) {
+  const { page, open, ask, options } = tools;
+  await page.route(`**/api/sites/${options.site}*`, async (route) => {
+    const answer = await route.fetch();
+    const told = await answer.json();
+    const outlines = told.outlines.map((one) => ({ ...one, geometry: options.outline }));
+    await route.fulfill({ json: { ...told, drawn: [], outlines } });
+  });
+  await open(`#area=ours&site=${options.site}`);
+  await page.waitForSelector(".site h2");
+  await page.keyboard.press("o");
+  await page.waitForSelector(".drawing-panel.redraw");
+  const save = page.locator(".drawing-panel .button.main");
+  await until(page, () => save.isEnabled(), "it may be saved as it is");
+  assert.equal(await page.locator(".drawing-panel .fault").textContent(), "");
+  await tools.picture("redraw-untouched");
+  await save.click();
+  await page.waitForSelector(".drawing-panel", { state: "detached" });
+  const { drawn } = await ask(`/api/sites/${options.site}`);
+  return { drawn: drawn.at(-1).geometry };
+}
+
 async function reportByKeyboard(tools) {
   const { page, open, settled, ask } = tools;
   await open();
@@ -484,4 +507,4 @@ async function roles(tools) {
   return offered;
 }
 
-export const work = { firstArea, startOfOthers, analyse, outlineOfFile, analyseLimits, analyseCancel, redraw, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };
+export const work = { firstArea, startOfOthers, analyse, outlineOfFile, analyseLimits, analyseCancel, redraw, redrawUntouched, reportByKeyboard, takeBack, manyReports, workOnPhone, roles };

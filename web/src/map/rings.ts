@@ -46,19 +46,26 @@ export function boxOfRings(rings: readonly Ring[]): BBox {
   return [Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)];
 }
 
-/** The outer rings of a shape: its holes are filled. */
+/** The outer rings of a shape: its holes are filled, with what lies in them. */
 export function outerRings(geometry: GeoJSON.Geometry): Ring[] {
   if (geometry.type === "Polygon") return geometry.coordinates.slice(0, 1) as Ring[];
-  if (geometry.type === "MultiPolygon") return geometry.coordinates.flatMap((one) => one.slice(0, 1)) as Ring[];
-  return [];
+  if (geometry.type !== "MultiPolygon") return [];
+  const rings = geometry.coordinates.flatMap((one) => one.slice(0, 1)) as Ring[];
+  return rings.filter((ring) => !rings.some((other) => other !== ring && reachesInto(ring, other)));
 }
 
 /** What the server is sent: six decimals are 0.1 m. */
 export function shapeOf(rings: readonly Ring[]): GeoJSON.Polygon | GeoJSON.MultiPolygon | null {
-  const rounded = rings.map((ring) => ring.map((point) => point.map((one) => Math.round(one * 1e6) / 1e6)));
-  if (!rounded.length) return null;
-  if (rounded.length === 1) return { type: "Polygon", coordinates: rounded };
-  return { type: "MultiPolygon", coordinates: rounded.map((ring) => [ring]) };
+  if (!rings.length) return null;
+  const sent = rings.map(sentRing);
+  if (sent.length === 1) return { type: "Polygon", coordinates: sent };
+  return { type: "MultiPolygon", coordinates: sent.map((ring) => [ring]) };
+}
+
+/** Rounded, no point twice in a row. */
+function sentRing(ring: Ring): Ring {
+  const rounded = ring.map(([x, y]): Position => [Math.round(x * 1e6) / 1e6, Math.round(y * 1e6) / 1e6]);
+  return rounded.filter(([x, y], k) => k === 0 || x !== rounded[k - 1]![0] || y !== rounded[k - 1]![1]);
 }
 
 const turn = (a: Position, b: Position, c: Position): number =>
@@ -75,7 +82,8 @@ function meet(a: Position, b: Position, c: Position, d: Position): boolean {
   );
 }
 
-export function crossesItself(ring: readonly Position[]): boolean {
+export function crossesItself(given: Ring): boolean {
+  const ring = sentRing(given);
   const n = ring.length - 1;
   if (n < 3) return true;
   for (let i = 0; i < n; i++) {
@@ -92,15 +100,58 @@ export function crossesItself(ring: readonly Position[]): boolean {
   return false;
 }
 
+/** Where on a segment, from 0 to 1, another one meets it; where they lie on each other, both ends of that. */
+function meetings(a: Position, b: Position, c: Position, d: Position): number[] {
+  const along = (p: Position): number =>
+    Math.abs(b[0] - a[0]) > Math.abs(b[1] - a[1]) ? (p[0] - a[0]) / (b[0] - a[0]) : (p[1] - a[1]) / (b[1] - a[1]);
+  const [one, two] = [turn(a, b, c), turn(a, b, d)];
+  const ends = [...(one === 0 ? [along(c)] : []), ...(two === 0 ? [along(d)] : [])];
+  return ends.filter((share) => share > 0 && share < 1);
+}
+
+/** Whether the edges of two rings cross, or run along each other. */
+function crossOrShare(a: Position, b: Position, c: Position, d: Position): boolean {
+  const [one, two, three, four] = [turn(a, b, c), turn(a, b, d), turn(c, d, a), turn(c, d, b)];
+  if (one === 0 && two === 0) {
+    const axis = Math.abs(b[0] - a[0]) > Math.abs(b[1] - a[1]) ? 0 : 1;
+    const least = Math.max(Math.min(a[axis], b[axis]), Math.min(c[axis], d[axis]));
+    return least < Math.min(Math.max(a[axis], b[axis]), Math.max(c[axis], d[axis]));
+  }
+  return one * two < 0 && three * four < 0;
+}
+
+const apart = ([a, b]: readonly [Position, Position], [west, south, east, north]: BBox): boolean =>
+  Math.max(a[0], b[0]) < west || Math.min(a[0], b[0]) > east || Math.max(a[1], b[1]) < south || Math.min(a[1], b[1]) > north;
+
+const edgesOf = (ring: Ring): (readonly [Position, Position])[] => ring.slice(1).map((end, k) => [ring[k]!, end] as const);
+
+/** Whether a piece of the edge of a ring lies within another; the two may touch, but neither cross nor share an edge. */
+function reachesInto(ring: Ring, other: Ring): boolean {
+  const box = boxOfRings([other]);
+  const [mine, theirs] = [edgesOf(ring), edgesOf(other)];
+  return mine.some((edge) => {
+    if (apart(edge, box)) return false;
+    const [a, b] = edge;
+    const stops = [0, ...theirs.flatMap(([c, d]) => meetings(a, b, c, d)), 1].sort((one, two) => one - two);
+    return stops.slice(1).some((stop, k) => {
+      const share = (stops[k]! + stop) / 2;
+      return stop > stops[k]! && inside(other, a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1]));
+    });
+  });
+}
+
+/** Parts may touch in points, as the corners of pixels do, but share no ground and no edge. */
+function overlap(one: Ring, other: Ring): boolean {
+  const box = boxOfRings([one]);
+  const near = edgesOf(other).filter((edge) => !apart(edge, box));
+  if (!near.length && !inside(other, ...one[0]!)) return false;
+  if (near.length && edgesOf(one).some(([a, b]) => near.some(([c, d]) => crossOrShare(a, b, c, d)))) return true;
+  return reachesInto(one, other) || reachesInto(other, one);
+}
+
+/** What the server would refuse of what it is sent. */
 export function faultOf(rings: readonly Ring[]): Fault {
   if (rings.some(crossesItself)) return "crosses";
-  for (let i = 0; i < rings.length; i++) {
-    for (let j = i + 1; j < rings.length; j++) {
-      const [one, other] = [rings[i]!, rings[j]!];
-      const within = inside(one, ...other[0]!) || inside(other, ...one[0]!);
-      const edges = one.slice(1).some((end, k) => other.slice(1).some((last, m) => meet(one[k]!, end, other[m]!, last)));
-      if (within || edges) return "overlaps";
-    }
-  }
-  return null;
+  const sent = rings.map(sentRing);
+  return sent.some((one, k) => sent.slice(k + 1).some((other) => overlap(one, other))) ? "overlaps" : null;
 }

@@ -68,9 +68,7 @@ function presentOutline(detail: SiteDetail): { rings: Ring[]; of: { start: strin
   const last = [...detail.outlines].sort((one, other) => one.end.localeCompare(other.end)).at(-1);
   const geometry = drawn?.geometry ?? last?.geometry ?? detail.geometry;
   return {
-    rings: geometry ? outerRings(geometry).map(rounded) : [],
+    rings: geometry ? outerRings(geometry) : [],
     of: last ? { start: last.start, end: last.end } : null,
   };
 }
-
-const rounded = (ring: Ring): Ring => ring.map(([x, y]) => [Math.round(x * 1e6) / 1e6, Math.round(y * 1e6) / 1e6]);
