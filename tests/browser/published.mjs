@@ -108,4 +108,43 @@ async function publishedPhone(tools) {
   return {};
 }
 
-export const published = { publishedMap, publishedSite, publishedPhone };
+/** A named area, and beside it those whose names may not be told, together. */
+async function publishedNameless(tools) {
+  const { page, open, settled, ready, options } = tools;
+  const alertsOf = (number) => rows(data(tools, `areas/${number}/alerts.json`)).map((one) => one.site_id);
+  const shows = (wanted) =>
+    page.waitForFunction(
+      (ids) => JSON.stringify([...document.querySelectorAll("#list-alerts .row")].map((one) => one.dataset.site)) === ids,
+      JSON.stringify(wanted),
+    );
+  await open();
+  const chooser = page.locator(".top select").first();
+  assert.deepEqual(await chooser.locator("option").allTextContents(), ["Wide land", options.name]);
+  await shows(alertsOf(0));
+  await chooser.selectOption({ label: options.name });
+  await shows(alertsOf(1));
+  await settled();
+  await tools.picture(`nameless-${options.name}`);
+  await page.locator("#list-alerts .row").first().click();
+  await page.waitForSelector(`.site h2:has-text("${alertsOf(1)[0]}")`);
+  assert.equal(await chooser.inputValue(), "*");
+  assert.doesNotMatch(await text(page, "body"), /map\.published|published_nameless/);
+  // A link of either language opens the same place.
+  const link = page.url();
+  await page.goto("about:blank");
+  await page.goto(options.link ?? link);
+  await ready();
+  await page.waitForSelector(`.site h2:has-text("${alertsOf(1)[0]}")`);
+  assert.equal(await chooser.locator("option:checked").textContent(), options.name);
+  await shows(alertsOf(1));
+  // From one area to a site of the other, and back to an area by its name.
+  await page.locator(".search input").fill(alertsOf(0)[0]);
+  await page.locator("#found-0").click();
+  await page.waitForFunction(() => document.querySelector(".top select").value === "Wide land");
+  await page.locator(".search input").fill(options.name);
+  await page.locator("#found-0").click();
+  await page.waitForFunction(() => document.querySelector(".top select").value === "*");
+  return { link };
+}
+
+export const published = { publishedMap, publishedSite, publishedPhone, publishedNameless };

@@ -2,18 +2,23 @@
 
 import contextlib
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import shapely
 
+from arrivals import arrival_of
 from map_cases import LATE, OLD
 
 pytest.importorskip("fastapi")
 
 from sluice.app.exports.options import read_redaction
+from sluice.app.following.landing import add_named_area, land
+from sluice.app.following.stores import open_store
 from sluice.app.publishing import publish as publishing
 from sluice.app.publishing.publish import Publishing, publish
 
@@ -90,3 +95,19 @@ def test_a_redacted_map_shows_cells_in_tiles_without_range_requests(play, withhe
 def test_a_published_map_fits_a_phone(play, written) -> None:
     with hosted(written) as address:
         play("publishedPhone", address=address, folder=str(written), locale="fr-FR", **PHONE)
+
+
+def test_areas_without_names_stand_beside_named_ones(play, first_store, tmp_path) -> None:
+    store, folder = tmp_path / "two.sqlite", tmp_path / "two"
+    shutil.copy(first_store, store)
+    with open_store(str(store)) as held:
+        add_named_area(held, "Wide land", shapely.box(-57.5, -8, -54.5, -5))
+        for quarter in (0, 1):
+            arrival = arrival_of(quarter, OLD[:2], tag="wide")
+            run = arrival.run.model_copy(update={"area": "Wide land"})
+            land(held, type(arrival)(run, arrival.detections, arrival.evidence_map))
+    publish(str(store), folder, Publishing(redaction=read_redaction("5km", None)))
+    with hosted(folder) as address:
+        options = {"address": address, "folder": str(folder)}
+        link = play("publishedNameless", **options, name="Area without a name")["link"]
+        play("publishedNameless", **options, name="Zone sans nom", locale="fr-FR", link=link)

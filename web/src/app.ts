@@ -42,7 +42,8 @@ export function currentArea(app: App): Area | null {
 }
 
 /** What an area is called. */
-export const areaLabel = (name: string): string => (name === api.EVERYWHERE ? t("all_places") : name);
+export const areaLabel = (name: string): string =>
+  name === api.EVERYWHERE ? t(api.isPublished ? "published_nameless_area" : "all_places") : name;
 
 /** The person may say what a site is. */
 export function mayReview(app: App): boolean {

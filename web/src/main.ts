@@ -144,6 +144,7 @@ async function start(): Promise<void> {
     const here = currentArea(app);
     if (changed.has("area") && here) {
       app.map.showArea(here);
+      frame.showAreas();
       if (!view.site) app.map.fit(here.bbox);
       slider.show();
       legend.show();

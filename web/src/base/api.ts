@@ -31,7 +31,10 @@ export class ApiError extends Error {
 /** Of a request that no answer came to: the server is gone, or the line. */
 export const UNREACHABLE = 0;
 
-/** In place of an area's name: whatever area it lies in, see `everywhere.ts`. */
+/**
+ * In place of an area's name: whatever area it lies in, see `everywhere.ts`. In a published folder it
+ * is that of the areas whose names may not be told.
+ */
 export const EVERYWHERE = "*";
 
 type Query = Record<string, string | number | null | undefined>;
@@ -44,7 +47,7 @@ export const isPublished = document.getElementById("app")?.dataset["published"] 
 export function address(path: string, query: Query = {}): string {
   const wanted = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
-    if (name === "area" && value === EVERYWHERE) continue;
+    if (name === "area" && value === EVERYWHERE && !isPublished) continue;
     if (value !== null && value !== undefined && value !== "") wanted.set(name, String(value));
   }
   const told = wanted.toString();

@@ -1,15 +1,13 @@
 // Answers from the files of a published folder in a server's place: the same questions, the same
 // answers. Files are asked for whole, one by one as they are needed, so any web space will do.
 
-import { ApiError, UNREACHABLE } from "./api";
+import { ApiError, EVERYWHERE, UNREACHABLE } from "./api";
 import { unrolled } from "./boxes";
 import { readCoordinates } from "./coordinates";
 import type { Alert, Area, Found, Level, Period, Session, Site, SiteDetail, Statistic, Status } from "./types";
 import { t } from "./words";
 
 const FORMAT = 1;
-/** In place of the name of an area that may not be told. */
-const NAMELESS = "*";
 const MOST_FOUND = 20;
 
 /** A table with its keys told once. */
@@ -79,12 +77,10 @@ async function told(): Promise<Told> {
   return found;
 }
 
-const nameOf = (name: string): string => (name === NAMELESS ? t("published_nameless_area") : name);
-
 /** Where an area's files are; the first area where the name is not known. */
 async function numberOf(name: string | null): Promise<number> {
   const { areas } = await told();
-  return Math.max(0, areas.findIndex((area) => nameOf(area.name) === name));
+  return Math.max(0, areas.findIndex((area) => area.name === name));
 }
 
 const lists = new Map<number, Promise<ListedSite[]>>();
@@ -127,7 +123,7 @@ export async function answer(path: string): Promise<unknown> {
     case "messages":
       return file(`messages/${id}.json`);
     case "areas":
-      return (await told()).areas.map((one) => ({ ...one, name: nameOf(one.name) }));
+      return (await told()).areas;
     case "layers":
       return [];
     case "elevation":
@@ -171,7 +167,8 @@ async function siteDetail(id: string): Promise<SiteDetail> {
     const site = (await listed(number)).find((one) => one.site_id === id);
     if (!site) continue;
     const found = await file<SiteDetail>(`sites/${site.file ?? id}.json`);
-    return { ...found, site: { ...found.site, area: nameOf(found.site.area) } };
+    // Where its place is withheld the file does not tell it.
+    return { ...found, site: { ...found.site, area: areas[number]!.name } };
   }
   throw new ApiError(404, "error", t("published_no_site", { site: id }));
 }
@@ -193,9 +190,9 @@ async function search(typed: string): Promise<Found[]> {
   const { areas } = await told();
   for (const area of areas) {
     const [west, south, east, north] = unrolled(area.bbox);
-    const label = nameOf(area.name);
+    const label = area.name === EVERYWHERE ? t("published_nameless_area") : area.name;
     if (label.toLowerCase().includes(wanted)) {
-      found.push({ kind: "area", label, lon: (west + east) / 2, lat: (south + north) / 2, bbox: area.bbox });
+      found.push({ kind: "area", id: area.name, label, lon: (west + east) / 2, lat: (south + north) / 2, bbox: area.bbox });
     }
   }
   for (let number = 0; number < areas.length && wanted.length > 2; number++) {

@@ -137,7 +137,6 @@ export class Frame {
     // Where it is the one that was shown the view may still be elsewhere.
     const area = this.app.areas.find((one) => one.name === name);
     if (area) this.app.map.fit(area.bbox);
-    this.showAreas();
   }
 
   private tellOpenJobs(open: number): void {

@@ -77,7 +77,7 @@ export class SitePanel {
     const { lon, lat, area } = detail.site;
     const here = currentArea(this.app)?.name;
     // Among all places one stays there.
-    const elsewhere = here !== area && here !== EVERYWHERE;
+    const elsewhere = here !== area && (isPublished || here !== EVERYWHERE);
     if (elsewhere && this.app.areas.some((one) => one.name === area)) go({ area });
     const { gl, camera } = this.app.map;
     const box = detail.geometry ? boxOf(detail.geometry) : null;
