@@ -77,7 +77,7 @@ def write_store(path: Path, *, images: bool = False) -> str:
 
 
 def write_image(folder: Path, run_id: str, mines: list[tuple[int, int, int]]) -> None:
-    """An image of 20 m: green forest, and bare ground where mines are."""
+    """An image of 20 m: green forest, and bare ground where mines are; and their probability."""
     folder.mkdir()
     fine = 4
     height, width = (side * fine for side in GRID.shape.yx)
@@ -98,3 +98,12 @@ def write_image(folder: Path, run_id: str, mines: list[tuple[int, int, int]]) ->
         out.scales = (1e-4,) * 3
         for number, name in enumerate(("red", "green", "blue"), start=1):
             out.set_band_description(number, name)
+    probability = np.full(GRID.shape.yx, 1e-4, np.float32)
+    probability[:, :5] = np.nan
+    for row, col, side in mines:
+        probability[row : row + side, col : col + side] = 0.95
+    with rasterio.open(
+        folder / "probability.tif", "w", driver="GTiff", width=GRID.shape.x, height=GRID.shape.y,
+        count=1, dtype="float32", nodata=np.nan, crs="EPSG:32721", transform=GRID.affine,
+    ) as out:  # fmt: skip
+        out.write(probability, 1)

@@ -110,6 +110,64 @@ async function swipeImages(tools) {
   return {};
 }
 
+/** Probabilities with their key, and each half of a comparison with those of its own period. */
+async function probability(tools) {
+  const { page, open, settled, ask, requests, options } = tools;
+  await open("#area=ours");
+  await settled();
+  const runs = (await ask("/api/areas")).find((one) => one.name === "ours").runs;
+  const of = (start) => runs.find((one) => one.start === start).run_id;
+  const shown = () =>
+    page.evaluate(() => {
+      const { sluiceMap: map } = window;
+      const source = map.getSource("probability");
+      return source ? [source.tiles[0].split("/")[4], map.getPaintProperty("probability", "raster-opacity")] : null;
+    });
+  const shows = (run, opacity) =>
+    page.waitForFunction(
+      ([id, wanted]) => {
+        const { sluiceMap: map } = window;
+        const source = map.getSource("probability");
+        return source?.tiles[0].includes(id) && map.getPaintProperty("probability", "raster-opacity") === wanted;
+      },
+      [run, opacity],
+    );
+  assert.equal(await shown(), null);
+  const key = page.locator(".probability-key");
+  assert.equal(await key.isVisible(), false, "no key of what is not shown");
+  const row = page.locator(".layer", { hasText: options.layer });
+  await row.locator("input[type=checkbox]").check();
+  await shows(of("2023-10-01"), 0.7);
+  assert.deepEqual(await key.locator(".shares span").allTextContents(), options.shares);
+  assert.equal((await key.locator(".gone").textContent()).toLowerCase(), options.unseen);
+  assert.deepEqual(await graveFaults(tools), []);
+  await settled();
+  await tools.picture(`probability-${options.unseen}`);
+  await row.locator("input[type=range]").fill("40");
+  await row.locator("input[type=range]").dispatchEvent("change");
+  await shows(of("2023-10-01"), 0.4);
+  // Side by side: the first period with the last one.
+  const tilesOf = (run) => requests.filter((one) => one.url().includes(`/imagery/${run}/probability/`)).length;
+  assert.equal(tilesOf(of("2023-01-01")), 0);
+  await page.keyboard.press("b");
+  await page.locator(".divider").waitFor();
+  await page.locator(".compare-bar select").first().selectOption({ index: 0 });
+  await page.locator(".compare-bar select").last().selectOption({ index: 2 });
+  await shows(of("2023-07-01"), 0.4);
+  for (let k = 0; k < 100 && !tilesOf(of("2023-01-01")); k++) await page.waitForTimeout(100);
+  assert.ok(tilesOf(of("2023-01-01")) > 0, "the half before has its own");
+  await settled();
+  await tools.picture("probability-compared");
+  // None where it is taken away.
+  await row.locator("input[type=checkbox]").uncheck();
+  await page.waitForFunction(() => !window.sluiceMap.getSource("probability"));
+  assert.equal(await key.isVisible(), false);
+  await row.locator("input[type=checkbox]").check();
+  await page.keyboard.press("Escape");
+  await shows(of("2023-10-01"), 0.7);
+  return {};
+}
+
 async function coverChange(tools) {
   const { page, open, options } = tools;
   await open(`#area=ours&site=${options.site}`);
@@ -364,4 +422,4 @@ async function comparePhone(tools) {
   return {};
 }
 
-export const looks = { comparePhone, faultsInLanguage, withheldPlaces, acrossTheLine, longName, pictured, swipe, swipeImages, coverChange, terrain, logIn };
+export const looks = { comparePhone, faultsInLanguage, withheldPlaces, acrossTheLine, longName, pictured, swipe, swipeImages, probability, coverChange, terrain, logIn };

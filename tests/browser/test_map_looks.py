@@ -103,6 +103,11 @@ def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
     assert "2023" in "".join(found["years"])
 
 
+def test_probabilities_have_a_key_and_the_dates_of_their_halves(browse) -> None:
+    shares = ["≤ 1%", "9%", "48%", "≥ 90%"]
+    browse("probability", layer="Probability of a mine", shares=shares, unseen="not observed")
+
+
 def test_periods_without_an_image_are_not_set_side_by_side(
     play, serve, pictured_store, tmp_path
 ) -> None:

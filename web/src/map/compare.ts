@@ -5,6 +5,7 @@ import { button, el } from "../base/dom";
 import { go, look } from "../base/state";
 import type { Area, LayerInfo, Period, SiteDetail } from "../base/types";
 import { credits, percent, period as periodWords, t } from "../base/words";
+import { PROBABILITY_OPACITY, opacityOf } from "../panels/legend";
 import { select } from "../panels/lists";
 import { SiteMap } from "./site_map";
 
@@ -61,12 +62,14 @@ export class Compare {
     if (this.other !== other || look().compare !== pair) return;
     if (!other.gl.getSource("sites")) other.showArea(area);
     other.showLayers(layers, look().opacity);
+    const probability = opacityOf("@probability", PROBABILITY_OPACITY);
     for (const [map, period] of [
       [other, pair[0]],
       [this.app.map, pair[1]],
     ] as const) {
       map.showPeriod(period);
       map.showRaster("image", imageWanted() ? runWith(area.runs, period, "has_image") : null, 1);
+      map.showRaster("probability", probability ? runWith(area.runs, period, "has_probability") : null, probability);
       map.showSite(detail, period);
     }
     this.follow();

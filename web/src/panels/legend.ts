@@ -7,6 +7,7 @@ import { go, look } from "../base/state";
 import { STATUSES, type Verdict } from "../base/types";
 import { capital, percent, t, word } from "../base/words";
 import { layerLook, layerName, swatch } from "../map/layer_styles";
+import { RAMP, UNSEEN, cssOf } from "../map/ramp";
 import { mark } from "../map/symbols";
 
 export const IMAGE_OPACITY = 1;
@@ -64,7 +65,8 @@ export class Legend {
       rows.push(this.row("@image", t("layer_image"), null, IMAGE_OPACITY));
     }
     if (area && runWith(area.runs, null, "has_probability")) {
-      rows.push(this.row("@probability", t("layer_probability"), null, PROBABILITY_OPACITY));
+      const key = probabilityKey();
+      rows.push(this.row("@probability", t("layer_probability"), null, PROBABILITY_OPACITY, key), key);
     }
     for (const { name, kind, features } of this.app.layers) {
       if (!features) continue;
@@ -74,8 +76,9 @@ export class Legend {
     else replace(this.layers, el("p", { class: "hint" }, t("no_layers")));
   }
 
-  private row(name: string, label: string, sample: SVGElement | null, first: number): HTMLElement {
+  private row(name: string, label: string, sample: SVGElement | null, first: number, key?: HTMLElement): HTMLElement {
     const now = opacityOf(name, first);
+    if (key) key.hidden = now === 0;
     const amount = el("input", {
       type: "range",
       min: 0,
@@ -96,9 +99,27 @@ export class Legend {
     box.addEventListener("change", () => {
       const value = box.checked ? (first > 0 ? first : 0.7) : 0;
       amount.hidden = !box.checked;
+      if (key) key.hidden = !box.checked;
       amount.value = String(100 * value);
       change(value);
     });
     return el("div", { class: "layer" }, el("label", { class: "check" }, box, sample, el("span", {}, label)), amount);
   }
+}
+
+/** What the colours of probabilities mean. */
+function probabilityKey(): HTMLElement {
+  const shares = RAMP.map(({ share }) => percent(share));
+  const [least, most] = [shares[0]!, shares.at(-1)!];
+  const ramp = el("span", { class: "ramp" });
+  ramp.style.backgroundImage = `linear-gradient(to right, ${RAMP.map(({ colour }) => cssOf(colour)).join(", ")})`;
+  const unseen = el("span", { class: "sample" });
+  unseen.style.background = cssOf(UNSEEN);
+  return el(
+    "div",
+    { class: "probability-key", role: "img", "aria-label": t("probability_key", { least, most }) },
+    ramp,
+    el("span", { class: "shares" }, ...shares.map((one, k) => el("span", {}, k === 0 ? `≤ ${one}` : one === most ? `≥ ${one}` : one))),
+    el("span", { class: "gone" }, unseen, word("status", "not_observed")),
+  );
 }
