@@ -24,6 +24,7 @@ from sluice.app.web.parameters import (
     DEFAULT_LIMIT,
     MOST,
     BoxText,
+    Limit,
     Name,
     Nothing,
     Strict,
@@ -53,7 +54,7 @@ RunId = Annotated[str, Path(min_length=1, max_length=200)]
 class Part(Strict):
     """Which part of a list."""
 
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MOST)
+    limit: Limit = DEFAULT_LIMIT
     offset: int = Field(default=0, ge=0, le=100_000_000)
 
 
@@ -174,7 +175,7 @@ Sides = Annotated[list[float], Field(min_length=4, max_length=4), AfterValidator
 class SearchBody(Strict):
     """Which runs, as a document."""
 
-    limit: int = Field(default=DEFAULT_LIMIT, ge=1, le=MOST)
+    limit: Limit = DEFAULT_LIMIT
     offset: int = Field(default=0, ge=0, le=100_000_000)
     bbox: Sides | None = None
     datetime: str | None = Field(default=None, max_length=100)

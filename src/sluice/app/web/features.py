@@ -34,8 +34,8 @@ from sluice.app.web.crs import CRS84, KNOWN, check_crs, lonlat_of, read_box
 from sluice.app.web.errors import DOCUMENTED, NotHere
 from sluice.app.web.feature_pages import Asked, Page, read_page
 from sluice.app.web.feature_texts import with_links
-from sluice.app.web.filters import LONGEST, Kind, parse
-from sluice.app.web.parameters import MOST, Nothing, Strict
+from sluice.app.web.filters import LONGEST, Kind, equals, parse
+from sluice.app.web.parameters import Limit, Nothing, Strict
 from sluice.app.web.places import Asks
 from sluice.app.web.service import Served
 from sluice.app.web.told import Conformance, Linked
@@ -51,7 +51,7 @@ _EFFORT = 1
 CONFORMS_TO = (
     *(
         f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{part}"
-        for part in ("core", "geojson", "oas30")
+        for part in ("core", "geojson")
     ),
     "http://www.opengis.net/spec/ogcapi-features-2/1.0/conf/crs",
     *(
@@ -81,9 +81,12 @@ class InCrs(Strict):
 
 
 class Items(InCrs):
-    """Which features, and which part of them."""
+    """Which features, and which part of them. What else is asked for are values of properties, see
+    `equals`."""
 
-    limit: int = Field(default=_DEFAULT_LIMIT, ge=1, le=MOST)
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    limit: Limit = _DEFAULT_LIMIT
     offset: int = Field(default=0, ge=0, le=100_000_000)
     after: int = Field(default=0, ge=0, le=2**53)
     """As a link to the next page has it."""
@@ -304,6 +307,9 @@ def _read(asked: Items, collection: Collection) -> Asked:
     if asked.filter is not None:
         tree = parse(asked.filter, collection.queryables)
         tree = _in_degrees(tree, check_crs(asked.filter_crs))
+    wanted = [equals(*one, collection.queryables) for one in (asked.model_extra or {}).items()]
+    if wanted:
+        tree = {"op": "and", "args": wanted if tree is None else [*wanted, tree]}
     return Asked(
         limit=asked.limit,
         offset=asked.offset,

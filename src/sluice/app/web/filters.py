@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+import math
 import operator
 import re
 import threading
@@ -97,6 +98,42 @@ def parse(text: str, properties: Mapping[str, Kind]) -> Any:
     except (RecursionError, ValueError) as err:
         raise ConfigError("the filter cannot be read; write it in fewer levels") from err
     return tree
+
+
+def equals(name: str, value: Any, properties: Mapping[str, Kind]) -> Any:
+    """A condition of CQL2 JSON: that a property has a value.
+
+    Args:
+        name: Of the property.
+        value: As a parameter of an address has it; a list where it is there twice.
+        properties: That may be named, of which shapes can not.
+
+    Raises:
+        ConfigError: There is no such property, or it has no such values.
+    """
+    kind = properties.get(name, Kind.SHAPE)
+    if kind is Kind.SHAPE:
+        raise ConfigError(
+            f"{name}: is not known here; leave it out, or name a property: "
+            f"{', '.join(one for one, kind in properties.items() if kind is not Kind.SHAPE)}"
+        )
+    if not isinstance(value, str) or len(value) > LONGEST:
+        raise ConfigError(f"{name}: takes one value; ask with filter={name} IN (…) for several")
+    literal: Any = value
+    if kind is Kind.NUMBER:
+        try:
+            literal = float(value)
+        except ValueError:
+            literal = math.nan
+        if not math.isfinite(literal):
+            raise ConfigError(f"{name}: {value!r} is no number")
+    elif kind is Kind.FLAG:
+        if value not in {"true", "false"}:
+            raise ConfigError(f"{name}: {value!r} is neither true nor false")
+        literal = value == "true"
+    elif kind is Kind.DATE:
+        literal = {"date": value}
+    return {"op": "=", "args": [{"property": name}, literal]}
 
 
 def _parse_text(text: str) -> str:
@@ -344,7 +381,8 @@ def _column(kind: Kind, values: Any) -> _Values:
     known = np.array([v is not None and v == v for v in values], dtype=bool)  # noqa: PLR0124
     if kind is Kind.DATE:
         days = np.array(
-            [v if k else None for v, k in zip(values, known, strict=True)], dtype="datetime64[D]"
+            [_day(v) if k else None for v, k in zip(values, known, strict=True)],
+            dtype="datetime64[D]",
         )
         return _Values(kind, days, known)
     if kind is Kind.FLAG:
@@ -353,6 +391,11 @@ def _column(kind: Kind, values: Any) -> _Values:
         return _Values(kind, np.asarray(values, dtype=object), known)
     texts = np.array([str(v) if k else "" for v, k in zip(values, known, strict=True)], object)
     return _Values(kind, texts, known)
+
+
+def _day(value: Any) -> Any:
+    """Of a moment that of UTC, as all moments of a store are."""
+    return value.replace(tzinfo=None) if isinstance(value, dt.datetime) else value
 
 
 def _literal(tree: Any) -> _Values:

@@ -20,6 +20,8 @@ from sluice.base.store import BBox, SiteQuery
 DEFAULT_LIMIT = 100
 MOST = 1000
 """Rows of one answer."""
+Limit = Annotated[int, Field(ge=1), AfterValidator(lambda wanted: min(wanted, MOST))]
+"""Of the standards' lists, where whoever asks for more is given the most."""
 _NUMBER = r"-?\d{1,3}(?:\.\d{1,15})?"
 _BOX = rf"^{_NUMBER},{_NUMBER},{_NUMBER},{_NUMBER}$"
 _PERIOD = r"^\d{4}-\d{2}-\d{2}/\d{4}-\d{2}-\d{2}$"
