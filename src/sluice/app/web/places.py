@@ -175,7 +175,8 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
         "reviews": [review.model_dump(mode="json") for review in reviews],
         "outlines": _outlines(store, site_id, runs),
         "drawn": _drawn(store, str(table["area"].iloc[0]), reviews),
-        "scenes": rows_of(scenes.drop(columns=["position", "sha256"])),
+        # Scans of several kinds may have read the same one.
+        "scenes": rows_of(scenes.drop_duplicates("scene_id").drop(columns=["position", "sha256"])),
         "runs": [run_told(run) for run in runs],
         "coordinates": {
             "decimal": decimal_degrees(lon, lat)[0],
