@@ -138,7 +138,13 @@ def test_a_site_is_told_by_its_cell_alone(client: TestClient) -> None:
 
 
 def test_what_has_exact_places_is_not_there(client: TestClient) -> None:
-    assert client.get("/ogc/collections/detections/items").status_code == 404
+    refused = client.get("/ogc/collections/detections/items")
+    assert refused.status_code == 404
+    told = refused.json()["error"]["message"]
+    assert told == "there is no collection 'detections'; there are sites, alerts, areas"
+    told = client.get("/exports/sites.csv?what=detections").json()["error"]["message"]
+    assert "choose sites, alerts or periods" in told
+    assert "--" not in told, "nobody types options into the address of a page"
     listed = client.get("/ogc/collections").json()["collections"]
     assert "detections" not in [one["id"] for one in listed]
     item = client.get("/stac/collections/ashanti/items/run-0").json()

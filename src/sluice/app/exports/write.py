@@ -162,7 +162,8 @@ def write_export(
     note = say.text("common.lead")
     if redaction is not None and DETECTIONS.name in what:
         raise ConfigError(
-            "detections are exact places, and none of a redacted file; leave them or --redact out"
+            "detections are exact places, and none of a redacted file; choose sites, alerts or "
+            "periods"
         )
     if redaction is not None:
         day = today or dt.datetime.now(dt.UTC).date()

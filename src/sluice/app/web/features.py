@@ -237,7 +237,8 @@ def _may_see(collection: Collection, who: Person) -> bool:
 def _require(name: str, who: Person) -> Collection:
     found = COLLECTIONS.get(name)
     if found is None or not _may_see(found, who):
-        raise NotHere(f"there is no collection {name!r}; there are {', '.join(COLLECTIONS)}")
+        there = ", ".join(one.name for one in COLLECTIONS.values() if _may_see(one, who))
+        raise NotHere(f"there is no collection {name!r}; there are {there}")
     return found
 
 
