@@ -21,7 +21,9 @@ def outline(cells: Any, *, pixel: float, noise: float, seed: int) -> shapely.Geo
     lon, lat = -56.0431 + columns * pixel, -6.3794 + rows * pixel
     off = rng.uniform(-noise, noise, (4, len(rows)))
     boxes = shapely.box(lon + off[0], lat + off[1], lon + pixel + off[2], lat + pixel + off[3])
-    return shapely.affinity.rotate(shapely.union_all(boxes), 0.4, origin=(-56.04, -6.38))
+    # Turned before they are joined: to turn the whole could make it invalid by a last digit.
+    askew = shapely.affinity.rotate(shapely.GeometryCollection([*boxes]), 0.4, (-56.04, -6.38))
+    return shapely.union_all(shapely.get_parts(askew))
 
 
 @st.composite
