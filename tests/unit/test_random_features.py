@@ -405,6 +405,22 @@ def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path: Path, 
         train_on_dataset(tmp_path / "chips", tmp_path / "out", settings=settings, **arguments)
 
 
+def test_images_that_teach_are_not_kept_for_thresholds_too(tmp_path: Path) -> None:
+    write_chip_folder(tmp_path, {0: "pool", 26: "cal"})
+    sheet = np.array(Image.open(tmp_path / "grids" / "a.png"))
+    sheet[32:48, :48] = sheet[:16, :48]
+    Image.fromarray(sheet).save(tmp_path / "grids" / "a.png")
+    with pytest.raises(DataError, match=r"3 of the 22 chips of split cal .* chips that teach"):
+        train_on_dataset(
+            tmp_path,
+            tmp_path / "out",
+            name="tiny",
+            licence="CC-BY-4.0",
+            attribution="nobody",
+            settings=FeatureSettings(patches=8, folds=2),
+        )
+
+
 def test_scaling_knows_its_fill() -> None:
     scaling = BandScaling((0.2, 0.4), (0.1, 0.1))
     image = np.full((1, 2, 2, 2), 0.3, np.float32)

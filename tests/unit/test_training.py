@@ -399,6 +399,23 @@ def test_a_split_for_calibration_is_used_where_it_suffices(
     assert (abs(manifest.thresholds.t_main - expected) < 1e-4) == used
 
 
+def test_chips_that_teach_are_not_kept_for_thresholds_too(tmp_path: Path) -> None:
+    write_chip_folder(tmp_path / "chips", cal=14)
+    sheet = np.array(Image.open(tmp_path / "chips" / "grids" / "a.png"))
+    sheet[96:144, :96] = sheet[:48, :96]
+    Image.fromarray(sheet).save(tmp_path / "chips" / "grids" / "a.png")
+    with pytest.raises(DataError, match=r"2 of the 22 chips of split cal .* chips that teach"):
+        train_chip_detector(
+            tmp_path / "chips",
+            tmp_path / "out",
+            name="tiny",
+            licence="CC-BY-4.0",
+            attribution="nobody",
+            settings=TINY,
+            folds=2,
+        )
+
+
 def test_training_leaves_a_model_that_scores_as_in_training(tmp_path: Path) -> None:
     write_chip_folder(tmp_path / "chips")
     arguments = {

@@ -50,7 +50,7 @@ from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, writ
 from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.export import export_onnx
 from sluice.training.fit import ChipSet, FitSettings
-from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips
+from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips, refuse_taught
 from sluice.training.members import Member, chip_set, fit_members
 from sluice.training.naming import Naming
 from sluice.training.network import ChipNetwork, NetworkShape
@@ -149,6 +149,10 @@ def train_chip_detector(
     chips = chip_set(chips_bytes, labels, index)
     kept = kept_chips(table)
     kept_index = kept.index.to_numpy()
+    # A folder given as `.` has a name all the same.
+    data = folder.resolve().name
+    digests, kept_digests = _digests(chips_bytes, index), _digests(chips_bytes, kept_index)
+    refuse_taught(kept_digests, digests, data)
     members = _members(
         index, fold_of.to_numpy(), kept_index, settings, folds=folds, seeds=seeds, views=views
     )
@@ -156,8 +160,6 @@ def train_chip_detector(
     out_of_fold = chosen.assign(
         fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
     )
-    # A folder given as `.` has a name all the same.
-    data = folder.resolve().name
     own_scores = np.mean([fitted[f"pool-{seed}"][1] for seed in range(seeds)], axis=0)
     decide = partial(decide_on_kept, aim=aim, method=calibration)
     judged = _judge(out_of_fold, kept.assign(score=own_scores), data, name, decide)
@@ -167,7 +169,7 @@ def train_chip_detector(
         attribution=attribution,
         inputs=_inputs(chips),
         judged=judged,
-        taught=_digests(chips_bytes, np.append(index, kept_index) if judged.on_kept else index),
+        taught=digests + kept_digests if judged.on_kept else digests,
         record={
             "data": data,
             "chips": _part(chosen),

@@ -42,7 +42,7 @@ from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, writ
 from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.feature_data import LabelledImages, checked_table, open_images
 from sluice.training.feature_graph import forest_weights, linear_weights
-from sluice.training.kept import ScoredWindows, decide_on_kept
+from sluice.training.kept import ScoredWindows, decide_on_kept, refuse_taught
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.random_features import (
@@ -199,6 +199,7 @@ def train_random_features(
     fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
     digests = labelled.digests(everything)
     kept = _kept_digests(labelled.kept)
+    refuse_taught(kept, digests, labelled.name)
     data_sha256 = _data_digest(labelled, table, digests + kept)
     _refuse_another(out_dir / name, settings, data_sha256)
     labels = table["label"].to_numpy()

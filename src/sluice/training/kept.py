@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sluice.base.arrays import FloatArray
+from sluice.base.errors import DataError
 from sluice.evaluation.calibration import CalibrationMethod
 from sluice.evaluation.decisions import FEWEST, WindowDecisions, decide_windows
 from sluice.labels.splits import CALIBRATION
@@ -18,6 +20,27 @@ from sluice.labels.splits import CALIBRATION
 def kept_chips(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of a data set's table that only thresholds and calibration may use; may be none."""
     return table[table["split"] == CALIBRATION]
+
+
+def refuse_taught(kept: Sequence[str], teaching: Collection[str], data: str) -> None:
+    """Refuse kept chips that teach as well, under another name or in another group.
+
+    Args:
+        kept: `labels.chip_digests` of the chips kept for thresholds and calibration.
+        teaching: Likewise, of the chips that the model is fitted to.
+        data: Name of the data set.
+
+    Raises:
+        DataError: A chip is in both.
+    """
+    # Chips of which nothing was observed are all alike.
+    teaching = frozenset(teaching) - {""}
+    both = sum(digest in teaching for digest in kept)
+    if both:
+        raise DataError(
+            f"{data}: {both} of the {len(kept)} chips of split {CALIBRATION} are pixel by pixel "
+            f"chips that teach; take them out of {CALIBRATION}, or out of what teaches"
+        )
 
 
 @dataclass(frozen=True)
