@@ -15,7 +15,8 @@ from sluice.base.errors import BandNotFound, ManifestMismatch
 from sluice.composite.adapt import adapt_bands
 from sluice.labels.chip_digests import chip_digests
 from sluice.labels.dataset import ChipDataset, read_dataset
-from sluice.labels.splits import may_teach, select_split
+from sluice.labels.lessons import lesson_rows
+from sluice.labels.splits import select_split
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage
 from sluice.models.taught import parent_lessons, read_taught
@@ -173,10 +174,5 @@ def weights_were_taught(chips: ChipInputs) -> bool:
 
 
 def _names(lesson: Mapping[str, object], chips: ChipInputs) -> bool:
-    data = lesson.get("data")
-    # Some say more of the data after the name.
-    if not isinstance(data, str) or not f"{data}, ".startswith(f"{chips.data}, "):
-        return False
-    table, split = chips.dataset.table, lesson.get("split")
-    taught = (table["split"] == split).to_numpy() if split else may_teach(table)
+    taught = lesson_rows(lesson, chips.data, chips.dataset.table)
     return bool(taught[chips.table.index].any())

@@ -276,8 +276,8 @@ IN_FOLDS = (
 )
 """For cards of models that were judged in cross-validation."""
 ON_KEPT = (
-    "Threshold and calibration were chosen on the model's own scores of a split that taught "
-    "nothing else. The figures are of out-of-fold scores at this threshold: of models fitted to "
+    "Threshold and calibration were chosen on the model's own scores of a split kept for that. "
+    "The figures are of out-of-fold scores at this threshold: of models fitted to "
     "fewer places than this one."
 )
 """Likewise, with a split for calibration."""

@@ -29,6 +29,8 @@ class Division:
     """Only looked at when all is done; may be empty."""
     how: str
     """In words, for the record."""
+    has_own_cal: bool = False
+    """Whether `cal` is a split of the data set, not drawn from what else would teach."""
 
 
 def divide(table: pd.DataFrame, seed: int) -> Division:
@@ -49,7 +51,7 @@ def divide(table: pd.DataFrame, seed: int) -> Division:
     Raises:
         DataError: A group has chips in two parts, or train, val or cal has nothing sought.
     """
-    split = table["split"].to_numpy(dtype=str)
+    split, own_cal = table["split"].to_numpy(dtype=str), False
     named = {name: np.flatnonzero(split == name) for name in ("train", "val", "cal")}
     named["test"] = np.flatnonzero(np.char.startswith(split, "test"))
     pool = np.flatnonzero(split == POOL)
@@ -58,7 +60,8 @@ def divide(table: pd.DataFrame, seed: int) -> Division:
         parts, how = _draw(table, np.arange(len(table)), _SHARES, seed), "drawn 60/20/20 by group"
     elif named["train"].size:
         parts, how = named, "the data set's own splits"
-        if not named["cal"].size:
+        own_cal = named["cal"].size > 0
+        if not own_cal:
             drawn = _draw(table, named["train"], {"train": 5 / 6, "cal": 1 / 6}, seed)
             parts, how = {**named, **drawn}, f"{how}, a sixth of train kept for calibration"
     elif pool.size:
@@ -71,7 +74,8 @@ def divide(table: pd.DataFrame, seed: int) -> Division:
             "learn from `train` in its table, or leave all splits empty"
         )
     _refuse_nothing_sought(table, parts)
-    return Division(**{name: parts[name] for name in ("train", "val", "cal", "test")}, how=how)
+    rows = {name: parts[name] for name in ("train", "val", "cal", "test")}
+    return Division(**rows, how=how, has_own_cal=own_cal)
 
 
 def _draw(

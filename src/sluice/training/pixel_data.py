@@ -20,8 +20,10 @@ from sluice.training.data_choice import choose_sensor, refuse_repeats
 from sluice.training.digests import DataDigest
 from sluice.training.divisions import Division, divide
 from sluice.training.in_graph import check_index
+from sluice.training.kept import refuse_taught
 from sluice.training.levels import levels_for
 from sluice.training.options import PixelOptions
+from sluice.training.parent_chips import JudgingChips, ParentChips, SeenByParent
 from sluice.training.pixel_task import check_batches, choose_patch
 from sluice.training.scaling import band_statistics, scaled_inputs
 
@@ -50,6 +52,8 @@ class PixelData:
     """`labels.chip_digests` of the chips of train, val and cal."""
     joined_groups: int
     """How many groups of the data set were made one with others, as they share ground."""
+    seen: SeenByParent | None
+    """How the chips of val, cal and test meet what the parent has learnt; None without one."""
 
 
 def look_through(
@@ -64,7 +68,8 @@ def look_through(
         parent: Model that training goes on from; then inputs, scaling and indices are its own.
 
     Raises:
-        DataError: Chips do not fit the network, or a class is missing where it is needed.
+        DataError: Chips do not fit the network, a class is missing where it is needed, or chips of
+            the split `cal` teach, too, or taught the parent.
         BandNotFound: A band is not in the data set, or none of the sensor's.
         ConfigError: The sensor is unknown, or an option contradicts the data.
     """
@@ -108,6 +113,7 @@ def look_through(
         for _ in _watched(reader, rows, counts, digest):
             pass
         _refuse_one_kind(name, counts)
+    _refuse_repeated(reader, division)
     return PixelData(
         reader,
         division,
@@ -120,7 +126,38 @@ def look_through(
         digest.text(),
         tuple(reader.digests(np.concatenate([division.train, division.val, division.cal]))),
         count_joined(dataset.table, table),
+        _held_against(parent, reader, division),
     )
+
+
+def _refuse_repeated(reader: ChipReader, division: Division) -> None:
+    """Refuse chips of the data set's own split for calibration that are among the others."""
+    if division.has_own_cal:
+        others = reader.digests(np.concatenate([division.train, division.val]))
+        refuse_taught(reader.digests(division.cal), others, reader.dataset.about.name)
+
+
+def _held_against(
+    parent: ModelPackage | None, reader: ChipReader, division: Division
+) -> SeenByParent | None:
+    """How chips that judge meet what the parent learnt; a split for calibration must not."""
+    if parent is None:
+        return None
+    # Nobody has read these yet.
+    for _ in reader.batches(division.test, _AT_ONCE):
+        pass
+    val, cal, test = (
+        JudgingChips(f"{kind} chips", rows, reader.digests(rows))
+        for kind, rows in (
+            ("validation", division.val),
+            ("calibration", division.cal),
+            ("test", division.test),
+        )
+    )
+    known = ParentChips(parent)
+    if division.has_own_cal:
+        known.refuse(reader.dataset, cal)
+    return known.meet(reader.dataset, [val, cal, test])
 
 
 def _by_ground(table: pd.DataFrame, chip_m: float) -> pd.DataFrame:

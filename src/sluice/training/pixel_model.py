@@ -90,6 +90,8 @@ def train_pixel_model(
     data = look_through(dataset, options, family.multiple, parent)
     if data.joined_groups:
         _tell(naming.name, joined_words(data.joined_groups))
+    if data.seen and not data.seen.clear:
+        _tell(naming.name, data.seen.words)
     training = PixelTraining(family, options, naming, data, parent)
     sought = dataset.table["label"].to_numpy() == 1
     if sought[data.division.train].all():

@@ -192,11 +192,9 @@ def _card(manifest: Manifest, data: PixelData, report: PixelReport | None) -> st
         f"{name} {count}" for name, count in zip(about.classes, data.class_pixels, strict=True)
     )
     origin = f" Fitting began from {manifest.pretrained_source}." if manifest.pretrained else ""
-    warning = (
-        "Whether the model that fitting began from had seen these test chips is not known here.\n"
-        if manifest.pretrained and report
-        else ""
-    )
+    warning = f"\n{data.seen.words}\n" if data.seen else ""
+    if manifest.pretrained and not data.seen and report:
+        warning = "\nWhether the checkpoint had seen these test chips is not known here.\n"
     return (
         f"# {manifest.name}\n\n{manifest.summary} {manifest.architecture}.{origin}\n\n"
         f"Licence of the weights: {manifest.licence}. {manifest.attribution}\n\n"

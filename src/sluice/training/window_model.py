@@ -9,7 +9,7 @@ scores of the folds. Other held-out splits are scored by nobody here.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,10 +28,11 @@ from sluice.training.chip_reading import ChipReader
 from sluice.training.data_choice import choose_bands, choose_sensor
 from sluice.training.digests import DataDigest, code_digest
 from sluice.training.families import check_same_inputs, check_same_network
-from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips
+from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips, refuse_taught
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
 from sluice.training.options import CnnOptions
+from sluice.training.parent_chips import JudgingChips, ParentChips, SeenByParent
 from sluice.training.patch_cnn import ARCHITECTURES, Architecture
 from sluice.training.scaling import band_statistics, inputs_for, scaled_inputs
 from sluice.training.window_members import Ensemble, WindowMember, fit_window_members
@@ -70,6 +71,8 @@ class _Data:
     kept: pd.DataFrame
     """Chips of a split for calibration, indexed by row; may be empty."""
     kept_digests: tuple[str, ...]
+    seen: SeenByParent | None
+    """How `chosen` and `kept` meet what the parent has learnt; None without one."""
 
 
 def train_window_model(
@@ -104,6 +107,8 @@ def train_window_model(
     joined = count_joined(data.dataset.table, data.chosen)
     if joined:
         sys.stderr.write(f"{naming.name}: {joined_words(joined)}\n")
+    if data.seen and not data.seen.clear:
+        sys.stderr.write(f"{naming.name}: {data.seen.words}\n")
     fold_of = grouped_folds(data.chosen, options.folds, FOLD_SEED).to_numpy()
     rows = data.chosen.index.to_numpy()
     ensemble = Ensemble(
@@ -125,7 +130,13 @@ def train_window_model(
     kept = data.kept.assign(score=_mean_scores(fitted, "whole", options))
     networks = [fitted[f"whole-{k}"][0] for k in range(options.members)]
     about = data.dataset.about
-    judgement = _judge(out_of_fold, kept, about.name, naming.name, options)
+    judgement = _judge(
+        ScoredWindows(out_of_fold, _folds_in_words(about.name, options, data.seen)),
+        ScoredWindows(kept, f"{about.name}, split {CALIBRATION}"),
+        naming.name,
+        options,
+        data.seen,
+    )
     training = WindowTraining(
         options,
         naming,
@@ -178,16 +189,34 @@ def _look_through(
     kept_rows = kept.index.to_numpy()
     for images, _ in reader.batches(kept_rows, _AT_ONCE):
         central(images, architecture.window_px, 0)
+    taught, kept_digests = tuple(reader.digests(rows)), tuple(reader.digests(kept_rows))
+    refuse_taught(kept_digests, taught, dataset.about.name)
     return _Data(
         dataset,
         chosen,
         inputs,
         levels,
         digest.text(),
-        tuple(reader.digests(rows)),
+        taught,
         kept,
-        tuple(reader.digests(kept_rows)),
+        kept_digests,
+        _held_against(parent, dataset, (rows, taught), (kept_rows, kept_digests)),
     )
+
+
+def _held_against(
+    parent: ModelPackage | None,
+    dataset: ChipDataset,
+    folds: tuple[IntArray, Sequence[str]],
+    kept: tuple[IntArray, Sequence[str]],
+) -> SeenByParent | None:
+    """How chips, as rows and digests, meet what the parent learnt; kept ones must not."""
+    if parent is None:
+        return None
+    known = ParentChips(parent)
+    calibrating = JudgingChips(f"chips of split {CALIBRATION}", *kept)
+    known.refuse(dataset, calibrating)
+    return known.meet(dataset, [JudgingChips("chips of the folds", *folds), calibrating])
 
 
 def _members(
@@ -216,29 +245,35 @@ def _mean_scores(
     return mean
 
 
+def _folds_in_words(data: str, options: CnnOptions, seen: SeenByParent | None) -> str:
+    """What was scored by whom: a parent may have seen what the folds kept apart."""
+    folds = f"{data}, {options.folds} folds by place"
+    if seen is None or seen.clear:
+        return f"{folds}, each scored by networks that never saw its places"
+    return f"{folds}, each scored by networks fitted without its places"
+
+
 def _judge(
-    out_of_fold: pd.DataFrame, kept: pd.DataFrame, data: str, name: str, options: CnnOptions
+    folds: ScoredWindows,
+    kept: ScoredWindows,
+    name: str,
+    options: CnnOptions,
+    seen: SeenByParent | None,
 ) -> WindowJudgement:
     """Decide on the chips kept for it where they suffice, and report on the folds.
 
     Args:
-        out_of_fold: With `label` and `score`.
-        kept: Likewise, of the networks of the package; may be empty.
-        data: Its name.
+        folds: Scores out of fold.
+        kept: Scores of the networks of the package; may be empty.
         name: Of the model.
         options: Of the training.
+        seen: What the parent saw of them.
     """
-    folds = (
-        f"{data}, {options.folds} folds by place, each scored by networks that never saw its places"
-    )
-    decided, on_kept = decide_on_kept(
-        ScoredWindows(kept, f"{data}, split {CALIBRATION}"),
-        ScoredWindows(out_of_fold, folds),
-        aim=options.aim,
-        method=options.calibration,
-    )
+    decided, on_kept = decide_on_kept(kept, folds, aim=options.aim, method=options.calibration)
     report = evaluate_scores(
-        out_of_fold, decided.t_main, decided.calibration, model=name, data=folds
+        folds.table, decided.t_main, decided.calibration, model=name, data=folds.data
     )
+    if seen and not seen.clear:
+        report = report.model_copy(update={"warning": seen.words})
     thresholds = Thresholds(t_main=decided.t_main, t_iso=decided.t_iso)
-    return WindowJudgement(thresholds, decided.calibration, report, on_kept)
+    return WindowJudgement(thresholds, decided.calibration, report, on_kept, seen)

@@ -21,6 +21,7 @@ from sluice.training.families import NETWORK_KEY, TORCH_FILE, save_tensors
 from sluice.training.naming import Naming
 from sluice.training.onnx_export import export_checked
 from sluice.training.options import CnnOptions
+from sluice.training.parent_chips import SeenByParent
 from sluice.training.patch_cnn import ARCHITECTURES, Architecture, WindowEnsemble
 from sluice.training.window_task import MAX_INVALID_SHARE
 
@@ -61,6 +62,8 @@ class WindowJudgement:
     """Of the out-of-fold scores."""
     on_kept: bool
     """Whether thresholds and calibration are of chips kept for them, not of the folds."""
+    seen: SeenByParent | None = None
+    """What the model that training went on from saw of them."""
 
 
 def write_window_package(
@@ -161,6 +164,7 @@ def _record(training: WindowTraining) -> dict[str, JsonValue]:
 def _card(manifest: Manifest, training: WindowTraining, judgement: WindowJudgement) -> str:
     about = training.about
     origin = f" Fitting began from {manifest.pretrained_source}." if manifest.pretrained else ""
+    seen = f" {judgement.seen.words}" if judgement.seen else ""
     return (
         f"# {manifest.name}\n\n{manifest.summary} {manifest.architecture}.{origin}\n\n"
         f"Licence of the weights: {manifest.licence}. {manifest.attribution}\n\n"
@@ -168,6 +172,6 @@ def _card(manifest: Manifest, training: WindowTraining, judgement: WindowJudgeme
         f"Licence of the data: {about.licence or 'not stated'}. {about.attribution}\n\n"
         f"{len(training.taught)} chips taught; each member saw a bootstrap of "
         f"{training.options.bootstrap_share:.0%} of the places.\n\n"
-        f"## Figures\n\n{ON_KEPT if judgement.on_kept else IN_FOLDS}\n\n"
+        f"## Figures\n\n{ON_KEPT if judgement.on_kept else IN_FOLDS}{seen}\n\n"
         f"```\n{render_report(judgement.report)}\n```\n"
     )

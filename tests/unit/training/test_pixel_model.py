@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
@@ -183,8 +185,6 @@ def test_chips_labelled_in_one_class_alone_are_refused(tmp_path):
 
 
 def test_test_chips_change_nothing_but_the_figures(unet, tmp_path, ponds):
-    import shutil
-
     other = tmp_path / "other"
     shutil.copytree(ponds, other)
     table = (other / "index.csv").read_text().splitlines()
@@ -206,11 +206,41 @@ def test_all_but_test_chips_are_written_down(unet, ponds):
     assert 0 < tests.sum() < len(tests)
 
 
-def test_fine_tuning_starts_where_the_parent_stood(unet, ponds, tmp_path):
+def test_a_split_for_calibration_must_not_have_taught(unet, ponds, tmp_path):
+    with pytest.raises(DataError, match="8 of the 8 chips of split cal taught tiny, its weights"):
+        train_pixel_model(ponds, tmp_path / "out", UNET, NAMING, unet.package)
+    shutil.copytree(ponds, tmp_path / "d")
+    table = pd.read_csv(ponds / "index.csv")
+    one, other = (table["image"][table["split"] == split].iloc[0] for split in ("train", "cal"))
+    shutil.copy(ponds / one, tmp_path / "d" / other)
+    with pytest.raises(DataError, match="1 of the 8 chips of split cal are pixel by pixel"):
+        train_pixel_model(tmp_path / "d", tmp_path / "out", UNET, NAMING)
+    assert not (tmp_path / "out").exists()
+
+
+def without_cal(folder, to):
+    """The same chips, but those for calibration serve for nothing."""
+    shutil.copytree(folder, to)
+    table = pd.read_csv(to / "index.csv").replace({"split": {"cal": "excluded"}})
+    table.to_csv(to / "index.csv", index=False)
+    return to
+
+
+def test_fine_tuning_starts_where_the_parent_stood(unet, ponds, tmp_path, capsys):
     options = UNET.model_copy(update={"epochs": 1, "learning_rate": 1e-9, "indices": ()})
     child = train_pixel_model(
-        ponds, tmp_path, options, Naming("child", "CC0-1.0", "nobody"), unet.package
+        without_cal(ponds, tmp_path / "d"),
+        tmp_path,
+        options,
+        Naming("child", "CC0-1.0", "nobody"),
+        unet.package,
     )
+    told = (
+        "8 of the 8 validation chips and 2 of the 2 calibration chips taught tiny, which fitting "
+        "began from: figures, thresholds and calibration flatter this model"
+    )
+    assert f"child: {told}" in capsys.readouterr().err
+    assert told in child.package.card_path.read_text(encoding="utf-8")
     manifest = child.package.manifest
     assert (manifest.pretrained, manifest.pretrained_source) == (True, "tiny")
     assert manifest.indices == ("ndwi",)
@@ -249,7 +279,8 @@ def test_a_fit_that_breaks_down_leaves_no_model(ponds, tmp_path, monkeypatch):
 
 
 def test_new_classes_keep_all_but_the_last_layer(unet, tmp_path):
-    write_masked_chips(tmp_path / "d", classes=("other", "active", "old"), splits=True)
+    classes = ("other", "active", "old")
+    write_masked_chips(tmp_path / "d", classes=classes, splits=True, seed=6)
     options = UNET.model_copy(update={"epochs": 1, "loss": "weighted_bce"})
     child = train_pixel_model(tmp_path / "d", tmp_path, options, NAMING, unet.package)
     assert child.package.manifest.classes == ("other", "active", "old")
@@ -279,9 +310,8 @@ def test_that_all_chips_hold_what_is_sought_is_told(unet, ponds, tmp_path, capsy
     assert "--negatives 1" in told[0]
 
 
-def test_a_damaged_parent_is_refused(unet, ponds, tmp_path):
-    import shutil
-
+def test_a_damaged_parent_is_refused(unet, tmp_path):
+    ponds = write_masked_chips(tmp_path / "d", splits=True, seed=6).folder
     folder = tmp_path / "tiny"
     shutil.copytree(unet.package.folder, folder)
     file = folder / "weights.safetensors"

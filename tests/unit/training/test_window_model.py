@@ -1,5 +1,8 @@
 """Networks that judge windows: published shapes, draws of places, the whole way to a package."""
 
+import dataclasses
+import shutil
+
 import h5py
 import numpy as np
 import onnxruntime
@@ -24,6 +27,7 @@ from sluice.training.chip_reading import ChipReader  # noqa: E402
 from sluice.training.families import load_tensors  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions  # noqa: E402
+from sluice.training.parent_chips import JudgingChips, ParentChips  # noqa: E402
 from sluice.training.patch_cnn import ARCHITECTURES, WindowEnsemble  # noqa: E402
 from sluice.training.scaling import Scaling, inputs_for  # noqa: E402
 from sluice.training.window_members import draw_places, start_member  # noqa: E402
@@ -196,12 +200,19 @@ def test_the_package_is_the_mean_of_its_members(trained, ponds):
     assert np.abs(found - expected).max() < 1e-4
 
 
-def test_fine_tuning_takes_the_members_up_in_turn(trained, ponds, tmp_path):
+def test_fine_tuning_takes_the_members_up_in_turn(trained, ponds, tmp_path, capsys):
     options = TINY.model_copy(update={"epochs": 1, "members": 3, "learning_rate": 1e-9})
     child = train_window_model(
         ponds, tmp_path, options, Naming("child", "CC0-1.0", "nobody"), trained.package
     )
     assert child.package.manifest.pretrained_source == "tiny-cnn"
+    told = "48 of the 48 chips of the folds taught tiny-cnn, which fitting began from: figures"
+    assert f"child: {told}" in capsys.readouterr().err
+    assert child.report.warning.startswith(told)
+    assert child.report.data.endswith("each scored by networks fitted without its places")
+    card = child.package.card_path.read_text("utf-8")
+    assert told in card
+    assert "never saw its places" not in card
     from safetensors.torch import load
 
     parent, own = (
@@ -266,6 +277,10 @@ def test_a_model_that_went_on_from_the_default_one_is_a_package(tmp_path):
     assert own.manifest.pretrained_source == "default"
     assert own.manifest.bands == default.manifest.bands
     assert own.manifest.training["parent_lessons"] == [{"data": "amw-chips", "split": "pool"}]
+    card = own.card_path.read_text("utf-8")
+    assert "does not list all chips that taught it (it learnt from amw-chips, split pool)" in card
+    assert "whether the 32 chips of the folds are among them is not known" in card
+    assert "never saw its places" not in card
     name = "members.0.features.12.weight"
     assert torch.allclose(load_tensors(own)[name], load_tensors(default)[name], atol=1e-6)
 
@@ -303,6 +318,43 @@ def test_the_package_knows_its_chips_and_those_of_its_parent(trained, ponds, tmp
     added = set(chip_digests(other.images(child.out_of_fold.index.to_numpy())))
     assert read_taught(child.package) == own | added
     assert added - own
+    card = child.package.card_path.read_text("utf-8")
+    assert "None of the 24 chips of the folds taught tiny-cnn, which fitting began from." in card
+    assert "each scored by networks that never saw its places" in card
+    assert child.report.warning is None
+
+
+def test_chips_kept_for_thresholds_must_not_have_taught_the_parent(trained, ponds, tmp_path):
+    shutil.copytree(ponds, tmp_path / "d")
+    table = pd.read_csv(tmp_path / "d" / "index.csv")
+    table["split"] = np.where(np.arange(48) % 12 < 9, "pool", "cal")
+    table.to_csv(tmp_path / "d" / "index.csv", index=False)
+    with pytest.raises(DataError, match="12 of the 12 chips of split cal taught tiny-cnn"):
+        train_window_model(tmp_path / "d", tmp_path / "out", TINY, NAMING, trained.package)
+    assert not (tmp_path / "out").exists()
+
+
+def test_chips_of_the_default_models_data_are_known_by_name(tmp_path):
+    bands = ("red", "green", "blue")
+    data = write_masked_chips(tmp_path, chips=6, side=16, bands=bands, splits=True)
+    table = data.table.assign(split=["pool"] * 4 + ["cal"] * 2)
+    about = data.about.model_copy(update={"name": "amw-chips"})
+    data = dataclasses.replace(data, about=about, table=table)
+    known = ParentChips(load_package("default", None))
+    chips = JudgingChips("chips", np.arange(6), [""] * 6)
+    assert known.meet(data, [chips]).count == 4
+    with pytest.raises(DataError, match="4 of the 6 chips of split cal taught default"):
+        known.refuse(data, chips)
+    known.refuse(data, JudgingChips("chips", np.array([4, 5]), ["", ""]))
+
+
+def test_chips_that_teach_are_not_kept_for_thresholds_too(tmp_path):
+    """The same chip under two names, in groups of their own, its place unknown."""
+    in_splits(tmp_path / "d", ("pool", "pool", "cal"))
+    images = tmp_path / "d" / "images"
+    shutil.copy(images / "c0.tif", images / "c4.tif")
+    with pytest.raises(DataError, match=r"1 of the 26 chips of split cal .* chips that teach"):
+        train_window_model(tmp_path / "d", tmp_path / "out", TINY, NAMING)
 
 
 def test_our_own_network_slides(ponds, tmp_path):
@@ -342,7 +394,7 @@ def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path):
     assert not set(trained.out_of_fold.index) & set(rows)
     assert set(chip_digests(data.images(rows))) <= read_taught(trained.package)
     assert manifest.training["chips"] == (~cal).sum()
-    assert "a split that taught nothing else" in trained.package.card_path.read_text("utf-8")
+    assert "own scores of a split kept for that" in trained.package.card_path.read_text("utf-8")
 
 
 def test_a_split_too_small_for_calibration_is_told_and_left_alone(tmp_path, capsys):
