@@ -330,11 +330,28 @@ def test_shapes_as_text_in_a_table_are_read(tmp_path):
         read_polygons(path)
 
 
+def test_shapes_of_many_rings_are_read_from_text(tmp_path):
+    parts = [
+        shapely.Point(k, 0).buffer(0.4).difference(shapely.Point(k, 0).buffer(0.2))
+        for k in range(20)
+    ]
+    shape = shapely.GeometryCollection([shapely.MultiPolygon(parts)])
+    (tmp_path / "a.csv").write_text(f'geometry\n"{shape.wkt}"\n')
+    assert shapely.area(
+        read_polygons(tmp_path / "a.csv").table.geometry.to_numpy()
+    ).sum() == pytest.approx(shape.area)
+
+
 @pytest.mark.parametrize(
     ("text", "error", "part"),
     [
         ("name,area\na,1\n", ConfigError, "no column is called geometry or wkt; found: name, area"),
         ("geometry\nPOINT (1 2)\nhere\n", DataError, "geometry of row 2 is 'here'"),
+        (
+            f"geometry\nPOINT (1 2)\n{'GEOMETRYCOLLECTION(' * 200_000}\n",
+            DataError,
+            "row 2 is nested",
+        ),
         ("geometry\nPOINT (1 2)\n", NoValidData, "1 points or lines"),
     ],
 )

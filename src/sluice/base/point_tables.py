@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,8 @@ _LAT_NAMES = ("lat", "latitude", "y", "y_geo", "lat_dd", "decimallatitude")
 _SHAPE_NAMES = ("geometry", "wkt", "geom", "the_geom", "wkt_geom")
 _SEPARATORS = ",;\t|"
 _HEAD = 4096
+_DEEPEST = 10
+"""Parentheses within one another: a multipolygon in a collection has four."""
 
 
 def is_table(path: Path | str) -> bool:
@@ -81,7 +84,7 @@ def read_shape_table(path: Path | str, *, crs: str = "EPSG:4326") -> gpd.GeoData
     Raises:
         ItemNotFound, AssetReadError: There is no such file, or it is no table.
         ConfigError: No column is called as one of shapes is, or the CRS is not known.
-        DataError: A text is no shape.
+        DataError: A text is no shape, or nested deeper than shapes are.
     """
     path, where = Path(path), str(path)
     frame = _read(path)
@@ -96,6 +99,7 @@ def read_shape_table(path: Path | str, *, crs: str = "EPSG:4326") -> gpd.GeoData
     texts = frame[name].astype("string").str.strip()
     texts = texts.mask(texts == "")
     given = texts.notna().to_numpy()
+    _refuse_nested(texts, name, where)
     shapes = np.full(len(frame), None, dtype=object)
     shapes[given] = shapely.from_wkt(texts[given].to_numpy(dtype=object), on_invalid="ignore")
     wrong = given & shapely.is_missing(shapes)
@@ -107,6 +111,20 @@ def read_shape_table(path: Path | str, *, crs: str = "EPSG:4326") -> gpd.GeoData
             href=where,
         )
     return _placed(frame.drop(columns=name), shapes, crs)
+
+
+def _refuse_nested(texts: pd.Series, name: str, where: str) -> None:
+    """Refuse what GEOS would read until its stack is full, which ends the program."""
+    many = texts.str.count(r"\(").fillna(0) > _DEEPEST
+    for at in np.flatnonzero(many):
+        marks = np.frombuffer(re.sub(r"[^()]+", "", texts.iloc[at]).encode(), np.uint8)
+        depth = np.cumsum(np.where(marks == ord("("), 1, -1))
+        if depth.max() > _DEEPEST:
+            raise DataError(
+                f"{where}: {name} of row {at + 1} is nested {depth.max()} deep, and shapes "
+                f"are at the most {_DEEPEST}; correct it",
+                href=where,
+            )
 
 
 def _placed(frame: pd.DataFrame, shapes: ObjectArray, crs: str) -> gpd.GeoDataFrame:
