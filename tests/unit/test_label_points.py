@@ -52,6 +52,10 @@ def test_points_that_say_where_there_is_no_mine_are_not_all_made_mines(tmp_path)
         read_points(path)
     assert read_points(path, LabelColumns("Label")).table["class"].tolist() == ["1", "0", "0"]
     assert len(read_points(path, all_alike=True).table) == 3
+    for said, yes in (("no", "yes"), ("Non", "oui"), ("N ", "Y"), ("FALSE", "maybe")):
+        path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{said}\n-1.6,6,{yes}\n")
+        with pytest.raises(DataError, match=rf"label is {said.strip()} in 1 of 2 .*--class-column"):
+            read_points(path)
     for harmless in ("1", "north pit", "2"):
         path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{harmless}\n-1.6,6,1\n")
         assert len(read_points(path).table) == 2

@@ -33,6 +33,12 @@ from sluice.labels.vector_table import (
 _RIM = 72
 """Corners of a disc."""
 _M2_PER_HA = 10_000
+_NONE_WORDS = {
+    *("no", "n", "none", "false", "f", "negative", "neg", "absent"),
+    *("non", "faux", "négatif", "aucun", "aucune"),
+    *("falso", "negativo", "ninguno", "não", "nao"),
+}
+"""What a column `label` says where there is no mine."""
 
 
 def read_points(
@@ -276,12 +282,16 @@ def _refuse_unread_label(frame: pd.DataFrame, where: str) -> None:
     name = next((str(name) for name in frame if str(name).strip().lower() == "label"), None)
     if name is None:
         return
-    labels = pd.to_numeric(frame[name].replace({True: 1, False: 0}), errors="coerce").dropna()
-    none = int((labels == 0).sum())
-    if none and labels.isin((0, 1)).all():
+    given = frame[name].dropna()
+    labels = pd.to_numeric(given.replace({True: 1, False: 0}), errors="coerce")
+    zeros = (labels == 0) & bool(labels.dropna().isin((0, 1)).all())
+    none = zeros | given.astype(str).str.strip().str.casefold().isin(_NONE_WORDS)
+    if none.any():
+        said = "0" if zeros.any() else str(given[none].iloc[0]).strip()
         raise DataError(
-            f"{where}: {name} is 0 in {none} of {len(frame)} rows, and points would all become one "
-            "class; read it as CSV with `sluice labels import mosaiks`, or say with --class what "
+            f"{where}: {name} is {said} in {int(none.sum())} of {len(frame)} rows, and points "
+            "would all become one class; read it as CSV with `sluice labels import mosaiks` (1 and "
+            f"0), take the classes from it with --class-column {name}, or say with --class what "
             "all are",
             href=where,
         )
