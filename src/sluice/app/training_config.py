@@ -174,7 +174,8 @@ def read_request(kind: type[_Asked], config: Path | None, given: dict[str, Any])
                 f"{key}{where}: is no option of this training; `--help` lists them"
             ) from err
         said = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(f"{option} {first['input'] if key else ''}{where}: {said}") from err
+        value = f" {first['input']}" if key else ""
+        raise ConfigError(f"{option}{value}{where}: {said}") from err
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

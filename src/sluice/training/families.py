@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import safetensors.torch
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -111,13 +111,24 @@ def take_shape(
         given: Names of those that somebody asked for.
         package: The model that training goes on from.
         expected: What `options` amount to, as `training.network` of a manifest says it.
+
+    Raises:
+        ManifestMismatch: The manifest tells a shape that no network has.
     """
     found = _network_of(package.manifest)
     if not isinstance(found, dict) or found.get("family") != expected["family"]:
         return options
     fields = type(options).model_fields
     taken = {k: v for k, v in found.items() if k in fields and k not in given}
-    return type(options).model_validate({**options.model_dump(), **taken})
+    try:
+        return type(options).model_validate({**options.model_dump(), **taken})
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        at = ".".join(map(str, first["loc"])) or _spell(found)
+        raise ManifestMismatch(
+            f"model {package.name}: training.network of its manifest cannot be "
+            f"({at}: {first['msg']}); fetch the model again"
+        ) from err
 
 
 def _network_of(manifest: Manifest) -> JsonValue:

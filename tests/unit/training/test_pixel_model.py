@@ -1,5 +1,6 @@
 """U-Nets and SegFormers from a folder of chips to a package, small."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -262,6 +263,24 @@ def test_the_shape_is_the_parents_where_nobody_asks_for_another(unet):
     default = load_package("default", None)
     cnn = take_shape(CnnOptions(), set(), default, ARCHITECTURES["amw-2024"].record)
     assert cnn.architecture == "chip-network"
+
+
+def told(package, network):
+    """The same package, but with other words on its network."""
+    training = {**package.manifest.training, "network": network}
+    manifest = package.manifest.model_copy(update={"training": training})
+    return dataclasses.replace(package, manifest=manifest)
+
+
+def test_a_shape_that_no_network_has_is_refused(unet):
+    expected = network_record(families.UNET, UNetOptions())
+    damaged = told(unet.package, {"family": "unet", "width": "many"})
+    with pytest.raises(ManifestMismatch, match=r"model tiny: training\.network.*width"):
+        take_shape(UNetOptions(), set(), damaged, expected)
+    record = ARCHITECTURES["amw-2024"].record
+    damaged = told(unet.package, {**record, "architecture": "amw-1999"})
+    with pytest.raises(ManifestMismatch, match=r"training\.network.*architecture: .*amw-2024"):
+        take_shape(CnnOptions(), set(), damaged, record)
 
 
 def test_a_fit_that_breaks_down_leaves_no_model(ponds, tmp_path, monkeypatch):

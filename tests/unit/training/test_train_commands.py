@@ -53,7 +53,7 @@ def test_wrong_options_are_named(given, words):
     [
         ({"loss": "dice"}, "--loss dice: .*'bce', 'weighted_bce' or 'focal'"),
         ({"loss": "focal", "label_smoothing": 0.1}, "leave it out for focal"),
-        ({"class_weights": "1,2,3"}, "has 3 numbers; windows want two"),
+        ({"class_weights": "1,2,3"}, "^the options: class_weights has 3 numbers; windows want two"),
     ],
 )
 def test_losses_that_windows_have_not_are_refused(given, words):
