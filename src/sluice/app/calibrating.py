@@ -21,8 +21,8 @@ from sluice.app.judging import score_chips
 from sluice.app.judging_masks import classified_chips
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, DataError
-from sluice.evaluation.aims import parse_aim
-from sluice.evaluation.calibration import CalibrationMethod, check_method
+from sluice.evaluation.aims import CalibrationMethod, parse_aim
+from sluice.evaluation.calibration import check_method
 from sluice.evaluation.decisions import (
     FEWEST,
     choose_pixel_threshold,

@@ -9,11 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sluice.base.errors import AssetReadError, ConfigError
 from sluice.training.options import (
-    Aim,
-    CalibrationName,
+    ALPHAS,
     CnnOptions,
+    DecisionOptions,
     FitOptions,
-    Numbers,
+    Penalties,
+    Regressor,
+    Seed,
     SegFormerOptions,
     UNetOptions,
     Words,
@@ -21,21 +23,6 @@ from sluice.training.options import (
 
 _MAX_BYTES = 1_000_000
 _Asked = TypeVar("_Asked", bound=BaseModel)
-_Linear = Literal["ridge", "logistic", "svm", "forest"]
-_ALPHAS = (0.01, 0.1, 1.0, 10.0)
-
-
-class _Decided(BaseModel):
-    """What is made of the scores of a model."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
-
-    aim: Aim = "f1"
-    """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
-    calibration: CalibrationName = "beta"
-    """The form of the curve from scores to probabilities."""
 
 
 class PackageRequest(BaseModel):
@@ -76,7 +63,7 @@ class CnnRequest(CnnOptions, TrainingRequest):
     """`sluice train cnn`."""
 
 
-class ChipDetectorRequest(_Decided, PackageRequest):
+class ChipDetectorRequest(DecisionOptions, PackageRequest):
     """`sluice train chip-detector`."""
 
     epochs: int = Field(default=24, ge=1)
@@ -87,16 +74,16 @@ class ChipDetectorRequest(_Decided, PackageRequest):
     """Networks in the ensemble."""
     views: Literal[1, 2, 4] = 4
     """Sides each looks from."""
-    seed: int = 0
+    seed: Seed = 0
     """First random seed."""
     workers: int = Field(default=1, ge=1)
     """Networks fitted at a time."""
 
 
-class RandomFeaturesRequest(_Decided, PackageRequest):
+class RandomFeaturesRequest(DecisionOptions, PackageRequest):
     """`sluice train random-features`."""
 
-    model: _Linear = "ridge"
+    model: Regressor = "ridge"
     """What is fitted to the features."""
     patches: int = Field(default=512, ge=2)
     """Patches; each gives two features."""
@@ -104,17 +91,17 @@ class RandomFeaturesRequest(_Decided, PackageRequest):
     """`empirical`: cut from the chips and whitened."""
     folds: int = Field(default=5, ge=2)
     """Cross-validation folds."""
-    alphas: Numbers = _ALPHAS
+    alphas: Penalties = ALPHAS
     """Penalties of linear models to choose from; add 100,1000 for few labels."""
     bands: Words = ()
     """`rgb`, `rgb+nir`, or bands of the data set by name; none: all."""
     sensor: str | None = None
     """Sensor of the images, where the data set does not say it."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed."""
 
 
-class FeatureTableRequest(_Decided):
+class FeatureTableRequest(DecisionOptions):
     """`sluice train feature-table`."""
 
     labels: Path
@@ -125,7 +112,7 @@ class FeatureTableRequest(_Decided):
     """Folder for model, report and map."""
     covariates: Path | None = None
     """Table of more about places: distances, geology, income."""
-    model: _Linear = "ridge"
+    model: Regressor = "ridge"
     """What is fitted to the features."""
     half_side: float = Field(default=0.005, gt=0)
     """Half of a cell's side, degrees."""
@@ -139,9 +126,9 @@ class FeatureTableRequest(_Decided):
     """Mine types to leave out, with commas."""
     prior: float | None = None
     """Share of cells with a mine where you look, for the map: 0.01."""
-    alphas: Numbers = _ALPHAS
+    alphas: Penalties = ALPHAS
     """Penalties of linear models to choose from; add 100,1000 for few labels."""
-    seed: int = 0
+    seed: Seed = 0
     """Random seed."""
 
 

@@ -1,11 +1,18 @@
-"""What a threshold is chosen for, in words."""
+"""What a threshold is chosen for, and forms of calibration, in words.
+
+Nothing heavy is imported here: the command line tells these.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from sluice.base.errors import ConfigError
+
+CalibrationMethod = Literal["beta", "isotonic", "temperature"]
+"""See `fit_calibration`."""
 
 _AIM = re.compile(r"f(?P<beta>\d+(?:\.\d+)?)|recall>=(?P<recall>\d*\.?\d+)")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from scipy.optimize import isotonic_regression, minimize
@@ -18,10 +18,8 @@ from scipy.special import expit, logit
 from sluice.base.arrays import FloatArray
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, DataError, ShapeMismatch
-from sluice.evaluation.aims import BestF, parse_aim
+from sluice.evaluation.aims import BestF, CalibrationMethod, parse_aim
 from sluice.evaluation.metrics import Numbers
-
-CalibrationMethod = Literal["beta", "isotonic", "temperature"]
 
 _KNOTS = 33
 # A float32 score of a sigmoid cannot come closer to 0 or 1 and mean anything by it.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sluice.base.calibration import Calibration
+from sluice.evaluation.aims import CalibrationMethod
 from sluice.evaluation.calibration import (
-    CalibrationMethod,
     choose_isolated_threshold,
     choose_threshold_for,
     fit_calibration,

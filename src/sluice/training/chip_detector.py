@@ -25,7 +25,7 @@ from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError
 from sluice.base.files import write_whole
-from sluice.evaluation.calibration import CalibrationMethod
+from sluice.evaluation.aims import CalibrationMethod
 from sluice.evaluation.decisions import WindowDecisions
 from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.chip_digests import chip_digests

@@ -26,7 +26,7 @@ from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, ModelError, ShapeMismatch
 from sluice.base.files import write_whole
 from sluice.base.records import Record
-from sluice.evaluation.calibration import CalibrationMethod
+from sluice.evaluation.aims import CalibrationMethod
 from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.dataset import read_dataset
 from sluice.labels.splits import CALIBRATION, grouped_folds, joined_words
@@ -45,6 +45,7 @@ from sluice.training.feature_graph import forest_weights, linear_weights
 from sluice.training.kept import ScoredWindows, decide_on_kept, refuse_taught
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
+from sluice.training.options import ALPHAS, Penalties, Regressor, Seed
 from sluice.training.random_features import (
     PATCH_SIDES,
     BandScaling,
@@ -59,9 +60,7 @@ from sluice.training.random_features import (
     invalid_shares,
 )
 from sluice.training.regressors import (
-    ALPHAS,
     FittedModel,
-    Kind,
     LinearModel,
     fit_model,
     scale_decisions,
@@ -80,12 +79,12 @@ class FeatureSettings(Record):
     """K; an image is told by 2K numbers."""
     patch_kind: PatchKind = "empirical"
     sides: tuple[int, ...] = PATCH_SIDES
-    model: Kind = "ridge"
-    alphas: tuple[float, ...] = ALPHAS
+    model: Regressor = "ridge"
+    alphas: Penalties = ALPHAS
     folds: int = Field(default=5, ge=2)
     stride_px: int = Field(default=8, ge=1)
     """Between the scores of one pass over a larger image; linear models only."""
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _drawable(self) -> FeatureSettings:

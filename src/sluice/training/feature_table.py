@@ -19,20 +19,16 @@ from pydantic import Field, JsonValue
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import DataError, NoValidData, ShapeMismatch, WeightsError
 from sluice.base.records import Record
-from sluice.evaluation.calibration import (
-    CalibrationMethod,
-    choose_threshold_for,
-    fit_calibration,
-)
+from sluice.evaluation.aims import CalibrationMethod
+from sluice.evaluation.calibration import choose_threshold_for, fit_calibration
 from sluice.evaluation.metrics import roc_auc
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.cells import spatial_blocks
 from sluice.models.cell_model import CellModel, LoadedCellModel, encode_covariates
 from sluice.training.feature_graph import forest_graph
+from sluice.training.options import ALPHAS, Penalties, Regressor, Seed
 from sluice.training.regressors import (
-    ALPHAS,
     FittedModel,
-    Kind,
     LinearModel,
     fit_model,
     grouped_inner_folds,
@@ -51,15 +47,15 @@ _TOLERANCE = 1e-5
 class TableSettings(Record):
     """What a fit depends on, beside the tables."""
 
-    model: Kind = "ridge"
-    alphas: tuple[float, ...] = ALPHAS
+    model: Regressor = "ridge"
+    alphas: Penalties = ALPHAS
     block_side_deg: float = Field(default=0.25, gt=0)
     """Side of the blocks; beyond the reach of what makes neighbours alike."""
     folds: int = Field(default=5, ge=3)
     """Parts that the blocks are dealt to: one tests, one calibrates, the others fit."""
     permutations: int = Field(default=20, ge=1)
     """Of each group of columns, for their importance."""
-    seed: int = 0
+    seed: Seed = 0
     aim: str = "f1"
     """What the threshold is chosen for, see `choose_threshold_for`."""
     calibration: CalibrationMethod = "beta"

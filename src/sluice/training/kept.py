@@ -12,7 +12,7 @@ import pandas as pd
 
 from sluice.base.arrays import FloatArray
 from sluice.base.errors import DataError
-from sluice.evaluation.calibration import CalibrationMethod
+from sluice.evaluation.aims import CalibrationMethod
 from sluice.evaluation.decisions import FEWEST, WindowDecisions, decide_windows
 from sluice.labels.splits import CALIBRATION
 

@@ -12,12 +12,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from sluice.base.errors import ConfigError
-from sluice.evaluation.aims import parse_aim
+from sluice.evaluation.aims import CalibrationMethod, parse_aim
 
 
 def _split_commas(given: Any) -> Any:
     if isinstance(given, str):
         return tuple(part.strip() for part in given.split(",") if part.strip())
+    return given
+
+
+def _check_penalties(given: tuple[float, ...]) -> tuple[float, ...]:
+    if not given or min(given) <= 0:
+        raise ValueError("penalties are one number or more, all above 0")
     return given
 
 
@@ -32,13 +38,19 @@ def _check_aim(given: str) -> str:
 Words = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 """Names; a text is split at its commas."""
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split_commas)]
+Penalties = Annotated[Numbers, AfterValidator(_check_penalties)]
+"""Of linear models, to choose from."""
 WidthList = Annotated[tuple[int, int, int, int], BeforeValidator(_split_commas)]
 
 Aim = Annotated[str, AfterValidator(_check_aim)]
 """What a threshold is chosen for, see `parse_aim`."""
 
 LossName = Literal["bce", "weighted_bce", "dice", "tversky", "focal"]
-CalibrationName = Literal["beta", "isotonic", "temperature"]
+Regressor = Literal["ridge", "logistic", "svm", "forest"]
+"""What is fitted to ready features."""
+ALPHAS = (0.01, 0.1, 1.0, 10.0)
+"""Penalties, where nobody asks for others."""
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Precision = Literal["auto", "f32", "bf16"]
 
 
@@ -73,13 +85,26 @@ class FitOptions(BaseModel):
     """Of the forward pass: `f32`, `bf16`, or `auto`: bf16 on a GPU that has it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to fit; `auto` takes a GPU where there is one."""
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    seed: Seed = 0
     """Of weights, order, crops, augmentation and dropout."""
     cache_gb: float = Field(default=2.0, ge=0)
     """Chips kept in memory; the rest is read again each epoch."""
 
 
-class DataOptions(FitOptions):
+class DecisionOptions(BaseModel):
+    """What is made of the scores of a model."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    aim: Aim = "f1"
+    """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
+    calibration: CalibrationMethod = "beta"
+    """The form of the curve from scores to probabilities."""
+
+
+class DataOptions(DecisionOptions, FitOptions):
     """What is learnt from, and how it is shown."""
 
     bands: Words = ()
@@ -95,10 +120,6 @@ class DataOptions(FitOptions):
     """How far gain and haze of optical bands are varied."""
     gaps: float = Field(default=0.1, ge=0, le=1)
     """How often a part of a chip is hidden, as a cloud would."""
-    aim: Aim = "f1"
-    """What the threshold is chosen for: `f1`, `f0.5`, F of another beta, or `recall>=0.9`."""
-    calibration: CalibrationName = "beta"
-    """The form of the curve from scores to probabilities."""
     gamma: float = Field(default=2.0, ge=0)
     """Of focal loss: how much less what is easy counts."""
     class_weights: Numbers = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,9 @@ from sklearn.svm import LinearSVC
 
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.errors import ConfigError, DataError, ShapeMismatch
+from sluice.training.options import ALPHAS, Regressor
 
-Kind: TypeAlias = Literal["ridge", "logistic", "svm", "forest"]
-KINDS: tuple[Kind, ...] = ("ridge", "logistic", "svm", "forest")
-ALPHAS = (0.01, 0.1, 1.0, 10.0)
+KINDS: tuple[Regressor, ...] = get_args(Regressor)
 INNER_FOLDS = 5
 TREES = 200
 
@@ -72,7 +71,7 @@ FittedModel: TypeAlias = LinearModel | ForestModel
 
 
 def fit_model(
-    kind: Kind,
+    kind: Regressor,
     features: AnyFloats,
     labels: IntArray,
     groups: npt.NDArray[Any],

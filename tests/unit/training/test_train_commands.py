@@ -10,7 +10,14 @@ from typer.testing import CliRunner
 yaml = pytest.importorskip("yaml", reason="YAML needs pyyaml: make test EXTRAS=dev,train")
 
 from sluice.app.cli.main import app  # noqa: E402
-from sluice.app.training_config import CnnRequest, UNetRequest, read_request  # noqa: E402
+from sluice.app.training_config import (  # noqa: E402
+    ChipDetectorRequest,
+    CnnRequest,
+    FeatureTableRequest,
+    RandomFeaturesRequest,
+    UNetRequest,
+    read_request,
+)
 from sluice.base.errors import AssetReadError, ConfigError  # noqa: E402
 
 NEEDED = {"data": "d", "out": "o", "name": "n", "licence": "CC0-1.0", "attribution": "nobody"}
@@ -59,6 +66,22 @@ def test_wrong_options_are_named(given, words):
 def test_losses_that_windows_have_not_are_refused(given, words):
     with pytest.raises(ConfigError, match=words):
         read_request(CnnRequest, None, {**NEEDED, **given})
+
+
+@pytest.mark.parametrize("kind", [ChipDetectorRequest, RandomFeaturesRequest, FeatureTableRequest])
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_seeds_that_no_draw_takes_are_refused(kind, seed):
+    needed = {"labels": "l", "features": "f", "out": "o"}
+    given = NEEDED if kind is not FeatureTableRequest else needed
+    assert read_request(kind, None, {**given, "seed": 3}).seed == 3
+    with pytest.raises(ConfigError, match=f"--seed {seed}: Input should be"):
+        read_request(kind, None, {**given, "seed": seed})
+
+
+@pytest.mark.parametrize("alphas", ["", "0,1", "-1", "nan"])
+def test_penalties_that_penalise_nothing_are_refused(alphas):
+    with pytest.raises(ConfigError, match="--alphas"):
+        read_request(RandomFeaturesRequest, None, {**NEEDED, "alphas": alphas})
 
 
 def test_a_missing_option_is_named():
