@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from scenes import PIXELS, PLAIN
 from sluice.app.cli.main import app
 from sluice.app.judging_masks import judge_masks
+from sluice.app.reports import mask_report
 from sluice.base.errors import ConfigError, DataError, ManifestMismatch
 from sluice.labels.dataset import DatasetAbout, DatasetWriter
 from sluice.models.manifest import Level, Manifest, ScaledInput, Thresholds, Weights
@@ -19,7 +20,7 @@ from sluice.models.package import weights_sha256, write_package
 CLASSES = ("other", "active", "left")
 
 
-def write_known(folder, threshold=0.4, classes=CLASSES):
+def write_known(folder, threshold=0.4, classes=CLASSES, bands=("red", "nir")):
     """Two bands are the probabilities of two classes; the rest is the first class's."""
     graph = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[n, 2, y, x] image) => (float[n, 3, y, x] p)
@@ -31,7 +32,7 @@ def write_known(folder, threshold=0.4, classes=CLASSES):
     manifest = Manifest(
         **PLAIN,
         name=folder.name,
-        inputs=(ScaledInput(band="red"), ScaledInput(band="nir")),
+        inputs=tuple(ScaledInput(band=band) for band in bands),
         levels=(Level(sensor="s2-l2a", verified=False),),
         judges="pixels",
         window_px=1,
@@ -188,6 +189,34 @@ def test_the_page_of_two_models_stands_alone(tmp_path, model):
     told = json.loads(CliRunner().invoke(app, [*given, "--json"]).output)
     assert [one["model"] for one in told["reports"]] == ["known", "surer"]
     assert told["comparison"]["reference"] == "known"
+
+
+def test_pictures_show_the_pixels_that_are_counted(tmp_path, model, monkeypatch):
+    """The second model needs a band that is missing in three columns of the right half."""
+    about = DatasetAbout(name="d", bands=("red", "nir", "blue"), gsd_m=10, classes=CLASSES)
+    writer = DatasetWriter(tmp_path / "set", about)
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        image = rng.uniform(0, 0.5, (3, 16, 16)).astype(np.float32)
+        image[2, :, 13:] = np.nan
+        mask = rng.integers(0, 3, (16, 16)).astype(np.uint8)
+        mask[0] = 255
+        writer.add(f"c{k}", image, None, mask)
+    other = write_known(tmp_path / "other", bands=("red", "blue"))
+    shown = []
+    monkeypatch.setattr(mask_report, "_beside", lambda *them: shown.append(them) or them[0])
+    judgement = judge_masks(writer.finish().folder, [model, other])
+    page = mask_report.mask_report_html(judgement)
+    # Below the picture, and for those who do not see it.
+    said = re.findall(r"(\d+) of (\d+) pixels wrong", page)[::2]
+    told = [tuple(map(int, pair)) for pair in said]
+    found = []
+    for _, truth, drawn in shown:
+        counted = (truth != 255).any(axis=-1)
+        assert np.array_equal(counted, (drawn != 255).any(axis=-1))
+        found.append((int((truth != drawn).any(axis=-1).sum()), int(counted.sum())))
+    assert found == told
+    assert [labelled for _, labelled in told] == [15 * 13] * 6
 
 
 def test_what_does_not_fit_is_refused(tmp_path, model, shared_data):

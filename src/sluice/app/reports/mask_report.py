@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,12 +94,12 @@ def mask_report_html(judgement: MaskJudgement) -> str:
         page.heading("Worst chips"),
         page.paragraph(
             "Those with the most wrong pixels: the image, the truth, and what the model draws. "
-            "What nobody labelled, or nobody observed, is white."
+            "What does not count is white: nobody labelled it, or a model did not observe it."
         ),
         page.thumbnails([(_swatch(k), name, ()) for k, name in enumerate(names)]),
     ]
     for model in judgement.models:
-        parts += _worst(model, names)
+        parts += _worst(model, judgement.models, names)
     return page.page(title, [*parts, *_method(judgement)])
 
 
@@ -141,7 +141,7 @@ def _title(key: str) -> str:
     return _TITLES.get(key, key)
 
 
-def _worst(model: JudgedMasks, names: Sequence[str]) -> list[Html]:
+def _worst(model: JudgedMasks, models: Sequence[JudgedMasks], names: Sequence[str]) -> list[Html]:
     chips = model.counts.groupby("chip")[["hits", "misses"]].sum()
     # A wrong pixel is missed by one class, whatever it was called.
     wrong = chips["misses"].sort_values(ascending=False, kind="stable")
@@ -152,21 +152,13 @@ def _worst(model: JudgedMasks, names: Sequence[str]) -> list[Html]:
     places = wrong.index[:WORST].to_numpy()
     labelled = chips.sum(axis=1)
     table = model.inputs.table.iloc[places]
-    chosen = replace(model.inputs, table=table)
     order = order_classes(model.inputs)
     colours = _colours(order.named, names)
-    threshold = model.inputs.manifest.thresholds.t_main
-    masks = [
-        (truth, drawn)
-        for found, truths in classified_chips(chosen, model.predictor)
-        for truth, drawn in zip(truths, choose_classes(found, threshold), strict=True)
-    ]
     images = chip_pictures(model.inputs.dataset, table)
     pictures = []
     for place, image, (truth, drawn), (_, row) in zip(
-        places, images, masks, table.iterrows(), strict=True
+        places, images, _masks(model, models, places), table.iterrows(), strict=True
     ):
-        drawn[truth == UNLABELLED] = UNLABELLED
         picture = _beside(image, colours[truth], colours[drawn])
         told = f"{wrong[place]:,} of {labelled[place]:,} pixels wrong"
         pictures.append((picture, told, chip_lines(row)))
@@ -174,6 +166,30 @@ def _worst(model: JudgedMasks, names: Sequence[str]) -> list[Html]:
     if len(wrong) > WORST:
         parts.append(page.paragraph(f"The first {WORST} of {len(wrong):,}.", "note"))
     return parts
+
+
+def _masks(
+    model: JudgedMasks, models: Sequence[JudgedMasks], places: npt.NDArray[np.int64]
+) -> Iterator[tuple[Picture, Picture]]:
+    """Truth and what a model draws of some chips, (H, W) each, as they were counted.
+
+    Args:
+        model: Whose classes and order.
+        models: All that are judged: what one did not observe counts for none.
+        places: Of the chips among those judged.
+    """
+    others = [other for other in models if other is not model]
+    parts = [
+        classified_chips(replace(one.inputs, table=one.inputs.table.iloc[places]), one.predictor)
+        for one in (model, *others)
+    ]
+    threshold = model.inputs.manifest.thresholds.t_main
+    for (found, truths), *seen in zip(*parts, strict=True):
+        drawn = choose_classes(found, threshold)
+        for _, known in seen:
+            truths[known == UNLABELLED] = UNLABELLED
+        drawn[truths == UNLABELLED] = UNLABELLED
+        yield from zip(truths, drawn, strict=True)
 
 
 def _colours(own: Sequence[str], shown: Sequence[str]) -> Picture:
