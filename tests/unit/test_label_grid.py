@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
 from sluice.base.errors import ConfigError, GridMismatch, NoValidData
-from sluice.labels.grid import LABELLED, RANDOM, Cell, Spacing, TypedPlaces, plan_grid
+from sluice.labels.grid import LABELLED, RANDOM, Cell, TypedPlaces, plan_grid
+from sluice.labels.grid_zones import Spacing
 
 SPACING = Spacing(delta_m=480, chip_px=48, gsd_m=10)
 BOX = shapely.box(-1.7, 5.9, -1.5, 6.1)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sluice.base.errors import AssetReadError, ConfigError, DataError, ItemNotFound, NoValidData
-from sluice.labels.grid import Spacing, plan_grid
+from sluice.labels.grid import plan_grid
+from sluice.labels.grid_zones import Spacing
 from sluice.labels.points import (
     discs_around,
     read_africa_mining_watch,

@@ -6,65 +6,26 @@ where depends on the spacing alone: two areas, or two years, have the same cells
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
-import pyproj
 import shapely
 from affine import Affine
-from odc.geo import CRS
 from odc.geo.geobox import GeoBox
-from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from sluice.base.arrays import FloatArray, IntArray, ObjectArray
-from sluice.base.errors import ConfigError, GridMismatch, NoValidData
+from sluice.base.arrays import IntArray
+from sluice.base.errors import ConfigError, NoValidData
+from sluice.labels.grid_zones import Spacing, Zone, turned_to, zones_of
 from sluice.labels.groups import outline_groups
 
 LABELLED, RANDOM = "labelled", "random"
 """Kinds of cells: those that meet labels, and those drawn from everywhere else."""
-_ZONE_DEGREES = 6
-_METRES_PER_DEGREE = 110_500
-"""A degree of latitude is never shorter."""
 _FIRST_DRAW = 20_000
-_MOST_CELLS_OF_A_LABEL = 4_000_000
 _MOST_CELLS_OF_A_MINE = 16
 """That one label joins to a group. Inventories dissolve a river's mines into one polygon, and a
 group of half a country could not be split; blocks of ground keep such neighbours together."""
-
-
-@dataclass(frozen=True)
-class Spacing:
-    """The lattice of a grid."""
-
-    delta_m: float
-    """From a cell's corner to the next one's."""
-    chip_px: int
-    """Side of a cell in pixels."""
-    gsd_m: float
-    """Side of a pixel."""
-
-    def __post_init__(self) -> None:
-        if self.chip_px < 1 or not self.gsd_m > 0:
-            raise ConfigError(
-                f"chips of {self.chip_px} px of {self.gsd_m:g} m are no squares; give both above 0"
-            )
-        steps = self.delta_m / self.gsd_m
-        if not steps >= 1 or abs(steps - round(steps)) > 1e-6:
-            raise ConfigError(
-                f"--delta {self.delta_m:g}: is no multiple of the pixel's {self.gsd_m:g} m, so "
-                "cells would not lie on pixels; "
-                f"give {max(1, round(steps)) * self.gsd_m:g}"
-            )
-
-    @property
-    def side_m(self) -> float:
-        """Side of a cell."""
-        return self.chip_px * self.gsd_m
 
 
 @dataclass(frozen=True)
@@ -157,7 +118,7 @@ def plan_grid(
         step = round(spacing.delta_m / spacing.gsd_m)
         spacing = replace(spacing, delta_m=spacing.gsd_m)
         sought, avoided = _middles(sought), [*avoided, *sought]
-    zones = _zones_of(area, spacing, [*sought, *avoided], len(sought), apart_m, step=step)
+    zones = zones_of(area, spacing, [*sought, *avoided], len(sought), apart_m, step=step)
     rng = np.random.default_rng(seed)
     chosen: dict[tuple[int, int, int], str] = {}
     owners: dict[tuple[int, int, int], list[int]] = {}
@@ -190,170 +151,6 @@ def plan_grid(
     return LabelGrid(_as_cells(zones, chosen, owners, list(typed)), wanted)
 
 
-@dataclass
-class _Zone:
-    """The part of an area in one UTM zone and hemisphere, and the labels there."""
-
-    number: int
-    south: bool
-    area: BaseGeometry
-    """In longitude and latitude."""
-    spacing: Spacing
-    labels: list[BaseGeometry]
-    """In the zone's metres: sought ones, cut to the area."""
-    label_ids: list[int]
-    """Which label each is a part of."""
-    around: shapely.STRtree
-    """All that negatives keep away from."""
-    apart_m: float
-    transformer: pyproj.Transformer = field(repr=False)
-    step: int = 1
-    """Cells that are around nothing lie on every so manyth column and row."""
-
-    @property
-    def crs(self) -> CRS:
-        return CRS(f"EPSG:{_zone_epsg(self.number, self.south)}")
-
-    def labelled_cells(self, *, around: bool) -> list[tuple[tuple[int, int], int]]:
-        """(column, row) of each cell that meets a label, and the label; several for some.
-
-        Around points each has the cell of which it is the middle.
-        """
-        found: dict[tuple[int, int, int], None] = {}
-        for label, owner in zip(self.labels, self.label_ids, strict=True):
-            cells = self.cell_around(label) if around else self.cells_meeting(label)
-            for col, row in cells.tolist():
-                found[(col, row, owner)] = None
-        return [((col, row), owner) for col, row, owner in found]
-
-    def cells_meeting(self, shape: BaseGeometry) -> IntArray:
-        """(n, 2) column and row of the cells that a shape in metres meets, not just touches."""
-        delta, side = self.step * self.spacing.delta_m, self.spacing.side_m
-        xmin, ymin, xmax, ymax = shape.bounds
-        cols = np.arange(math.floor((xmin - side) / delta) + 1, math.floor(xmax / delta) + 1)
-        rows = np.arange(math.floor((ymin - side) / delta) + 1, math.floor(ymax / delta) + 1)
-        if len(cols) * len(rows) > _MOST_CELLS_OF_A_LABEL:
-            raise ConfigError(
-                f"one label spans {len(cols)} x {len(rows)} cells: it is no outline of a mine; "
-                "leave it out, or give a larger --delta"
-            )
-        keys = np.array(list(itertools.product(cols, rows)), np.int64).reshape(-1, 2) * self.step
-        shapely.prepare(shape)
-        boxes = self.boxes(keys)
-        meets = shapely.intersects(shape, boxes) & ~shapely.touches(shape, boxes)
-        return np.asarray(keys[meets])
-
-    def cell_around(self, place: BaseGeometry) -> IntArray:
-        """(1, 2) column and row of the cell whose middle is nearest to a point in metres."""
-        corner = shapely.get_coordinates(place) - self.spacing.side_m / 2
-        return np.asarray(np.rint(corner / self.spacing.delta_m), np.int64)
-
-    def boxes(self, keys: IntArray) -> ObjectArray:
-        """Squares of cells in metres."""
-        left, bottom = keys.T * self.spacing.delta_m
-        side = self.spacing.side_m
-        return np.asarray(shapely.box(left, bottom, left + side, bottom + side))
-
-    def centres(self, keys: IntArray) -> FloatArray:
-        """(n, 2) longitude and latitude of cells' centres."""
-        middle = keys * self.spacing.delta_m + self.spacing.side_m / 2
-        lon, lat = self.transformer.transform(middle[:, 0], middle[:, 1], direction="INVERSE")
-        return np.column_stack([lon, lat])
-
-    def is_within(self, keys: IntArray) -> npt.NDArray[np.bool_]:
-        """Whether cells' centres lie in the area's part in this zone."""
-        lon, lat = self.centres(keys).T
-        return np.asarray(shapely.intersects_xy(self.area, lon, lat))
-
-    def is_free(self, keys: IntArray) -> npt.NDArray[np.bool_]:
-        """Whether cells lie away from labels."""
-        free = np.ones(len(keys), np.bool_)
-        near, _ = self.around.query(self.boxes(keys), predicate="dwithin", distance=self.apart_m)
-        free[near] = False
-        return free
-
-    def lattice(self) -> tuple[int, int, int, int]:
-        """First column and row, and number of columns and rows, of the box around the area, in
-        steps.
-        """
-        delta = self.step * self.spacing.delta_m
-        shape = self.to_metres(shapely.segmentize(self.area.envelope, 0.05))
-        low = [math.floor((edge - self.spacing.side_m) / delta) for edge in shape.bounds[:2]]
-        high = [math.ceil(edge / delta) for edge in shape.bounds[2:]]
-        return low[0], low[1], high[0] - low[0] + 1, high[1] - low[1] + 1
-
-    def to_metres(self, lonlat: BaseGeometry) -> BaseGeometry:
-        """Project a shape that lies in or near the zone."""
-        return _project(lonlat, self.transformer)
-
-
-def _zone_epsg(number: int, south: bool) -> int:
-    return (32700 if south else 32600) + number
-
-
-def _zones_of(
-    area: BaseGeometry,
-    spacing: Spacing,
-    shapes: Sequence[BaseGeometry],
-    sought: int,
-    apart_m: float,
-    *,
-    step: int,
-) -> list[_Zone]:
-    """The zones of an area; of `shapes` the first so many are labels, the others only avoided."""
-    _, bottom, _, top = area.bounds
-    if area.is_empty or not (bottom > -80 and top < 84):
-        raise GridMismatch(
-            "the area is empty or reaches beyond 80 S or 84 N, where UTM ends; give another area"
-        )
-    parts, owner = shapely.get_parts(np.asarray(shapes, dtype=object), return_index=True)
-    parts, whole = shapely.get_parts(parts, return_index=True)
-    owner = owner[whole]
-    reach = (apart_m + 2 * spacing.side_m) / _METRES_PER_DEGREE
-    zones = []
-    for number, south in itertools.product(range(1, 61), (False, True)):
-        west = _ZONE_DEGREES * (number - 31)
-        low, high = (-80, 0) if south else (0, 84)
-        inside = shapely.intersection(area, shapely.box(west, low, west + _ZONE_DEGREES, high))
-        if inside.area == 0:
-            continue
-        shapely.prepare(inside)
-        transformer = pyproj.Transformer.from_crs(
-            "EPSG:4326", f"EPSG:{_zone_epsg(number, south)}", always_xy=True
-        )
-        near = _turned_to(parts, west + _ZONE_DEGREES / 2)
-        wide = reach / math.cos(math.radians(max(abs(edge) for edge in inside.bounds[1::2])))
-        strip = shapely.box(
-            inside.bounds[0] - wide,
-            inside.bounds[1] - reach,
-            inside.bounds[2] + wide,
-            inside.bounds[3] + reach,
-        )
-        here = np.flatnonzero(shapely.intersects(near, strip))
-        around = [_project(shapely.intersection(near[k], strip), transformer) for k in here]
-        labels, ids = [], []
-        for k in here[owner[here] < sought]:
-            cut = shapely.intersection(near[k], inside)
-            if not cut.is_empty:
-                labels.append(_project(cut, transformer))
-                ids.append(int(owner[k]))
-        zones.append(
-            _Zone(
-                number,
-                south,
-                inside,
-                spacing,
-                labels,
-                ids,
-                shapely.STRtree(around),
-                apart_m,
-                transformer,
-                step,
-            )
-        )
-    return zones
-
-
 def _middles(shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
     """The middle of each part of shapes: its centroid, or a point in it where that lies outside."""
     parts = shapely.get_parts(shapely.get_parts(np.asarray(shapes, dtype=object)))
@@ -363,28 +160,8 @@ def _middles(shapes: Sequence[BaseGeometry]) -> list[BaseGeometry]:
     return list(middles)
 
 
-def _turned_to(parts: ObjectArray, meridian: float) -> ObjectArray:
-    """Shapes moved by whole turns to where they are nearest to a meridian."""
-    if not len(parts):
-        return parts
-    bounds = shapely.bounds(parts)
-    turns = np.rint((meridian - (bounds[:, 0] + bounds[:, 2]) / 2) / 360) * 360
-    turned = parts.copy()
-    for k in np.flatnonzero(turns):
-        turned[k] = translate(parts[k], xoff=turns[k])
-    return turned
-
-
-def _project(lonlat: BaseGeometry, transformer: pyproj.Transformer) -> BaseGeometry:
-    def to_metres(points: FloatArray) -> FloatArray:
-        return np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
-
-    projected: BaseGeometry = shapely.transform(lonlat, to_metres)
-    return projected
-
-
 def _meeting_cells(
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     geometries: Sequence[BaseGeometry],
     taken: Mapping[tuple[int, int, int], str],
     *,
@@ -394,8 +171,7 @@ def _meeting_cells(
     found: set[tuple[int, int, int]] = set()
     parts = shapely.get_parts(shapely.get_parts(np.asarray(geometries, dtype=object)))
     for number, zone in enumerate(zones):
-        meridian = _ZONE_DEGREES * zone.number - 183
-        for part in _turned_to(parts, meridian):
+        for part in turned_to(parts, zone.meridian):
             cut = shapely.intersection(part, zone.area)
             if cut.is_empty:
                 continue
@@ -407,7 +183,7 @@ def _meeting_cells(
 
 
 def _draw(
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     count: int,
     taken: Mapping[tuple[int, int, int], str],
     rng: np.random.Generator,
@@ -428,7 +204,7 @@ def _draw(
 
 
 def _free_of(
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     lattices: Sequence[tuple[int, int, int, int]],
     numbers: IntArray,
     count: int,
@@ -461,7 +237,7 @@ def _free_of(
 
 
 def _as_cells(
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     chosen: Mapping[tuple[int, int, int], str],
     owners: Mapping[tuple[int, int, int], list[int]],
     kinds: Sequence[str],
@@ -484,13 +260,13 @@ def _as_cells(
     return tuple(cells)
 
 
-def _cell_id(zone: _Zone, col: int, row: int) -> str:
+def _cell_id(zone: Zone, col: int, row: int) -> str:
     east, north = (f"{'m' if n < 0 else ''}{abs(n):05d}" for n in (col, row))
     return f"utm{zone.number:02d}{'s' if zone.south else 'n'}-e{east}-n{north}"
 
 
 def _groups(
-    zones: Sequence[_Zone],
+    zones: Sequence[Zone],
     keys: Sequence[tuple[int, int, int]],
     owners: Mapping[tuple[int, int, int], list[int]],
 ) -> IntArray:
@@ -510,7 +286,7 @@ def _groups(
     return outline_groups(outlines, np.array(links, np.int64).reshape(-1, 2))
 
 
-def _outline(zone: _Zone, key: tuple[int, int, int]) -> BaseGeometry:
+def _outline(zone: Zone, key: tuple[int, int, int]) -> BaseGeometry:
     """A cell in degrees, in one piece: beyond 180 where it reaches over."""
     left, bottom = (n * zone.spacing.delta_m for n in key[1:])
     side = zone.spacing.side_m

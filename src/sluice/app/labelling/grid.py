@@ -47,7 +47,8 @@ from sluice.labels.dataset import (
     DatasetAbout,
     DatasetWriter,
 )
-from sluice.labels.grid import LABELLED, RANDOM, Cell, LabelGrid, Spacing, TypedPlaces, plan_grid
+from sluice.labels.grid import LABELLED, RANDOM, Cell, LabelGrid, TypedPlaces, plan_grid
+from sluice.labels.grid_zones import Spacing
 from sluice.labels.polygons import IGNORE, rasterise_polygons, read_polygons
 from sluice.labels.vector_table import NEGATIVE
 from sluice.scan.run import Progress, noting
