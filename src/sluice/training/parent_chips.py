@@ -95,8 +95,8 @@ class ParentChips:
             )
             return SeenByParent(
                 sum(counts),
-                f"{seen} taught {parent}: figures, thresholds and calibration flatter this model. "
-                "Judge it on chips that neither saw.",
+                f"{seen} taught {parent}: figures, or thresholds, that are of them flatter this "
+                "model. Judge it on chips that neither saw.",
                 clear=False,
             )
         if self._unlisted:

@@ -238,7 +238,7 @@ def test_fine_tuning_starts_where_the_parent_stood(unet, ponds, tmp_path, capsys
     )
     told = (
         "8 of the 8 validation chips and 2 of the 2 calibration chips taught tiny, which fitting "
-        "began from: figures, thresholds and calibration flatter this model"
+        "began from: figures, or thresholds, that are of them flatter this model"
     )
     assert f"child: {told}" in capsys.readouterr().err
     assert told in child.package.card_path.read_text(encoding="utf-8")
