@@ -388,7 +388,7 @@ def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path: Path, 
     assert manifest.thresholds.t_main == pytest.approx(
         decide_windows(own, labels, "").t_main, abs=1e-3
     )
-    assert read_taught(trained.package) == set(chip_digests(dataset.images(np.arange(48))))
+    assert read_taught(trained.package).all == set(chip_digests(dataset.images(np.arange(48))))
     assert set(trained.out_of_fold["cell"]) == set(range(26))
     # For another aim the same model is decided upon anew.
     again = train_on_dataset(

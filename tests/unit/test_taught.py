@@ -103,7 +103,7 @@ def test_a_digest_is_of_pixels_and_shape_alone():
 def test_chips_of_which_nothing_was_observed_teach_nothing():
     nothing = np.full((1, 3, 48, 48), np.nan, np.float32)
     lessons = gather_lessons(["a" * 16, *chip_digests(nothing)], None)
-    assert json.loads(lessons.content) == ["a" * 16]
+    assert json.loads(lessons.content) == {"weights": ["a" * 16], "decisions": []}
 
 
 def test_chips_are_known_after_another_split_and_in_a_copy(folder, package, tmp_path):
@@ -140,7 +140,7 @@ def test_a_model_that_went_on_knows_its_parents_chips(package, models, folder, t
     other = write_chips(tmp_path / "other", name="other", seed=1)
     digests = chip_digests(read_dataset(other).images(np.arange(COUNT)))
     child = write_taught(models, "child", gather_lessons(digests, package), data="other")
-    assert read_taught(child) == read_taught(package) | set(digests)
+    assert read_taught(child).all == read_taught(package).all | set(digests)
     for each, split, expected in ((folder, "train", True), (folder, "test", False)):
         assert weights_were_taught(open_chip_inputs(each, child, split)) is expected
     assert weights_were_taught(open_chip_inputs(other, child, "test"))
@@ -152,15 +152,32 @@ def test_a_parent_without_a_list_leaves_its_lesson(package, models, folder, tmp_
     old = write_package(models / "old", manifest, package.read_weights(), "")
     child = write_taught(models, "child", gather_lessons(["0" * 16], old), data="other")
     grandchild = write_taught(models, "grandchild", gather_lessons(["1" * 16], child), data="more")
-    assert read_taught(grandchild) == {"0" * 16, "1" * 16}
+    assert read_taught(grandchild).all == {"0" * 16, "1" * 16}
     for each in (child, grandchild):
         assert each.manifest.training["parent_lessons"] == [training]
         assert weights_were_taught(open_chip_inputs(folder, each, "train"))
         assert not weights_were_taught(open_chip_inputs(folder, each, "test"))
 
 
-def test_a_damaged_list_is_refused(package, models, folder):
-    lessons = replace(gather_lessons([], None), content=b'{"chips": 3}')
+def test_what_thresholds_were_chosen_on_is_apart_from_what_weights_learnt(models, folder):
+    data = read_dataset(folder)
+    fitted, chosen = (chip_digests(data.images(np.flatnonzero(own))) for own in (TAUGHT, ~TAUGHT))
+    lessons = gather_lessons(fitted, None, chosen)
+    package = write_taught(models, "own", lessons, data="other", split="train")
+    inputs = {split: open_chip_inputs(folder, package, split) for split in ("train", "test")}
+    assert [weights_were_taught(each) for each in inputs.values()] == [True, False]
+    assert [was_taught(each) for each in inputs.values()] == [True, True]
+    # What goes on from it chooses its own.
+    child = write_taught(models, "child", gather_lessons([], package), data="none")
+    assert not was_taught(open_chip_inputs(folder, child, "test"))
+    assert was_taught(open_chip_inputs(folder, child, "train"))
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"chips": 3}', b"[]", b'{"weights": [], "decisions": [1]}', b"{"]
+)
+def test_a_damaged_list_is_refused(package, models, folder, content):
+    lessons = replace(gather_lessons([], None), content=content)
     with pytest.raises(WeightsError, match="is no list of digests"):
         open_chip_inputs(folder, write_taught(models, "odd", lessons), None)
     (package.folder / TAUGHT_FILE).write_text("[]")

@@ -19,7 +19,7 @@ from sluice.labels.lessons import lesson_rows
 from sluice.labels.splits import select_split
 from sluice.models.manifest import Manifest
 from sluice.models.package import ModelPackage
-from sluice.models.taught import parent_lessons, read_taught
+from sluice.models.taught import Taught, parent_lessons, read_taught
 
 _AT_ONCE = 256
 """Chips of a sheet lie together: so many are seldom of more than a few."""
@@ -33,8 +33,8 @@ class ChipInputs:
     manifest: Manifest
     table: pd.DataFrame
     """The chips that were chosen; their index are rows of the data set."""
-    taught: frozenset[str] | None = None
-    """Digests of the chips that the model has learnt from; None where it does not list them."""
+    taught: Taught | None = None
+    """The chips that the model has learnt from; None where it does not list them."""
     _digests: dict[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -69,10 +69,13 @@ class ChipInputs:
                     adapt_bands(image, lines, out=image)
             yield batch, images
 
-    def were_taught(self) -> bool:
-        """Whether one of the chosen chips is among those that the model lists.
+    def are_among(self, digests: frozenset[str]) -> bool:
+        """Whether one of the chosen chips is among some, such as those that taught.
 
         Chips that `batches` has not read are read.
+
+        Args:
+            digests: Of those, see `labels.chip_digests`.
 
         Raises:
             AssetReadError, DataError: As `batches`.
@@ -83,7 +86,7 @@ class ChipInputs:
             unread = batch[[row not in self._digests for row in batch.tolist()]]
             if unread.size:
                 self._read(unread)
-            if not (self.taught or frozenset()).isdisjoint(self._digests[row] for row in batch):
+            if not digests.isdisjoint(self._digests[row] for row in batch):
                 return True
         return False
 
@@ -144,9 +147,9 @@ CALIBRATED_KEY = "calibrated_on"
 def was_taught(chips: ChipInputs) -> bool:
     """Whether weights, thresholds or calibration have learnt from some of these chips."""
     calibrated = chips.manifest.training.get(CALIBRATED_KEY)
-    return weights_were_taught(chips) or (
-        isinstance(calibrated, dict) and _names(calibrated, chips)
-    )
+    if weights_were_taught(chips) or (chips.taught and chips.are_among(chips.taught.decisions)):
+        return True
+    return isinstance(calibrated, dict) and _names(calibrated, chips)
 
 
 def taught_warning(names: Sequence[str]) -> str | None:
@@ -168,7 +171,7 @@ def weights_were_taught(chips: ChipInputs) -> bool:
     lessons: list[Mapping[str, object]] = [*parent_lessons(chips.manifest)]
     if chips.taught is None:
         lessons.append(chips.manifest.training)
-    elif chips.were_taught():
+    elif chips.are_among(chips.taught.weights):
         return True
     return any(_names(lesson, chips) for lesson in lessons)
 

@@ -169,7 +169,8 @@ def train_chip_detector(
         attribution=attribution,
         inputs=_inputs(chips),
         judged=judged,
-        taught=digests + kept_digests if judged.on_kept else digests,
+        taught=digests,
+        kept=kept_digests if judged.on_kept else [],
         record={
             "data": data,
             "chips": _part(chosen),
@@ -234,6 +235,8 @@ class _Contract:
     taught: list[str]
     """`labels.chip_digests` of the chips that teach. Thresholds and calibration of fold packages
     are of all of them, too."""
+    kept: list[str]
+    """Of those that thresholds and calibration alone are of."""
     record: dict[str, JsonValue]
 
 
@@ -241,7 +244,7 @@ def _package(
     contract: _Contract, name: str, networks: list[ChipNetwork], fitted_to: str
 ) -> ModelPackage:
     weights = export_onnx(networks, len(CHIP_BANDS))
-    extras = {TAUGHT_FILE: gather_lessons(contract.taught, None).content}
+    extras = {TAUGHT_FILE: gather_lessons(contract.taught, None, contract.kept).content}
     files: dict[str, JsonValue] = {n: weights_sha256(content) for n, content in extras.items()}
     manifest = Manifest(
         name=name,

@@ -39,7 +39,7 @@ from sluice.models.manifest import (
     read_manifest,
 )
 from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, write_package
-from sluice.models.taught import TAUGHT_FILE, gather_lessons
+from sluice.models.taught import TAUGHT_FILE, Lessons, gather_lessons
 from sluice.training.feature_data import LabelledImages, checked_table, open_images
 from sluice.training.feature_graph import forest_weights, linear_weights
 from sluice.training.kept import ScoredWindows, decide_on_kept, refuse_taught
@@ -224,16 +224,17 @@ def train_random_features(
     }
     how = ON_KEPT if judged.on_kept else IN_FOLDS
     card = f"# {name}\n\n{attribution}\n\n{how}\n\n```\n{render_report(report)}\n```\n"
-    taught = [digests[k] for k in np.flatnonzero(observed)] + (kept if judged.on_kept else [])
-    package = _write_package(out_dir, contract, taught, weights, card)
+    taught = [digests[k] for k in np.flatnonzero(observed)]
+    lessons = gather_lessons(taught, None, kept if judged.on_kept else [])
+    package = _write_package(out_dir, contract, lessons, weights, card)
     _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
     return TrainedFeatures(package, out_of_fold, report)
 
 
 def _write_package(
-    out_dir: Path, contract: dict[str, Any], taught: list[str], weights: bytes, card: str
+    out_dir: Path, contract: dict[str, Any], lessons: Lessons, weights: bytes, card: str
 ) -> ModelPackage:
-    extras = {TAUGHT_FILE: gather_lessons(taught, None).content}
+    extras = {TAUGHT_FILE: lessons.content}
     files = {file: weights_sha256(content) for file, content in extras.items()}
     manifest = Manifest(
         weights=Weights(sha256=weights_sha256(weights)),

@@ -56,7 +56,7 @@ class ParentChips:
         taught = read_taught(parent)
         self.name = parent.name
         # Chips of which nothing was observed are all alike.
-        self._taught = (taught or frozenset()) - {""}
+        self._taught = (taught.weights if taught else frozenset()) - {""}
         unlisted: list[Mapping[str, object]] = [*parent_lessons(parent.manifest)]
         if taught is None:
             unlisted.append(parent.manifest.training)
@@ -72,9 +72,8 @@ class ParentChips:
         if seen:
             raise DataError(
                 f"{dataset.about.name}: {seen} of the {len(kept.rows)} chips of split "
-                f"{CALIBRATION} taught {self.name}, its weights, thresholds or calibration: what "
-                "goes on from it scores too well there. Keep chips for it that it never saw, "
-                "or leave out --from"
+                f"{CALIBRATION} taught {self.name}: what goes on from it scores too well there. "
+                "Keep chips for it that it never saw, or leave out --from"
             )
 
     def meet(self, dataset: ChipDataset, chips: Sequence[JudgingChips]) -> SeenByParent:

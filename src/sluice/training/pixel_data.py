@@ -49,7 +49,9 @@ class PixelData:
     digest: str
     """Of the chips of train, val and cal, and of their labels."""
     taught: tuple[str, ...]
-    """`labels.chip_digests` of the chips of train, val and cal."""
+    """`labels.chip_digests` of the chips of train and val."""
+    kept: tuple[str, ...]
+    """Of those of cal."""
     joined_groups: int
     """How many groups of the data set were made one with others, as they share ground."""
     seen: SeenByParent | None
@@ -124,7 +126,8 @@ def look_through(
         tuple(pixels.tolist()),
         levels,
         digest.text(),
-        tuple(reader.digests(np.concatenate([division.train, division.val, division.cal]))),
+        tuple(reader.digests(np.concatenate([division.train, division.val]))),
+        tuple(reader.digests(division.cal)),
         count_joined(dataset.table, table),
         _held_against(parent, reader, division),
     )

@@ -86,7 +86,7 @@ def write_pixel_package(
         (2, bands, patch + training.family.multiple, 2 * patch),
     ]
     weights = export_checked(Probabilities(network), shapes, free_sides=True)
-    lessons = gather_lessons(training.data.taught, training.parent)
+    lessons = gather_lessons(training.data.taught, training.parent, training.data.kept)
     extras = {
         TORCH_FILE: save_tensors(network.core),
         CURVES_FILE: curves_table(fitted.rows, PixelTask.figure).encode(),

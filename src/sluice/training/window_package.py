@@ -91,7 +91,7 @@ def write_window_package(
     if stride is not None:
         shapes = [(1, bands, side + 5 * stride, side + 3 * stride), *shapes]
     weights = export_checked(ensemble, shapes, free_sides=stride is not None)
-    lessons = gather_lessons(training.taught + training.kept, training.parent)
+    lessons = gather_lessons(training.taught, training.parent, training.kept)
     extras = {TORCH_FILE: save_tensors(ensemble), TAUGHT_FILE: lessons.content}
     record: dict[str, JsonValue] = {
         NETWORK_KEY: architecture.record,

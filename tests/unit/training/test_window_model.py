@@ -308,7 +308,7 @@ def test_two_at_a_time_are_the_same_networks(trained, ponds, tmp_path):
 
 def test_the_package_knows_its_chips_and_those_of_its_parent(trained, ponds, tmp_path):
     own = set(chip_digests(read_dataset(ponds).images(trained.out_of_fold.index.to_numpy())))
-    assert read_taught(trained.package) == own
+    assert read_taught(trained.package).all == own
     bands = ("red", "green", "blue")
     other = write_masked_chips(tmp_path / "other", chips=24, side=50, bands=bands, seed=6)
     options = TINY.model_copy(update={"epochs": 1, "members": 1, "bands": ()})
@@ -316,7 +316,7 @@ def test_the_package_knows_its_chips_and_those_of_its_parent(trained, ponds, tmp
         tmp_path / "other", tmp_path, options, Naming("child", "CC0-1.0", "n"), trained.package
     )
     added = set(chip_digests(other.images(child.out_of_fold.index.to_numpy())))
-    assert read_taught(child.package) == own | added
+    assert read_taught(child.package).all == own | added
     assert added - own
     card = child.package.card_path.read_text("utf-8")
     assert "None of the 24 chips of the folds taught tiny-cnn, which fitting began from." in card
@@ -392,9 +392,14 @@ def test_a_split_for_calibration_sets_threshold_and_calibration(tmp_path):
         expected.calibration.log_likelihood_ratio, abs=0.01
     )
     assert not set(trained.out_of_fold.index) & set(rows)
-    assert set(chip_digests(data.images(rows))) <= read_taught(trained.package)
+    assert set(chip_digests(data.images(rows))) <= read_taught(trained.package).all
     assert manifest.training["chips"] == (~cal).sum()
     assert "own scores of a split kept for that" in trained.package.card_path.read_text("utf-8")
+    # It taught no weights: what goes on from this model may be calibrated on it again.
+    child = train_window_model(tmp_path / "d", tmp_path / "child", options, NAMING, trained.package)
+    lessons = read_taught(child.package)
+    assert lessons.decisions == set(chip_digests(data.images(rows)))
+    assert not lessons.decisions & lessons.weights
 
 
 def test_a_split_too_small_for_calibration_is_told_and_left_alone(tmp_path, capsys):
@@ -404,7 +409,7 @@ def test_a_split_too_small_for_calibration_is_told_and_left_alone(tmp_path, caps
     assert "ponds, split cal: fewer than 10 chips of each label" in capsys.readouterr().err
     assert package.manifest.calibration.fitted_on.startswith("out-of-fold scores of 72 chips")
     rows = np.flatnonzero(data.table["split"] == "cal")
-    assert not set(chip_digests(data.images(rows))) & read_taught(package)
+    assert not set(chip_digests(data.images(rows))) & read_taught(package).all
 
 
 def test_the_loss_that_was_asked_for_is_fitted(trained, ponds, tmp_path):
