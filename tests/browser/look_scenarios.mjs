@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { graveFaults, text } from "./scenarios.mjs";
+import { fitsTheWindow, graveFaults, text } from "./scenarios.mjs";
 
 /** Whether two elements lie over one another, in pixels of height. */
 async function overlap(page, one, other) {
@@ -216,8 +216,7 @@ async function logIn(tools) {
   assert.equal(await page.evaluate(() => document.activeElement.name), "name");
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture(`log-in-${options.title}`);
-  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(wider <= 0, `the form is ${wider} px too wide`);
+  await fitsTheWindow(page);
   await page.keyboard.type("Kofi");
   await page.keyboard.press("Tab");
   await page.keyboard.type("not the password");
@@ -326,6 +325,10 @@ async function withheldPlaces(tools) {
   await page.locator("#list-sites .row").first().click();
   await page.waitForSelector(`.site h2:has-text("${sites[0].site_id}")`);
   assert.equal(new URLSearchParams(await tools.hash()).get("area"), "*", "a site leads nowhere else");
+  // No image is theirs to compare.
+  assert.equal(await page.getByRole("button", { name: /compare|before and after/i }).count(), 0);
+  await page.keyboard.press("b");
+  assert.equal(new URLSearchParams(await tools.hash()).get("compare"), null);
   await page.locator(".top button", { hasText: "Export" }).click();
   assert.match(await text(page, "dialog"), /All sites but rejected ones, in/);
   await page.keyboard.press("Escape");

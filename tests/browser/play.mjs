@@ -10,13 +10,14 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 
+import { analyses } from "./analysis_scenarios.mjs";
 import { looks } from "./look_scenarios.mjs";
 import { published } from "./published.mjs";
 import { scenarios as served } from "./scenarios.mjs";
 import { sessions } from "./session_scenarios.mjs";
 import { work } from "./work_scenarios.mjs";
 
-const scenarios = { ...served, ...looks, ...work, ...sessions, ...published };
+const scenarios = { ...served, ...looks, ...analyses, ...work, ...sessions, ...published };
 
 // As on a machine without a graphics card: pages are drawn by the processor, the map's WebGL by
 // SwiftShader. To have pages drawn by SwiftShader as well takes twice as long.
@@ -106,6 +107,8 @@ async function play(name, options) {
     await takePicture(`failed-${name}`).catch(() => undefined);
     return { failed: [error.stack, ...faults].join("\n") };
   } finally {
+    // A request in work when a scenario ends is nobody's fault.
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     await context.close();
   }
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { graveFaults, text } from "./scenarios.mjs";
+import { fitsTheWindow, graveFaults, text } from "./scenarios.mjs";
 
 const data = (tools, name) => JSON.parse(readFileSync(join(tools.options.folder, "data", name), "utf-8"));
 const rows = ({ columns, rows: all }) => all.map((row) => Object.fromEntries(columns.map((name, at) => [name, row[at]])));
@@ -93,8 +93,7 @@ async function publishedPhone(tools) {
   const { page, open, settled } = tools;
   await open();
   await settled();
-  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(wider <= 0, `the page is ${wider} px too wide`);
+  await fitsTheWindow(page);
   assert.equal(await page.locator("html").getAttribute("lang"), "fr");
   assert.match(await text(page, ".about-strip"), /indice à vérifier/);
   assert.deepEqual(await graveFaults(tools), []);

@@ -15,6 +15,11 @@ export async function graveFaults({ page, axeSource }) {
     .map((one) => `${one.id}: ${one.nodes.map((node) => `${node.html} (${node.failureSummary})`).join(" | ")}`);
 }
 
+export async function fitsTheWindow(page) {
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert.ok(wider <= 0, `the page is ${wider} px too wide`);
+}
+
 export const text = (page, selector) => page.locator(selector).first().innerText();
 const ids = (page) => page.locator("#list-alerts .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
 
@@ -206,8 +211,7 @@ async function phone(tools) {
   const { page, open, settled } = tools;
   await open();
   await settled();
-  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-  assert.ok(wider <= 0, `the page is ${wider} px too wide`);
+  await fitsTheWindow(page);
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture("phone");
   await page.locator("#list-alerts .row").first().tap();
@@ -326,6 +330,18 @@ async function search(tools) {
   await page.waitForTimeout(500);
   assert.match(await field.inputValue(), /6\.42/);
   assert.equal(await page.locator("#found").isVisible(), false, "nothing opens afterwards");
+  // Who has gone elsewhere before the answer came is not shown it.
+  let answer = null;
+  await page.route(/\/api\/search/, (route) => (answer = () => route.continue()), { times: 1 });
+  await field.fill("westl");
+  while (!answer) await page.waitForTimeout(50);
+  await page.locator("#tab-sites").click();
+  await page.waitForTimeout(300);
+  const came = page.waitForResponse(/\/api\/search/);
+  await answer();
+  await came;
+  await page.waitForTimeout(300);
+  assert.equal(await page.locator("#found").isVisible(), false, "it opens over the map");
   await field.fill("no such place");
   await page.keyboard.press("Enter");
   await page.waitForSelector('#found:has-text("Nothing found")');

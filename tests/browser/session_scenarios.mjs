@@ -93,12 +93,63 @@ async function reviewsWait(tools) {
   assert.equal(await page.locator('.verdict[aria-pressed="true"]').count(), 0);
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture("refused");
+  await page.unrouteAll();
+  await returnedStays(tools, order, asked);
+  await outlineWaits(tools, order);
+  faults.splice(0, faults.length, ...faults.filter((fault) => !/ERR_FAILED|4(09|22) \(/.test(fault)));
+  return {};
+}
+
+/** What was refused is there in the next page, as is what was said while another store was served. */
+async function returnedStays({ page, ask, ready, picture }, order, asked) {
+  const other = { error: { kind: "other_store", message: "another store is served here" } };
+  await page.route(/\/reviews$/, (route) => route.fulfill({ status: 409, json: other }), { times: 1 });
+  await page.evaluate(() => (window.same = true));
+  await page.keyboard.press("j");
+  await page.waitForSelector(`.site h2:has-text("${order[3]}")`);
+  await page.keyboard.press("c");
+  await page.waitForFunction(() => !window.same && document.documentElement.dataset.ready === "true");
+  assert.equal(asked.length, 1, "all is kept: nobody is asked");
+  const said = async (id) => (await ask(`/api/sites/${id}`)).reviews.map(({ verdict, note }) => [verdict, note]);
+  while (!(await said(order[3])).length) await page.waitForTimeout(100);
+  assert.deepEqual(await said(order[3]), [["confirmed", "words of the next"]]);
+  await page.getByRole("button", { name: "1 verdict not taken" }).click();
+  assert.match(await text(page, ".returned-list"), new RegExp(`${order[2]}.*confirmed.*refused words.*too long`, "s"));
+  await picture("returned");
+  await page.locator(".returned-list button", { hasText: "Show on the map" }).click();
+  await page.waitForSelector(`.site h2:has-text("${order[2]}")`);
+  assert.equal(await page.locator(".review textarea").inputValue(), "refused words");
+  assert.match(await text(page, ".returned"), /confirmed.*too long/);
+  await page.locator(".not-taken").click();
+  await page.locator(".returned-list button", { hasText: "Throw away" }).click();
+  await page.waitForSelector("dialog", { state: "detached" });
+  assert.equal(await page.locator(".not-taken, .returned:not(:empty)").count(), 0);
+  assert.deepEqual(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("sluice.unsent"))), []);
+  assert.deepEqual(await said(order[2]), []);
+}
+
+/** An outline waits as well, behind what was said of its site before. */
+async function outlineWaits({ page, ask, ready }, order) {
+  const at = (id) => page.waitForSelector(`.site h2:has-text("${id}")`);
+  // Something on the way says yes to all, as guest networks do.
+  await page.route(/\/reviews$/, (route) => route.fulfill({ status: 204 }));
+  await page.locator("body").press("u");
+  await page.waitForSelector(`.site h2:not(:has-text("${order[2]}"))`);
+  await page.locator(`#list-sites [data-site="${order[2]}"]`).click();
+  await at(order[2]);
+  await page.keyboard.press("o");
+  await page.waitForSelector(".drawing-panel.redraw");
+  await page.keyboard.press("c");
+  await page.waitForSelector(".drawing-panel", { state: "detached" });
+  await page.waitForSelector('.unsent:has-text("2 verdicts not sent yet")');
   await page.reload();
   await ready();
-  assert.equal(asked.length, 1, "nothing waits: nobody is asked");
-  assert.deepEqual((await ask(`/api/sites/${order[2]}`)).reviews, []);
-  faults.splice(0, faults.length, ...faults.filter((fault) => !/ERR_FAILED|422 \(/.test(fault)));
-  return {};
+  await page.unrouteAll();
+  await page.evaluate(() => window.dispatchEvent(new Event("online")));
+  await page.waitForSelector(".drawn-told");
+  const { reviews, drawn } = await ask(`/api/sites/${order[2]}`);
+  assert.deepEqual(reviews.map(({ verdict }) => verdict), ["unsure", "confirmed"]);
+  assert.deepEqual(drawn.map(({ label_id }) => label_id), [reviews[1].review_id]);
 }
 
 /** The session ends in mid-review: the same person goes on, another one begins anew. */
@@ -181,6 +232,10 @@ async function sessionEnds(tools) {
   await at(order[3]);
   assert.equal(await page.evaluate(() => window.same), true);
   await elsewhere(other);
+  // The page of the other takes its time, and the line comes back meanwhile.
+  const slowly = (route) => new Promise((done) => setTimeout(() => done(route.continue()), 1500));
+  await page.route((url) => url.pathname === "/", slowly, { times: 1 });
+  await page.evaluate(() => void setInterval(() => window.dispatchEvent(new Event("online")), 100));
   await page.keyboard.press("r");
   await page.keyboard.press("4");
   await page.waitForFunction(() => !window.same && document.documentElement.dataset.ready === "true");

@@ -104,7 +104,7 @@ def test_two_dates_are_uncovered_by_a_line(browse, title, options) -> None:
 
 
 def test_probabilities_have_a_key_and_the_dates_of_their_halves(browse) -> None:
-    shares = ["≤ 1%", "9%", "48%", "≥ 90%"]
+    shares = ["1%", "9%", "48%", "≥ 90%"]
     browse("probability", layer="Probability of a mine", shares=shares, unseen="not observed")
 
 

@@ -50,6 +50,9 @@ export function mayReview(app: App): boolean {
   return ["reviewer", "analyst", "admin"].includes(app.session.person?.role ?? "");
 }
 
+/** The person may see images, of which two periods are compared: they show the places themselves. */
+export const mayCompare = (app: App): boolean => !api.isPublished && !app.session.withheld_m;
+
 /** The person may ask for analyses. */
 export function mayAnalyse(app: App): boolean {
   return ["analyst", "admin"].includes(app.session.person?.role ?? "");

@@ -1,7 +1,7 @@
 // Keys for those who review a hundred sites. Nothing happens while somebody writes.
 
 import type { App } from "./app";
-import { neighbour, walkOn } from "./app";
+import { mayCompare, neighbour, walkOn } from "./app";
 import { isPublished } from "./base/api";
 import { go, look } from "./base/state";
 import { showHelp } from "./panels/dialogs";
@@ -41,7 +41,7 @@ function press({ app, review, search, slider, compare, copyLink }: Keyed, event:
   const ownArrows = target.matches("input, canvas, [role=slider]");
   switch (key.length === 1 ? key.toLowerCase() : key) {
     case "?":
-      showHelp();
+      showHelp(app);
       return true;
     case "/":
       search.field.focus();
@@ -50,7 +50,7 @@ function press({ app, review, search, slider, compare, copyLink }: Keyed, event:
       copyLink();
       return true;
     case "b":
-      if (isPublished) return false;
+      if (!mayCompare(app)) return false;
       compare();
       return true;
     case "j":

@@ -2,7 +2,7 @@
 
 import "./style.css";
 
-import { type App, areaLabel, currentArea, forgetSites, mayAnalyse, runWith, tell, tellFault } from "./app";
+import { type App, areaLabel, currentArea, forgetSites, mayAnalyse, mayCompare, runWith, tell, tellFault } from "./app";
 import * as api from "./base/api";
 import { add, announce, el, liveRegion, replace } from "./base/dom";
 import { areasFor } from "./base/everywhere";
@@ -53,6 +53,7 @@ async function start(): Promise<void> {
   // Without areas there is nothing that an old link could show.
   if (!area) go({ area: null, site: null, period: null, compare: null });
   else if (look().area !== area.name) go({ area: area.name });
+  if (!mayCompare(app)) go({ compare: null });
   const frame = new Frame(app, { compare, language: (code) => void changeLanguage(code), reviewed, landed, followed });
   add(root, frame.root, published?.aboutStrip(app), liveRegion());
   const { slider, legend, site, alerts, sites, statistics } = frame;

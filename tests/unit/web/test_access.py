@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from access_cases import ORIGIN, PASSWORD, Case, Serve
 from sluice.app.accounts import change_user, remove_token
 from sluice.app.cli.main import app
+from sluice.app.following.stores import open_store
 from sluice.app.web import identity
 from sluice.base.errors import ConfigError
 from sluice.base.people import Role
@@ -34,6 +35,38 @@ def test_without_accounts_everyone_here_is_the_owner(
     assert (told["needs_login"], told["csrf"]) == (False, None)
     assert client.get("/api/sites").json()["total"] == 12
     assert client.post("/api/session", json=LOGIN).status_code == 403
+
+
+def test_each_store_is_told_apart_wherever_it_is_served(filled: Case, serve: Serve, tmp_path: Path):
+    def told(address: str) -> str:
+        return str(serve(Case(address, filled.places))().get("/api/session").json()["store"])
+
+    first = told(str(shutil.copy(filled.address, tmp_path / "own.sqlite")))
+    assert len(first) == 16
+    assert told(str(tmp_path / "own.sqlite")) == first
+    other = tmp_path / "other.sqlite"
+    open_store(str(other), create=True).close()
+    assert told(str(other)) != first
+
+
+def test_a_review_for_another_store_is_not_taken(
+    filled: Case, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """Ids of sites tell where they lie: another store may have the same."""
+    monkeypatch.setattr(getpass, "getuser", lambda: "esi")
+    client = serve(Case(str(shutil.copy(filled.address, tmp_path / "o.sqlite")), filled.places))()
+    path = f"/api/sites/{filled.places[0].site_id}"
+
+    def sent(store: str) -> int:
+        headers, said = {"X-Sluice-Store": store}, {"verdict": "confirmed"}
+        answer = client.post(f"{path}/reviews", json=said, headers=headers)
+        # A page keeps its verdict for the other store.
+        assert answer.status_code == 201 or answer.json()["error"]["kind"] == "other_store"
+        return int(answer.status_code)
+
+    assert sent("0123456789abcdef") == 409
+    assert client.get(path).json()["reviews"] == []
+    assert sent(client.get("/api/session").json()["store"]) == 201
 
 
 def test_who_reviews_on_the_map_and_in_a_terminal_is_one_reviewer(
@@ -172,7 +205,7 @@ def test_with_accounts_one_logs_in_on_loopback_too(peopled: Case, serve: Serve):
     client = serve(peopled)()
     told = client.get("/api/session").json()
     assert told["person"] is None
-    assert told["needs_login"] is True
+    assert (told["needs_login"], told["store"]) == (True, None)
     for path in ("/api/sites", "/api/areas", "/nothing", "/ogc/", "/tiles/sites/1/1/1.pbf"):
         answer = client.get(path)
         assert answer.status_code == 401, path

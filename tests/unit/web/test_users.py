@@ -13,7 +13,6 @@ import pytest
 
 from sluice.app import accounts
 from sluice.app.accounts import Passwords, check_name, check_password
-from sluice.app.cli.main import main
 from sluice.app.following.stores import open_store, people_of
 from sluice.base.errors import ConfigError
 from sluice.base.people import Role
@@ -38,20 +37,13 @@ def store(sqlite_places: SqlitePlaces) -> Path:
 
 
 @pytest.fixture
-def sluice(monkeypatch, capfd, store) -> Sluice:
-    """Call the program as a shell does; gives exit code, stdout and stderr."""
+def sluice(sluice, monkeypatch, store) -> Sluice:
+    """`sluice users`, with what is typed."""
     monkeypatch.setenv("SLUICE_STORE", str(store))
 
     def call(*words: str, typed: str = "") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", "users", *words])
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        out, err = capfd.readouterr()
-        return code, out, err
+        return sluice("users", *words)
 
     return call
 

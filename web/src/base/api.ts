@@ -19,6 +19,7 @@ import type {
 } from "./types";
 
 export class ApiError extends Error {
+  /** @param kind As the service calls it; empty where something else answered in its place. */
   constructor(
     readonly status: number,
     readonly kind: string,
@@ -54,27 +55,33 @@ export function address(path: string, query: Query = {}): string {
   return told ? `${path}?${told}` : path;
 }
 
-async function ask<T>(method: string, path: string, body?: unknown, patience_ms?: number): Promise<T> {
+interface How {
+  patience_ms?: number;
+  headers?: Record<string, string>;
+}
+
+async function ask<T>(method: string, path: string, body?: unknown, { patience_ms, headers: own }: How = {}): Promise<T> {
   if (isPublished) return (await import("./published")).answer(path) as Promise<T>;
-  const headers: Record<string, string> = { Accept: "application/json" };
+  const headers: Record<string, string> = { Accept: "application/json", ...own };
   const file = body instanceof Blob;
   if (body !== undefined) headers["Content-Type"] = file ? "application/octet-stream" : "application/json";
-  if (method !== "GET" && csrf) headers["X-CSRF-Token"] = csrf;
+  const token = csrf;
+  if (method !== "GET" && token) headers["X-CSRF-Token"] = token;
   const asked = answered(path, {
     method,
     headers,
     ...(body === undefined ? {} : { body: file ? body : JSON.stringify(body) }),
     ...(patience_ms === undefined ? {} : { signal: AbortSignal.timeout(patience_ms) }),
   });
-  const answer = headers["X-CSRF-Token"] ? await asked.catch(withItsSession) : await asked;
+  const answer = method === "GET" ? await asked : await asked.catch((error) => withItsSession(error, token));
   return (answer.status === 204 ? null : await answer.json()) as T;
 }
 
-/** A token that is not the session's any more means that this page's session is over, too. */
-async function withItsSession(error: unknown): Promise<never> {
+/** A token that is not the session's any more means that the session it was sent for is over, too. */
+async function withItsSession(error: unknown, token: string | null): Promise<never> {
   if (error instanceof ApiError && error.status === 403) {
     const now = (await (await answered("/api/session", {})).json()) as Session;
-    if (now.csrf !== csrf) throw new ApiError(401, "unauthenticated", error.message);
+    if (now.csrf !== token) throw new ApiError(401, "unauthenticated", error.message);
   }
   throw error;
 }
@@ -93,7 +100,7 @@ async function answered(path: string, request: RequestInit): Promise<Response> {
   } | null;
   throw new ApiError(
     answer.status,
-    told?.error?.kind ?? "error",
+    told?.error?.kind ?? "",
     told?.error?.message ?? `${answer.status} ${answer.statusText}`,
   );
 }
@@ -157,8 +164,12 @@ export interface Said {
   outline?: GeoJSON.Geometry;
 }
 
-export const review = (site: string, said: Said): Promise<Review> =>
-  ask("POST", `/api/sites/${encodeURIComponent(site)}/reviews`, said, REVIEW_PATIENCE_MS);
+/** @param store That it is said in: another one may be served here by now. */
+export const review = (site: string, said: Said, store: string | null): Promise<Review> =>
+  ask("POST", `/api/sites/${encodeURIComponent(site)}/reviews`, said, {
+    patience_ms: REVIEW_PATIENCE_MS,
+    headers: store ? { "X-Sluice-Store": store } : {},
+  });
 
 /** 128 random bits; `crypto.randomUUID` is there on safe connections only. */
 export const newId = (): string =>

@@ -43,6 +43,8 @@ export interface Session {
   needs_login: boolean;
   /** Least side of the cells in place of places, in metres; null where none is withheld. */
   withheld_m?: number | null;
+  /** Another one for each store that is served; null or absent where that is not known. */
+  store?: string | null;
   version: string;
   languages: string[];
   /** Of a published folder: the language to begin with, and what everybody has to know. */

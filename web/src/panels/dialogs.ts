@@ -1,6 +1,6 @@
 // What comes before the rest: logging in, help on keys, exports, about.
 
-import { type App, currentArea, faultOf, showFault, tellFault } from "../app";
+import { type App, currentArea, faultOf, mayCompare, mayReview, showFault, tellFault } from "../app";
 import * as api from "../base/api";
 import { add, button, el, icon, iconButton } from "../base/dom";
 import { language, t, text, word, capital } from "../base/words";
@@ -22,17 +22,19 @@ export function dialog(title: string, ...content: (Node | null | false | "")[]):
   return made;
 }
 
-export function showHelp(): void {
+export function showHelp(app: App): void {
+  const reviews = mayReview(app);
   const reviewing: [string, string][] = [
     ["C", t("confirm")],
     ["R", t("key_reject")],
     ["U", t("unsure")],
     ["N", t("key_note")],
     ["O", t("redraw")],
-    ["B", t("before_after")],
   ];
+  const comparing: [string, string][] = [["B", t("before_after")]];
   const keys: [string, string][] = [
-    ...(api.isPublished ? [] : reviewing),
+    ...(reviews ? reviewing : []),
+    ...(mayCompare(app) ? comparing : []),
     ["J / K", t("key_walk")],
     ["← / →", t("key_period")],
     ["/", t("search")],
@@ -49,12 +51,12 @@ export function showHelp(): void {
   dialog(
     t("help_title"),
     el("p", {}, text("common.lead")),
-    el("p", {}, api.isPublished ? t("published_help") : t("help_intro")),
+    el("p", {}, t(reviews ? "help_intro" : "published_help")),
     el(
       "div",
       { class: "columns" },
       el("div", {}, el("h3", {}, t("help_keys")), rows(keys)),
-      !api.isPublished && el("div", {}, el("h3", {}, t("help_reasons")), rows(reasons)),
+      reviews && el("div", {}, el("h3", {}, t("help_reasons")), rows(reasons)),
     ),
   );
 }
@@ -133,6 +135,8 @@ async function renew(app: App): Promise<void> {
     await new Promise((done) => window.setTimeout(done, ASK_AGAIN_MS));
   }
   if (now.person?.name !== before?.name || now.person?.role !== before?.role) {
+    // Nothing of the one before is sent for the other, however long the new page takes to come.
+    app.unsent?.close();
     reload();
     return new Promise(() => undefined);
   }
@@ -208,7 +212,8 @@ export function person(app: App): HTMLElement | null {
     { class: "person" },
     who.name,
     button(t("log_out"), () => {
-      const n = app.unsent?.waiting.length ?? 0;
+      app.unsent?.adopt();
+      const n = (app.unsent?.waiting.length ?? 0) + (app.unsent?.returned.length ?? 0);
       // Others may use this computer: what somebody wrote stays in it no longer than they do.
       if (n && !window.confirm(t("log_out_unsent", { n }))) return;
       api

@@ -1,6 +1,6 @@
 // The page: bar, lists, map, site; on a phone the lists and the site are a sheet over the map.
 
-import { type App, areaLabel, mayAnalyse, mayReview, tellFault } from "../app";
+import { type App, areaLabel, mayAnalyse, mayCompare, mayReview, tellFault } from "../app";
 import { isPublished } from "../base/api";
 import { announce, button, drawing, el, icon, iconButton, replace } from "../base/dom";
 import { go, look, type Tab } from "../base/state";
@@ -14,11 +14,12 @@ import { person, showExports, showHelp } from "./dialogs";
 import { Jobs } from "./jobs";
 import { Legend } from "./legend";
 import { SiteList, select } from "./lists";
+import { showReturned } from "./returned";
 import { Search } from "./search";
 import { SitePanel } from "./site_panel";
 import { Statistics } from "./statistics";
 import { TimeSlider } from "./time_slider";
-import { unsentLine } from "./unsent";
+import { notTakenLine, unsentLine } from "./unsent";
 
 const TABS: readonly Tab[] = ["alerts", "sites", "statistics"];
 /** Of the map, in pixels: where it is narrower the legend is in the way. */
@@ -77,7 +78,7 @@ export class Frame {
     this.alerts = new SiteList(app, "alerts");
     this.sites = new SiteList(app, "sites");
     this.statistics = new Statistics(app);
-    this.site = new SitePanel(app, deeds.compare, deeds.reviewed, () => void this.work("redraw"));
+    this.site = new SitePanel(app, deeds.compare, deeds.reviewed, () => void this.work("redraw"), () => showReturned(app));
     this.jobs = mayAnalyse(app)
       ? new Jobs(app, deeds.landed, (open) => this.tellOpenJobs(open), (area) => this.goToArea(area))
       : null;
@@ -113,9 +114,10 @@ export class Frame {
       this.search.root,
       el("span", { class: "grow" }),
       unsentLine(),
+      notTakenLine(),
       !isPublished && button(t("export"), () => showExports(app), { class: "plain of-areas" }),
       select(t("language"), languages, this.deeds.language, language),
-      button(t("help"), showHelp, { class: "plain", "aria-keyshortcuts": "?" }),
+      button(t("help"), () => showHelp(app), { class: "plain", "aria-keyshortcuts": "?" }),
       person(app),
     );
   }
@@ -174,7 +176,7 @@ export class Frame {
       { class: "tools", role: "toolbar", "aria-label": t("tools") },
       iconButton(icon("home"), t("whole_area"), home),
       this.terrain,
-      !isPublished && iconButton(icon("compare"), t("compare"), this.deeds.compare),
+      mayCompare(this.app) && iconButton(icon("compare"), t("compare"), this.deeds.compare),
       !isPublished && this.workTool("measure", "draw", t("draw")),
       mayReview(this.app) && this.workTool("report", "report", t("report_mine")),
       mayAnalyse(this.app) && this.workTool("analyse", "analyse", t("analyse")),

@@ -107,7 +107,7 @@ export class Legend {
   }
 }
 
-/** What the colours of probabilities mean. */
+/** What the colours of probabilities mean; below the first one nothing is drawn. */
 function probabilityKey(): HTMLElement {
   const shares = RAMP.map(({ share }) => percent(share));
   const [least, most] = [shares[0]!, shares.at(-1)!];
@@ -119,7 +119,7 @@ function probabilityKey(): HTMLElement {
     "div",
     { class: "probability-key", role: "img", "aria-label": t("probability_key", { least, most }) },
     ramp,
-    el("span", { class: "shares" }, ...shares.map((one, k) => el("span", {}, k === 0 ? `≤ ${one}` : one === most ? `≥ ${one}` : one))),
+    el("span", { class: "shares" }, ...shares.map((one) => el("span", {}, one === most ? `≥ ${one}` : one))),
     el("span", { class: "gone" }, unseen, word("status", "not_observed")),
   );
 }

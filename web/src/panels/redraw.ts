@@ -18,7 +18,7 @@ export function startRedrawing(
   place: HTMLElement,
   ended: () => void,
 ): () => void {
-  const { rings, of } = presentOutline(detail);
+  const { rings, of } = presentOutline(detail, review.outlineOf(detail.site.site_id));
   // The label is of the last period with a detection: that is what has to be seen.
   const chosen = look().period;
   if (of && chosen && !samePeriod(of, chosen)) go({ period: of });
@@ -62,11 +62,11 @@ export function startRedrawing(
   return panel.stop;
 }
 
-/** What somebody drew last, else the last detection, else all ground of the site. */
-function presentOutline(detail: SiteDetail): { rings: Ring[]; of: { start: string; end: string } | null } {
+/** What somebody drew last, here or elsewhere, else the last detection, else all ground of the site. */
+function presentOutline(detail: SiteDetail, own: GeoJSON.Geometry | null): { rings: Ring[]; of: { start: string; end: string } | null } {
   const drawn = [...detail.drawn].sort((one, other) => one.when.localeCompare(other.when)).at(-1);
   const last = [...detail.outlines].sort((one, other) => one.end.localeCompare(other.end)).at(-1);
-  const geometry = drawn?.geometry ?? last?.geometry ?? detail.geometry;
+  const geometry = own ?? drawn?.geometry ?? last?.geometry ?? detail.geometry;
   return {
     rings: geometry ? outerRings(geometry) : [],
     of: last ? { start: last.start, end: last.end } : null,

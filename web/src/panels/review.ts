@@ -1,14 +1,14 @@
 // Review: a verdict by button or key, sent at once, and on to the next site while it is on its way.
 
-import { type App, type Fault, faultOf, forgetSite, isOpen, mayReview, neighbour, onward, showFault, siteDetail, tell, tellFault } from "../app";
+import { type App, forgetSite, isOpen, mayReview, neighbour, onward, showFault, siteDetail, tell } from "../app";
 import * as api from "../base/api";
 import { button, el, replace } from "../base/dom";
-import type { Unsent } from "../base/outbox";
+import type { Returned, Unsent } from "../base/outbox";
 import { go, look } from "../base/state";
 import { REASONS, type Reason, type SiteDetail, type Verdict } from "../base/types";
 import { capital, hectares, moment, number, t, text, word } from "../base/words";
 import { outerRings, ringHectares } from "../map/rings";
-import { unsentOf } from "./unsent";
+import { returnedTold, unsentOf } from "./unsent";
 
 /** Keys of the reasons, in their order. */
 export const REASON_KEYS = "123456789abcd";
@@ -30,17 +30,16 @@ export class ReviewBox {
   private readonly returned = el("p", { class: "fault returned", role: "alert" });
   /** Notes that were begun at other sites. */
   private readonly drafts = new Map<string, string>();
-  private readonly refusals = new Map<string, Fault>();
   /** Of the site that is shown; null while the next one is on its way. */
   private id: string | null = null;
   private began = 0;
-  private outlined = { said: "", review_id: "" };
   outline: OutlineInWork | null = null;
 
   constructor(
     private readonly app: App,
     private readonly reviewed: (id: string) => void,
     readonly redraw: () => void,
+    showReturned: () => void,
   ) {
     this.note = el("textarea", { rows: 1, placeholder: t("note_hint"), "aria-label": t("note"), maxlength: 2000 });
     this.reasons = el("div", { class: "reasons", hidden: true, role: "group", "aria-label": t("reject_why") });
@@ -71,7 +70,14 @@ export class ReviewBox {
       this.note,
       button(t("redraw"), redraw, { class: "button redraw-begin", "aria-keyshortcuts": "O" }),
     );
-    if (mayReview(app)) app.unsent = unsentOf(app, (one) => this.arrived(one), (one, error) => this.refused(one, error));
+    if (!mayReview(app)) return;
+    app.unsent = unsentOf(app, {
+      sent: (one) => this.arrived(one),
+      refused: (one) => this.refused(one),
+      changed: () => this.tellReturned(),
+      showReturned,
+    });
+    for (const one of app.unsent.returned) this.giveBack(one);
   }
 
   private choice(verdict: Verdict, label: string, key: string): HTMLButtonElement {
@@ -101,7 +107,7 @@ export class ReviewBox {
       this.note.readOnly = false;
       this.note.value = this.drafts.get(id) ?? "";
     }
-    showFault(this.returned, this.refusals.get(id) ?? { words: "", own: "" });
+    this.tellReturned();
     for (const [verdict, made] of this.verdicts) made.setAttribute("aria-pressed", String(verdict === given));
     this.tally();
     // The next one is at hand when this one is done.
@@ -161,22 +167,29 @@ export class ReviewBox {
   give(verdict: Verdict, reason: Reason | null): void {
     const id = this.id;
     if (!id || this.root.hidden) return;
-    if (this.outline) return void this.giveOutlined(id, verdict, reason, this.outline);
+    const drawn = this.outline;
+    if (drawn && verdict === "unsure") return tell(t("outline_unsure"), "fault");
+    const outline = drawn?.shape() ?? null;
+    // Why it cannot be sent as it is was told.
+    if (drawn && !outline) return;
     this.began ||= Date.now();
     const before = this.app.given.get(id) ?? null;
     const note = this.note.value.trim();
     this.app.given.set(id, verdict);
-    this.said(id);
-    this.app.unsent?.add({ review_id: api.newId(), site: id, verdict, reason, note, before });
-    void this.goOn(id, reason ? word("reason", reason) : word("verdict", verdict));
-  }
-
-  /** Something new was said of the site that is shown. */
-  private said(id: string): void {
     this.note.value = "";
     this.reasons.hidden = true;
-    this.refusals.delete(id);
-    this.returned.textContent = "";
+    const said = { review_id: api.newId(), site: id, verdict, reason, note, before };
+    this.app.unsent?.add(outline ? { ...said, outline } : said);
+    if (!drawn) return void this.goOn(id, reason ? word("reason", reason) : word("verdict", verdict));
+    // One stays, to see what was drawn once it is there.
+    drawn.saved();
+    if (this.app.detail) this.show(this.app.detail);
+  }
+
+  /** What was drawn of a site and is not with the service: on its way, or returned. */
+  outlineOf(id: string): GeoJSON.Geometry | null {
+    const { waiting = [], returned = [] } = this.app.unsent ?? {};
+    return [...returned, ...waiting].filter((one) => one.site === id && one.outline).at(-1)?.outline ?? null;
   }
 
   /** Tell what was said of a site, and go to the next one that has no verdict. */
@@ -188,57 +201,41 @@ export class ReviewBox {
     else this.tally();
   }
 
-  /** With an outline: one stays at the site, and loses nothing where the server refuses it. */
-  private async giveOutlined(id: string, verdict: Verdict, reason: Reason | null, drawn: OutlineInWork): Promise<void> {
-    if (verdict === "unsure") return tell(t("outline_unsure"), "fault");
-    const shape = drawn.shape();
-    if (!shape) return;
-    this.reasons.hidden = true;
-    const note = this.note.value.trim();
-    const said = JSON.stringify([id, verdict, reason, note, shape]);
-    // The same once more is the same review, in case only its answer was lost.
-    if (this.outlined.said !== said) this.outlined = { said, review_id: api.newId() };
-    const { review_id } = this.outlined;
-    try {
-      await api.review(id, { review_id, verdict, reason, note, outline: shape });
-    } catch (error) {
-      return tellFault(error);
-    }
-    if (this.id === id) this.said(id);
-    else this.drafts.delete(id);
-    this.app.given.set(id, verdict);
-    drawn.saved();
-    forgetSite(id);
-    this.reviewed(id);
-    tell(t("outline_saved", { site: id, verdict: reason ? word("reason", reason) : word("verdict", verdict) }));
-  }
-
-  private arrived({ site }: Unsent): void {
+  private arrived({ site, verdict, reason, outline }: Unsent): void {
     forgetSite(site);
     this.reviewed(site);
+    if (outline) tell(t("outline_saved", { site, verdict: reason ? word("reason", reason) : word("verdict", verdict) }));
   }
 
   /** What the service will not have is given back at its site, whatever is shown meanwhile. */
-  private refused({ site, verdict, reason, note, before }: Unsent, error: unknown): void {
+  private refused(one: Returned): void {
+    const { site, before } = one;
     const { given, unsent } = this.app;
     if (!unsent?.waiting.some((other) => other.site === site)) {
       if (before) given.set(site, before as Verdict);
       else given.delete(site);
     }
-    const words = [word("verdict", verdict), reason && word("reason", reason)].filter(Boolean).join(", ");
-    const { words: why, own } = faultOf(error);
-    const refusal = { words: t("review_returned", { verdict: words, why }), own };
-    this.refusals.set(site, refusal);
+    this.giveBack(one);
+    const { said, fault } = returnedTold(one);
+    tell(t("review_refused", { site, verdict: said, why: fault.words }), "fault", fault.own);
+    this.tally();
+    this.reviewed(site);
+  }
+
+  /** Its note, before what was written there since. */
+  private giveBack({ site, note }: Returned): void {
     const written = this.id === site ? this.note.value : (this.drafts.get(site) ?? "");
     const both = [note, written].filter((one) => one.trim()).join("\n");
     this.drafts.set(site, both);
-    if (this.id === site) {
-      this.note.value = both;
-      showFault(this.returned, refusal);
-    }
-    tell(t("review_refused", { site, verdict: words, why }), "fault", own);
-    this.tally();
-    this.reviewed(site);
+    if (this.id === site) this.note.value = both;
+  }
+
+  /** Of the site that is shown. */
+  private tellReturned(): void {
+    const one = this.app.unsent?.returned.filter(({ site }) => site === this.id).at(-1);
+    if (!one) return showFault(this.returned, { words: "", own: "" });
+    const { said, fault } = returnedTold(one);
+    showFault(this.returned, { words: t("review_returned", { verdict: said, why: fault.words }), own: fault.own });
   }
 }
 

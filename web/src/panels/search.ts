@@ -59,7 +59,8 @@ export class Search {
       this.found = found;
       this.at = found.length ? 0 : -1;
       if (first && found.length) this.take(0);
-      else this.render();
+      // Whoever has gone elsewhere meanwhile is not followed by a list.
+      else if (document.activeElement === this.field) this.render();
     } catch (error) {
       if (mine === this.asked) tellFault(error);
     }
@@ -103,6 +104,9 @@ export class Search {
   private key(event: KeyboardEvent): void {
     if (event.key === "Escape") {
       if (!this.list.hidden) event.stopPropagation();
+      // What is asked for already is not wanted any more either.
+      window.clearTimeout(this.timer);
+      this.asked++;
       this.close();
     } else if (event.key === "Enter") {
       event.preventDefault();

@@ -1,6 +1,6 @@
 // Everything about one site, and the way to the next.
 
-import { type App, currentArea, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
+import { type App, currentArea, mayCompare, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
 import { address, ApiError, EVERYWHERE, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
@@ -42,8 +42,9 @@ export class SitePanel {
     private readonly compare: () => void,
     reviewed: (id: string) => void,
     redraw: () => void,
+    showReturned: () => void,
   ) {
-    this.review = new ReviewBox(app, reviewed, redraw);
+    this.review = new ReviewBox(app, reviewed, redraw, showReturned);
     this.root.append(this.body, ...(isPublished ? [] : [this.review.root]));
   }
 
@@ -144,7 +145,7 @@ export class SitePanel {
         el("span", {}, place),
         iconButton(icon("next"), t("next_site"), () => void walkOn(this.app), { disabled: !on }),
         el("span", { class: "grow" }),
-        !isPublished && iconButton(icon("compare"), t("before_after"), this.compare),
+        mayCompare(this.app) && iconButton(icon("compare"), t("before_after"), this.compare),
         iconButton(icon("close"), t("close"), () => go({ site: null })),
       ),
       el(

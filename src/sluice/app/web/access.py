@@ -184,6 +184,9 @@ class SessionTold(Strict):
     needs_login: bool
     withheld_m: float | None
     """Least side of the cells that are shown in place of places; null where nothing is withheld."""
+    store: str | None
+    """Told to whoever is logged in: another one for each store, by which a browser keeps apart what
+    it sends later; null where that is not known at present."""
     version: str
     languages: list[str]
 
@@ -203,15 +206,16 @@ class LogTold(Strict):
 @router.get("/session", response_model=SessionTold)
 def session(request: Request, _: Annotated[Nothing, Query()]) -> Response:
     """Who is logged in, and what the map needs to begin."""
-    return json_response(_session_told(asked_of(request).person))
+    return json_response(_session_told(asked_of(request).person, request.app.state.identity))
 
 
-def _session_told(who: Person | None) -> dict[str, Any]:
+def _session_told(who: Person | None, identity: Identity) -> dict[str, Any]:
     return {
         "person": None if who is None else {"name": who.name, "role": str(who.role)},
         "csrf": None if who is None else who.csrf,
         "needs_login": who is None,
         "withheld_m": None if who is None or who.redaction is None else who.redaction.grid_m,
+        "store": None if who is None else identity.store_id(),
         "version": __version__,
         "languages": list(LANGUAGES),
     }
@@ -243,7 +247,7 @@ async def log_in(request: Request, body: Login, _: Annotated[Nothing, Query()]) 
         await run_sync(identity.people.end_session, asked.person.digest)
     who, secret = await run_sync(identity.log_in, user, known, body.password)
     await run_sync(identity.log, user.name, asked.address, "login", "", "done")
-    response = json_response(_session_told(who))
+    response = json_response(await run_sync(_session_told, who, identity))
     response.set_cookie(
         identity.cookie_name(secure=asked.secure),
         secret,

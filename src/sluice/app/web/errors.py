@@ -57,6 +57,10 @@ class TooLarge(SluiceError):
     """More was sent, or asked for, than one request may."""
 
 
+class OtherStore(SluiceError):
+    """What was sent is for a store that was served here before."""
+
+
 class Busy(SluiceError):
     """Others are before this request, or the person asks too often."""
 
@@ -67,6 +71,7 @@ STATUS: tuple[tuple[type[Exception], int, str], ...] = (
     (Unauthenticated, 401, "unauthenticated"),
     (Forbidden, 403, "forbidden"),
     (TooLarge, 413, "too_large"),
+    (OtherStore, 409, "other_store"),
     (Busy, 429, "busy"),
     (TooManyJobs, 429, "busy"),
     (ConfigError, 400, "bad_request"),

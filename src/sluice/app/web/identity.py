@@ -35,7 +35,9 @@ _KEEP_S = 3.0
 _MOST_KEPT = 5_000
 _NOTE_AFTER_S = 60.0
 _SECRET_OF_IDS = "redaction"  # noqa: S105 - the name under which the store keeps it
+_SECRET_OF_STORE = "store"  # noqa: S105 - likewise
 _LONGEST_SECRET = 200
+_ID_SIGNS = 16
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,15 @@ class Identity:
     def look(self) -> bool:
         """`is_open`, for a thread."""
         return self.is_open
+
+    def store_id(self) -> str | None:
+        """What tells the store from others that are served at the same address, at other times; its
+        backups have the same. None where it cannot be made now."""
+        try:
+            return digest_of(self.people.secret(_SECRET_OF_STORE).hex())[:_ID_SIGNS]
+        except SluiceError as err:
+            _LOG.info("the store has no id yet: %s", err)
+            return None
 
     def owner(self) -> Person:
         """Who uses a computer of their own: the same name as `sluice review` gives them."""
