@@ -19,8 +19,8 @@ from sluice.evaluation.bootstrap import bootstrap_estimates
 from sluice.evaluation.compare import estimate_text
 from sluice.labels.chips import chip_reflectance, load_chips, read_chip_table
 from sluice.labels.splits import grouped_folds, trainable
-from sluice.training.chip_detector import FOLD_SEED
 from sluice.training.fit import FitSettings, fit_network, score_chips
+from sluice.training.folds import FOLD_SEED
 from sluice.training.members import chip_set
 from sluice.training.random_features import draw_empirical_filters, featurise_all, fit_scaling
 from sluice.training.regressors import fit_model

@@ -26,8 +26,8 @@ from sluice.labels.chips import CHIP_BANDS, FULL_SCALE_REFLECTANCE, load_chips, 
 from sluice.labels.splits import grouped_folds, trainable
 from sluice.models.package import load_package
 from sluice.models.predictor import WindowPredictor
-from sluice.training.chip_detector import FOLD_SEED
 from sluice.training.fit import ChipSet, EpochReport, FitSettings, fit_network, score_chips
+from sluice.training.folds import FOLD_SEED
 from sluice.training.members import chip_set
 from sluice.training.network import ChipNetwork, NetworkShape
 

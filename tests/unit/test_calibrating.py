@@ -16,10 +16,13 @@ from sluice.app.cli.main import app
 from sluice.app.judging import evaluate_chips, judge_models, write_judged_scores
 from sluice.app.reports.chip_report import chip_report_html
 from sluice.base.errors import BandNotFound, ConfigError, DataError, ManifestMismatch
-from sluice.labels.dataset import DatasetAbout, DatasetWriter
+from sluice.labels.chip_digests import chip_digests
+from sluice.labels.dataset import DatasetAbout, DatasetWriter, read_dataset
 from sluice.models.manifest import Adaptation, Level, Manifest, ScaledInput, Thresholds, Weights
 from sluice.models.package import load_package, weights_sha256, write_package
+from sluice.models.pixels import PixelPredictor
 from sluice.models.predictor import WindowPredictor
+from sluice.models.taught import TAUGHT_FILE, gather_lessons
 
 BANDS = ("nir", "green", "blue", "red")
 COUNT = 40
@@ -164,6 +167,30 @@ def test_what_has_taught_does_not_calibrate(tmp_path, models) -> None:
     assert [weights_were_taught(chips) for chips in seen.values()] == [True, False, False]
 
 
+def test_the_list_of_a_model_tells_what_its_thresholds_are_of_now(tmp_path, models) -> None:
+    splits = ("cal", "train", "cal", "cal", "cal", "test", "cal", "cal")
+    data = read_dataset(write_chips(tmp_path / "set", splits=splits))
+    rows = {name: np.flatnonzero(data.table["split"] == name) for name in ("train", "test", "cal")}
+    digests = {name: chip_digests(data.images(own)) for name, own in rows.items()}
+    lessons = gather_lessons(digests["train"], None, digests["test"])
+    package = load_package("toy", models)
+    training = {"files": {TAUGHT_FILE: weights_sha256(lessons.content)}}
+    manifest = package.manifest.model_copy(update={"name": "own", "training": training})
+    extras = {TAUGHT_FILE: lessons.content}
+    write_package(models / "own", manifest, package.read_weights(), "", extras=extras)
+    calibrate_model("own", data.folder, "here")
+    # Another name, other splits: the chips are known all the same.
+    split_of = {"cal": "test_a", "train": "test_b", "test": "test_c"}
+    table = pd.read_csv(data.folder / "index.csv")
+    table.assign(split=table["split"].map(split_of)).to_csv(data.folder / "index.csv", index=False)
+    about = json.loads((data.folder / "dataset.json").read_text())
+    (data.folder / "dataset.json").write_text(json.dumps({**about, "name": "copy"}))
+    calibrated = load_package("here", models)
+    seen = [open_chip_inputs(data.folder, calibrated, split_of[name]) for name in digests]
+    assert [was_taught(chips) for chips in seen] == [True, False, True]
+    assert [weights_were_taught(chips) for chips in seen] == [True, False, False]
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -227,7 +254,7 @@ def test_images_of_a_sensor_that_the_model_does_not_take_are_refused(tmp_path) -
         evaluate_chips(write_chips(tmp_path / "set", sensor="planet-4b"), "toy")
 
 
-def test_a_model_of_pixels_is_calibrated_on_masks(tmp_path, models) -> None:
+def test_a_model_of_pixels_is_calibrated_on_masks(tmp_path, models, monkeypatch) -> None:
     graph = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[n, 1, y, x] image) => (float[n, 2, y, x] p)
     <float[1] one = {1}>
@@ -253,7 +280,14 @@ def test_a_model_of_pixels_is_calibrated_on_masks(tmp_path, models) -> None:
         image[0, 0] = np.nan
         writer.add(f"c{k}", image[None].astype(np.float32), None, mask)
     folder = writer.finish().folder
+    scored, classify = [], PixelPredictor.classify_chips
+    monkeypatch.setattr(
+        PixelPredictor,
+        "classify_chips",
+        lambda self, images, bands: scored.append(len(images)) or classify(self, images, bands),
+    )
     calibrated = calibrate_model("pixels", folder, "here")
+    assert sum(scored) == 24
     now = load_package("here", models).manifest.thresholds
     assert 0.3 < now.t_main < 0.4
     assert now.t_iso == now.t_main

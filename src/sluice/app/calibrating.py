@@ -6,7 +6,7 @@ can be learnt from far fewer labels than a model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,17 @@ from sluice.models.package import (
     ModelPackage,
     check_new_name,
     load_package,
+    weights_sha256,
     write_package,
 )
 from sluice.models.pixels import PixelPredictor
+from sluice.models.taught import TAUGHT_FILE, Taught
 
 _SEED = 0
 _LEAST_APART = 0.05
 """Chips with something sought, and others: of fewer nothing follows."""
+_MOST_KEPT_BYTES = 500_000_000
+"""Of scores of pixels."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,8 @@ def calibrate_model(
         "method": method,
         "model": package.sha256,
     }
-    written = _write(package, wanted, chosen, lesson)
+    taught = inputs.taught and Taught(inputs.taught.weights, inputs.digests())
+    written = _write(package, wanted, chosen, lesson, taught)
     return Calibrated(written, package.manifest.thresholds, chosen.figures, chosen.lone_recall)
 
 
@@ -251,11 +256,12 @@ def _choose_for_windows(package: ModelPackage, inputs: ChipInputs, wanted: _Want
 def _choose_for_pixels(package: ModelPackage, inputs: ChipInputs, wanted: _Wanted) -> _Choice:
     predictor, side = PixelPredictor(package), package.manifest.window_px
 
-    def chips() -> Iterator[ScoredChip]:
+    def score() -> Iterator[ScoredChip]:
         for found, truth in classified_chips(inputs, predictor):
             for probabilities, classes in zip(found, truth, strict=True):
                 yield ScoredChip(probabilities, classes).in_squares(side)
 
+    chips = _kept_if_few(score)
     rng, count = np.random.default_rng(_SEED), len(inputs.table)
     main = choose_pixel_threshold(chips(), count, rng, aim=wanted.aim)
     data = f"{count} chips of {wanted.data}"
@@ -276,18 +282,38 @@ def _choose_for_pixels(package: ModelPackage, inputs: ChipInputs, wanted: _Wante
     return _Choice(thresholds, calibration, render_pixel_report(report), count)
 
 
+def _kept_if_few(score: Callable[[], Iterator[ScoredChip]]) -> Callable[[], Iterable[ScoredChip]]:
+    """Chips that are gone through several times: scored once where they fit into memory."""
+    kept, size = [], 0
+    for chip in score():
+        kept.append(chip)
+        size += chip.probabilities.nbytes + chip.classes.nbytes
+        if size > _MOST_KEPT_BYTES:
+            return score
+    return lambda: kept
+
+
 def _write(
-    package: ModelPackage, wanted: _Wanted, chosen: _Choice, lesson: dict[str, JsonValue]
+    package: ModelPackage,
+    wanted: _Wanted,
+    chosen: _Choice,
+    lesson: dict[str, JsonValue],
+    taught: Taught | None,
 ) -> ModelPackage:
-    manifest = package.manifest
-    files: Any = manifest.training.get(EXTRAS_KEY) or {}
+    manifest, training = package.manifest, {**package.manifest.training, CALIBRATED_KEY: lesson}
+    files: Any = training.get(EXTRAS_KEY) or {}
+    extras = {file: package.read_extra(file) for file in files}
+    if taught is not None:
+        # What the thresholds before were chosen on decides nothing any more.
+        extras[TAUGHT_FILE] = taught.content
+        training[EXTRAS_KEY] = {file: weights_sha256(extras[file]) for file in extras}
     changed = manifest.model_copy(
         update={
             "name": wanted.name,
             "title": f"{manifest.title}; calibrated on {wanted.data}, {wanted.aim}",
             "thresholds": chosen.thresholds,
             "calibration": chosen.calibration,
-            "training": {**manifest.training, CALIBRATED_KEY: lesson},
+            "training": training,
         }
     )
     now, before = chosen.thresholds, manifest.thresholds
@@ -305,7 +331,6 @@ def _write(
         f"What follows was written of {package.name}, with its own thresholds and calibration, if "
         f"it had any.\n\n---\n\n{package.card_path.read_text(encoding='utf-8')}"
     )
-    extras = {file: package.read_extra(file) for file in files}
     return write_package(
         models_folder() / wanted.name, changed, package.read_weights(), card, extras=extras
     )

@@ -80,15 +80,24 @@ class ChipInputs:
         Raises:
             AssetReadError, DataError: As `batches`.
         """
+        return any(not digests.isdisjoint(part) for part in self._digests_in_parts())
+
+    def digests(self) -> frozenset[str]:
+        """What is in the chosen chips, see `labels.chip_digests`; of a model that lists its own.
+
+        Raises:
+            AssetReadError, DataError: As `batches`.
+        """
+        return frozenset(digest for part in self._digests_in_parts() for digest in part)
+
+    def _digests_in_parts(self) -> Iterator[list[str]]:
         rows = self.table.index.to_numpy()
         for start in range(0, len(rows), _AT_ONCE):
             batch = rows[start : start + _AT_ONCE]
             unread = batch[[row not in self._digests for row in batch.tolist()]]
             if unread.size:
                 self._read(unread)
-            if not digests.isdisjoint(self._digests[row] for row in batch):
-                return True
-        return False
+            yield [self._digests[row] for row in batch.tolist()]
 
     def _read(self, rows: IntArray) -> ArrayNBHW:
         images = self.dataset.images(rows)
@@ -146,9 +155,11 @@ CALIBRATED_KEY = "calibrated_on"
 
 def was_taught(chips: ChipInputs) -> bool:
     """Whether weights, thresholds or calibration have learnt from some of these chips."""
-    calibrated = chips.manifest.training.get(CALIBRATED_KEY)
-    if weights_were_taught(chips) or (chips.taught and chips.are_among(chips.taught.decisions)):
+    if weights_were_taught(chips):
         return True
+    if chips.taught is not None:
+        return chips.are_among(chips.taught.decisions)
+    calibrated = chips.manifest.training.get(CALIBRATED_KEY)
     return isinstance(calibrated, dict) and _names(calibrated, chips)
 
 

@@ -79,14 +79,7 @@ def compare_masks(
         raise ConfigError(f"{len(counts)} model leaves nothing to compare; name two or more")
     tables = {name: counts_array(one, len(blocks), len(names)) for name, one in counts.items()}
     reference, *others = tables
-    # Hits and misses together are the pixels of the truth.
-    truths = {name: table[..., 0] + table[..., 2] for name, table in tables.items()}
-    for name in others:
-        if not np.array_equal(truths[name], truths[reference]):
-            raise ShapeMismatch(
-                f"the truths of {reference} and {name} differ; count both on the same pixels"
-            )
-    present = np.flatnonzero(truths[reference].sum(axis=0))
+    present = np.flatnonzero(_shared_truth(tables).sum(axis=0))
     if not present.size:
         raise NoValidData("no pixel of these masks is labelled; choose other chips")
     own = mask_statistics(tables[reference], present)
@@ -118,6 +111,19 @@ def compare_masks(
         resamples=resamples,
         seed=seed,
     )
+
+
+def _shared_truth(tables: Mapping[str, FloatArray]) -> FloatArray:
+    """(N, classes) pixels of the truth, which all models must have been counted on."""
+    # Hits and misses together are the pixels of the truth.
+    truths = {name: table[..., 0] + table[..., 2] for name, table in tables.items()}
+    reference, *others = truths
+    for name in others:
+        if not np.array_equal(truths[name], truths[reference]):
+            raise ShapeMismatch(
+                f"the truths of {reference} and {name} differ; count both on the same pixels"
+            )
+    return truths[reference]
 
 
 def render_mask_comparison(comparison: MaskComparison) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -161,6 +162,24 @@ def evaluate_scores(
     )
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """Chips with a score, (N,) each."""
+
+    labels: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+    groups: npt.NDArray[Any]
+    detected: npt.NDArray[np.bool_]
+    kinds: dict[str, npt.NDArray[np.bool_]]
+    """Those without a mine, by kind."""
+    sources: dict[str, npt.NDArray[np.bool_]]
+    """All of a source, by sources that have mines."""
+
+
+_OfShare = Callable[[str, npt.NDArray[np.bool_]], Estimate]
+"""The estimate of a statistic that is a share, by its name and the chips counted over."""
+
+
 def _figures(
     table: pd.DataFrame,
     threshold: float,
@@ -168,6 +187,33 @@ def _figures(
     resamples: int,
     seed: int,
 ) -> ChipFigures:
+    chips = _scored(table, threshold)
+    labels, groups = chips.labels, chips.groups
+    statistics = _statistics(chips, threshold, calibration)
+    found = bootstrap_estimates(statistics, groups, resamples=resamples, seed=seed)
+
+    def of_share(name: str, counted_over: npt.NDArray[np.bool_]) -> Estimate:
+        return zero_aware(found[name], np.unique(groups[counted_over]).size)
+
+    return ChipFigures(
+        chips=len(labels),
+        mines=int(labels.sum()),
+        blocks=np.unique(groups).size,
+        not_observed=len(table) - len(labels),
+        average_precision=found["average_precision"],
+        roc_auc=found["roc_auc"],
+        f1=found["f1"],
+        precision=of_share("precision", chips.detected),
+        recall=of_share("recall", labels == 1),
+        false_alarm_rate=of_share("false_alarm_rate", labels == 0),
+        brier=found.get("brier"),
+        calibration_error=found.get("calibration_error"),
+        false_alarms=_false_alarms(chips, of_share),
+        sources=_source_figures(chips, found, of_share),
+    )
+
+
+def _scored(table: pd.DataFrame, threshold: float) -> _Scored:
     scored = table[table["score"].notna()]
     if scored.empty:
         raise NoValidData(
@@ -175,10 +221,23 @@ def _figures(
         )
     labels = scored["label"].to_numpy()
     scores = scored["score"].to_numpy(dtype=np.float32)
-    groups = scored["group"].to_numpy()
-    detected = scores >= threshold
-    kinds = scored["kind"].to_numpy()
-    members = {kind: (kinds == kind) & (labels == 0) for kind in sorted(set(kinds[labels == 0]))}
+    kinds, sources = scored["kind"].to_numpy(), scored["source"].to_numpy()
+    return _Scored(
+        labels,
+        scores,
+        groups=scored["group"].to_numpy(),
+        detected=scores >= threshold,
+        kinds={kind: (kinds == kind) & (labels == 0) for kind in sorted(set(kinds[labels == 0]))},
+        sources={
+            source: sources == source for source in sorted(set(sources[labels == 1].tolist()))
+        },
+    )
+
+
+def _statistics(
+    chips: _Scored, threshold: float, calibration: Calibration | None
+) -> dict[str, Statistic]:
+    labels, scores = chips.labels, chips.scores
     statistics: dict[str, Statistic] = {
         "average_precision": partial(metrics.average_precision, labels, scores),
         "roc_auc": partial(metrics.roc_auc, labels, scores),
@@ -191,59 +250,42 @@ def _figures(
         probability = calibration.probability(scores, calibration.training_prior)
         statistics["brier"] = partial(metrics.brier_score, labels, probability)
         statistics["calibration_error"] = partial(metrics.calibration_error, labels, probability)
-    for kind, member in members.items():
-        statistics[_key(kind)] = partial(metrics.share, detected, member)
-    sources = scored["source"].to_numpy()
-    from_source = {
-        source: sources == source for source in sorted(set(sources[labels == 1].tolist()))
-    }
-    for source, member in from_source.items():
-        statistics |= _of_source(source, member, labels, scores, detected)
-    found = bootstrap_estimates(statistics, groups, resamples=resamples, seed=seed)
+    for kind, member in chips.kinds.items():
+        statistics[_key(kind)] = partial(metrics.share, chips.detected, member)
+    for source, member in chips.sources.items():
+        statistics |= _of_source(source, member, labels, scores, chips.detected)
+    return statistics
 
-    def of_share(name: str, counted_over: npt.NDArray[np.bool_]) -> Estimate:
-        return zero_aware(found[name], np.unique(groups[counted_over]).size)
 
-    false_alarms = [
+def _false_alarms(chips: _Scored, of_share: _OfShare) -> tuple[FalseAlarms, ...]:
+    rows = [
         FalseAlarms(
             kind=kind or NOT_NAMED,
             chips=int(member.sum()),
-            alarms=int((detected & member).sum()),
+            alarms=int((chips.detected & member).sum()),
             rate=of_share(_key(kind), member),
         )
-        for kind, member in members.items()
+        for kind, member in chips.kinds.items()
     ]
-    return ChipFigures(
-        chips=len(scored),
-        mines=int(labels.sum()),
-        blocks=np.unique(groups).size,
-        not_observed=len(table) - len(scored),
-        average_precision=found["average_precision"],
-        roc_auc=found["roc_auc"],
-        f1=found["f1"],
-        precision=of_share("precision", detected),
-        recall=of_share("recall", labels == 1),
-        false_alarm_rate=of_share("false_alarm_rate", labels == 0),
-        brier=found.get("brier"),
-        calibration_error=found.get("calibration_error"),
-        false_alarms=tuple(sorted(false_alarms, key=lambda row: -row.alarms / row.chips)),
-        sources=tuple(
-            sorted(
-                (
-                    SourceFigures(
-                        source=source or NOT_NAMED,
-                        chips=int(member.sum()),
-                        mines=int((member & (labels == 1)).sum()),
-                        found=int((detected & member & (labels == 1)).sum()),
-                        recall=of_share(f"recall of {source}", member & (labels == 1)),
-                        average_precision=found.get(f"average precision of {source}"),
-                    )
-                    for source, member in from_source.items()
-                ),
-                key=lambda row: row.found / row.mines,
-            )
-        ),
-    )
+    return tuple(sorted(rows, key=lambda row: -row.alarms / row.chips))
+
+
+def _source_figures(
+    chips: _Scored, found: Mapping[str, Estimate], of_share: _OfShare
+) -> tuple[SourceFigures, ...]:
+    rows = []
+    for source, member in chips.sources.items():
+        mines = member & (chips.labels == 1)
+        row = SourceFigures(
+            source=source or NOT_NAMED,
+            chips=int(member.sum()),
+            mines=int(mines.sum()),
+            found=int((chips.detected & mines).sum()),
+            recall=of_share(f"recall of {source}", mines),
+            average_precision=found.get(f"average precision of {source}"),
+        )
+        rows.append(row)
+    return tuple(sorted(rows, key=lambda row: row.found / row.mines))
 
 
 def _of_source(
@@ -277,8 +319,9 @@ IN_FOLDS = (
 """For cards of models that were judged in cross-validation."""
 ON_KEPT = (
     "Threshold and calibration were chosen on the model's own scores of a split kept for that. "
-    "The figures are of out-of-fold scores at this threshold: of models fitted to "
-    "fewer places than this one."
+    "The figures are of out-of-fold scores, of models fitted to fewer places than this one: at its "
+    "threshold F1, precision and recall are theirs, and may be better or worse than its own. Judge "
+    "it on chips that were kept apart."
 )
 """Likewise, with a split for calibration."""
 

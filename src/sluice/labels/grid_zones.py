@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -161,6 +161,10 @@ def _zone_epsg(number: int, south: bool) -> int:
     return (32700 if south else 32600) + number
 
 
+def _zone_west(number: int) -> int:
+    return _ZONE_DEGREES * (number - 31)
+
+
 def zones_of(
     area: BaseGeometry,
     spacing: Spacing,
@@ -191,26 +195,14 @@ def zones_of(
     parts, owner = shapely.get_parts(np.asarray(shapes, dtype=object), return_index=True)
     parts, whole = shapely.get_parts(parts, return_index=True)
     owner = owner[whole]
-    reach = (apart_m + 2 * spacing.side_m) / _METRES_PER_DEGREE
     zones = []
-    for number, south in itertools.product(range(1, 61), (False, True)):
-        west = _ZONE_DEGREES * (number - 31)
-        low, high = (-80, 0) if south else (0, 84)
-        inside = shapely.intersection(area, shapely.box(west, low, west + _ZONE_DEGREES, high))
-        if inside.area == 0:
-            continue
+    for number, south, inside in _by_zone(area):
         shapely.prepare(inside)
         transformer = pyproj.Transformer.from_crs(
             "EPSG:4326", f"EPSG:{_zone_epsg(number, south)}", always_xy=True
         )
-        near = turned_to(parts, west + _ZONE_DEGREES / 2)
-        wide = reach / math.cos(math.radians(max(abs(edge) for edge in inside.bounds[1::2])))
-        strip = shapely.box(
-            inside.bounds[0] - wide,
-            inside.bounds[1] - reach,
-            inside.bounds[2] + wide,
-            inside.bounds[3] + reach,
-        )
+        near = turned_to(parts, _zone_west(number) + _ZONE_DEGREES / 2)
+        strip = _box_around(inside, (apart_m + 2 * spacing.side_m) / _METRES_PER_DEGREE)
         here = np.flatnonzero(shapely.intersects(near, strip))
         around = [_project(shapely.intersection(near[k], strip), transformer) for k in here]
         labels, ids = [], []
@@ -234,6 +226,23 @@ def zones_of(
             )
         )
     return zones
+
+
+def _by_zone(area: BaseGeometry) -> Iterator[tuple[int, bool, BaseGeometry]]:
+    """Number and hemisphere of each zone that has a part of the area, and that part."""
+    for number, south in itertools.product(range(1, 61), (False, True)):
+        west = _zone_west(number)
+        low, high = (-80, 0) if south else (0, 84)
+        inside = shapely.intersection(area, shapely.box(west, low, west + _ZONE_DEGREES, high))
+        if inside.area > 0:
+            yield number, south, inside
+
+
+def _box_around(inside: BaseGeometry, reach: float) -> BaseGeometry:
+    """A box that holds all that is within some degrees of latitude of a shape."""
+    west, south, east, north = inside.bounds
+    wide = reach / math.cos(math.radians(max(abs(south), abs(north))))
+    return shapely.box(west - wide, south - reach, east + wide, north + reach)
 
 
 def turned_to(parts: ObjectArray, meridian: float) -> ObjectArray:

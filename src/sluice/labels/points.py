@@ -39,6 +39,13 @@ _NONE_WORDS = {
     *("falso", "negativo", "ninguno", "não", "nao"),
 }
 """What a column `label` says where there is no mine."""
+_MINE_WORDS = {
+    *("1", "yes", "y", "true", "t", "mine", "mining", "positive", "pos", "present"),
+    *("oui", "vrai", "positif", "sí", "si", "s", "verdadero", "positivo", "mina"),
+    *("sim", "verdadeiro", "garimpo"),
+}
+"""Likewise, where there is one."""
+_MOST_TOLD = 3
 
 
 def read_points(
@@ -81,8 +88,9 @@ def read_points(
     else:
         frame = read_vector(path, layer=layer).reset_index(drop=True)
     columns = columns or LabelColumns.usual(frame)
+    notes: tuple[str, ...] = ()
     if columns.class_column is None and not all_alike:
-        _refuse_unread_label(frame, where)
+        notes = _check_unread_label(frame, where)
     given = len(frame)
     shapes = shapely.force_2d(np.asarray(frame.geometry))
     there = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
@@ -99,7 +107,7 @@ def read_points(
     table = table[points].to_crs("EPSG:4326").reset_index(drop=True)
     if given != len(table) + sum(left_out.values()):
         raise DataError(f"{where}: rows were lost while it was read; report this", href=where)
-    return LabelTable(table, 0, left_out)
+    return LabelTable(table, 0, left_out, notes)
 
 
 def read_sampling_locations(
@@ -278,14 +286,16 @@ def discs_around(table: gpd.GeoDataFrame, radius_m: float | None = None) -> gpd.
     return facts.set_geometry(discs.map(cut_at_180))
 
 
-def _refuse_unread_label(frame: pd.DataFrame, where: str) -> None:
+def _check_unread_label(frame: pd.DataFrame, where: str) -> tuple[str, ...]:
+    """Refuse a column `label` that says no; note one of which nobody here knows what it says."""
     name = next((str(name) for name in frame if str(name).strip().lower() == "label"), None)
     if name is None:
-        return
+        return ()
     given = frame[name].dropna()
     labels = pd.to_numeric(given.replace({True: 1, False: 0}), errors="coerce")
     zeros = (labels == 0) & bool(labels.dropna().isin((0, 1)).all())
-    none = zeros | given.astype(str).str.strip().str.casefold().isin(_NONE_WORDS)
+    words = given.astype(str).str.strip().str.removesuffix(".0")
+    none = zeros | words.str.casefold().isin(_NONE_WORDS)
     if none.any():
         said = "0" if zeros.any() else str(given[none].iloc[0]).strip()
         raise DataError(
@@ -295,6 +305,15 @@ def _refuse_unread_label(frame: pd.DataFrame, where: str) -> None:
             "all are",
             href=where,
         )
+    unknown = words[~words.str.casefold().isin(_MINE_WORDS)].unique()
+    if not len(unknown):
+        return ()
+    told = ", ".join(f"{word[:30]!r}" for word in unknown[:_MOST_TOLD])
+    more = f" and {len(unknown) - _MOST_TOLD} others" if len(unknown) > _MOST_TOLD else ""
+    return (
+        f"{where}: {name} says {told}{more}, which was not read: all points became one class. Take "
+        f"the classes from it with --class-column {name}, or say with --class what all are",
+    )
 
 
 def _radius_of(area_ha: pd.Series, where: str) -> FloatArray:

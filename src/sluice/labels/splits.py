@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,12 +96,27 @@ def join_overlapping(table: pd.DataFrame, chip_m: float) -> pd.Series:
     return table["group"].groupby(joined).transform("first")
 
 
-def count_joined(table: pd.DataFrame, chosen: pd.DataFrame) -> int:
-    """How many groups `trainable` made one with others.
+def join_alike(table: pd.DataFrame, digests: Sequence[str]) -> pd.Series:
+    """Groups of which those that hold the same chip, under whatever name, are one.
 
     Args:
-        table: What it was given.
-        chosen: What it gave.
+        table: With `group`.
+        digests: `chip_digests` of its chips; those with an empty one are like no other.
+
+    Returns:
+        As `join_overlapping`.
+    """
+    own = [digest or f"row {row}" for row, digest in enumerate(digests)]
+    joined = join_groups(table["group"], pd.Series(own, table.index, name="content"))
+    return table["group"].groupby(joined).transform("first")
+
+
+def count_joined(table: pd.DataFrame, chosen: pd.DataFrame) -> int:
+    """How many groups `trainable` and `join_alike` made one with others.
+
+    Args:
+        table: What `trainable` was given.
+        chosen: What they gave.
     """
     return int(table.loc[chosen.index, "group"].nunique() - chosen["group"].nunique())
 
@@ -109,7 +124,7 @@ def count_joined(table: pd.DataFrame, chosen: pd.DataFrame) -> int:
 def joined_words(count: int) -> str:
     """Say that groups were made one."""
     return (
-        f"groups made one with others, as their chips overlap by place: {count} "
+        f"groups made one with others, as their chips overlap by place or are the same: {count} "
         "(`sluice labels check` names such chips)"
     )
 

@@ -72,6 +72,8 @@ class LabelTable:
     """Outlines that crossed themselves or were otherwise invalid, and were mended."""
     left_out: Mapping[str, int] = field(default_factory=dict)
     """Why features of the file are not in the table, and how many."""
+    notes: tuple[str, ...] = ()
+    """What whoever reads the file should know."""
 
 
 def normalise(frame: gpd.GeoDataFrame, columns: LabelColumns, where: str) -> gpd.GeoDataFrame:

@@ -35,6 +35,12 @@ class Taught:
         """Either."""
         return self.weights | self.decisions
 
+    @property
+    def content(self) -> bytes:
+        """Of `TAUGHT_FILE`. Empty digests, of chips of which nothing was observed, are left out."""
+        told = {"weights": sorted(self.weights - {""}), "decisions": sorted(self.decisions - {""})}
+        return (json.dumps(told, indent=0) + "\n").encode()
+
 
 @dataclass(frozen=True)
 class Lessons:
@@ -61,7 +67,7 @@ def gather_lessons(
     Raises:
         WeightsError: The parent's file is damaged.
     """
-    taught = set(weights) - {""}
+    taught = frozenset(weights)
     record: dict[str, JsonValue] = {}
     if parent is not None:
         before = read_taught(parent)
@@ -72,9 +78,7 @@ def gather_lessons(
             lessons.append({"data": training["data"], "split": training.get("split")})
         if lessons:
             record[PARENT_LESSONS_KEY] = lessons
-    told = {"weights": sorted(taught), "decisions": sorted(set(decisions) - {""})}
-    text = json.dumps(told, indent=0) + "\n"
-    return Lessons(text.encode(), record)
+    return Lessons(Taught(taught, frozenset(decisions)).content, record)
 
 
 def read_taught(package: ModelPackage) -> Taught | None:

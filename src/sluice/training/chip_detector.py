@@ -24,7 +24,6 @@ from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.atmosphere import CLEAR_SKY
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError
-from sluice.base.files import write_whole
 from sluice.evaluation.aims import CalibrationMethod
 from sluice.evaluation.decisions import WindowDecisions
 from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
@@ -42,6 +41,7 @@ from sluice.labels.splits import (
     POOL,
     count_joined,
     grouped_folds,
+    join_alike,
     joined_words,
     trainable,
 )
@@ -50,13 +50,14 @@ from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, writ
 from sluice.models.taught import TAUGHT_FILE, gather_lessons
 from sluice.training.export import export_onnx
 from sluice.training.fit import ChipSet, FitSettings
+from sluice.training.folds import FOLD_SEED, write_out_of_fold
 from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips, refuse_taught
 from sluice.training.members import Member, chip_set, fit_members
 from sluice.training.naming import Naming
 from sluice.training.network import ChipNetwork, NetworkShape
 
-FOLD_SEED = 7
 _AT_ONCE = 256
+_OUT_OF_FOLD = ("grid", "cell", "label", "source", "group", "fold", "score")
 _GSD_M = 10
 _BAND_OF = {"red": "B04", "green": "B03", "blue": "B02"}
 # The chips are top-of-atmosphere reflectance; a clear sky is put over surface reflectance.
@@ -95,6 +96,24 @@ class TrainedDetector:
     """The pool, with the columns `fold` and `score`."""
     report: ChipReport
     """Figures of `out_of_fold`."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    name: str
+    """Of the folder."""
+    chips: ChipSet
+    chosen: pd.DataFrame
+    """Chips that may teach, indexed by row; groups that share ground or a chip are one."""
+    fold_of: pd.Series
+    """Of `chosen`."""
+    joined_groups: int
+    """How many groups were made one with others."""
+    digests: list[str]
+    """`labels.chip_digests` of `chosen`."""
+    kept: pd.DataFrame
+    """Chips of a split for calibration, indexed by row; may be empty."""
+    kept_digests: list[str]
 
 
 def train_chip_detector(
@@ -137,44 +156,30 @@ def train_chip_detector(
     """
     for each in (name, _fold_name(name, folds - 1)):
         Naming(each, licence, attribution)
-    table = read_chip_table(folder)
-    chips_bytes = load_chips(folder, table)
-    chosen = trainable(table, chips_bytes.shape[1] * _GSD_M)
-    joined = count_joined(table, chosen)
-    if joined:
-        sys.stderr.write(f"{name}: {joined_words(joined)}\n")
-    fold_of = grouped_folds(chosen, folds, FOLD_SEED)
-    index = chosen.index.to_numpy()
-    labels = table["label"].to_numpy()
-    chips = chip_set(chips_bytes, labels, index)
-    kept = kept_chips(table)
-    kept_index = kept.index.to_numpy()
-    # A folder given as `.` has a name all the same.
-    data = folder.resolve().name
-    digests, kept_digests = _digests(chips_bytes, index), _digests(chips_bytes, kept_index)
-    refuse_taught(kept_digests, digests, data)
+    data = _look_through(folder, name, folds)
+    index, fold_of = data.chosen.index.to_numpy(), data.fold_of.to_numpy()
     members = _members(
-        index, fold_of.to_numpy(), kept_index, settings, folds=folds, seeds=seeds, views=views
+        index, fold_of, data.kept.index.to_numpy(), settings, folds=folds, seeds=seeds, views=views
     )
-    fitted = fit_members(chips, members, out_dir / "members", workers)
-    out_of_fold = chosen.assign(
-        fold=fold_of, score=_out_of_fold_scores(index, fold_of.to_numpy(), fitted, folds, seeds)
+    fitted = fit_members(data.chips, members, out_dir / "members", workers)
+    out_of_fold = data.chosen.assign(
+        fold=data.fold_of, score=_out_of_fold_scores(index, fold_of, fitted, folds, seeds)
     )
     own_scores = np.mean([fitted[f"pool-{seed}"][1] for seed in range(seeds)], axis=0)
     decide = partial(decide_on_kept, aim=aim, method=calibration)
-    judged = _judge(out_of_fold, kept.assign(score=own_scores), data, name, decide)
+    judged = _judge(out_of_fold, data.kept.assign(score=own_scores), data.name, name, decide)
     contract = _Contract(
         out_dir=out_dir,
         licence=licence,
         attribution=attribution,
-        inputs=_inputs(chips),
+        inputs=_inputs(data.chips),
         judged=judged,
-        taught=digests,
-        kept=kept_digests if judged.on_kept else [],
+        taught=data.digests,
+        kept=data.kept_digests if judged.on_kept else [],
         record={
-            "data": data,
-            "chips": _part(chosen),
-            "joined_groups": joined,
+            "data": data.name,
+            "chips": _part(data.chosen),
+            "joined_groups": data.joined_groups,
             "folds": folds,
             "seeds": seeds,
             "views": views,
@@ -184,17 +189,32 @@ def train_chip_detector(
     )
     whole = _package(contract, name, _networks(fitted, "pool", seeds), "all chips that teach")
     fold_packages = _package_folds(contract, name, fitted, folds, seeds)
-    _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
+    write_out_of_fold(out_of_fold, out_dir, _OUT_OF_FOLD)
     return TrainedDetector(whole, fold_packages, out_of_fold, judged.report)
 
 
+def _look_through(folder: Path, model: str, folds: int) -> _Data:
+    """Read a folder of chips, deal it into folds, and tell of groups that were joined."""
+    table = read_chip_table(folder)
+    chips_bytes = load_chips(folder, table)
+    chosen = trainable(table, chips_bytes.shape[1] * _GSD_M)
+    index = chosen.index.to_numpy()
+    digests = _digests(chips_bytes, index)
+    chosen = chosen.assign(group=join_alike(chosen, digests))
+    joined = count_joined(table, chosen)
+    if joined:
+        sys.stderr.write(f"{model}: {joined_words(joined)}\n")
+    fold_of = grouped_folds(chosen, folds, FOLD_SEED)
+    chips = chip_set(chips_bytes, table["label"].to_numpy(), index)
+    kept = kept_chips(table)
+    # A folder given as `.` has a name all the same.
+    name = folder.resolve().name
+    kept_digests = _digests(chips_bytes, kept.index.to_numpy())
+    refuse_taught(kept_digests, digests, name)
+    return _Data(name, chips, chosen, fold_of, joined, digests, kept, kept_digests)
+
+
 _Fitted = dict[str, tuple[list[ChipNetwork], FloatArray]]
-
-
-def _write_out_of_fold(out_of_fold: pd.DataFrame, path: Path) -> None:
-    columns = ["grid", "cell", "label", "source", "group", "fold", "score"]
-    with write_whole(path) as part:
-        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
 
 
 def _package_folds(

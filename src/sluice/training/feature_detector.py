@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,11 @@ from scipy.special import expit
 from sluice.base.arrays import FloatArray, IntArray
 from sluice.base.calibration import Calibration
 from sluice.base.errors import ConfigError, ModelError, ShapeMismatch
-from sluice.base.files import write_whole
 from sluice.base.records import Record
 from sluice.evaluation.aims import CalibrationMethod
 from sluice.evaluation.report import IN_FOLDS, ON_KEPT, ChipReport, evaluate_scores, render_report
 from sluice.labels.dataset import read_dataset
-from sluice.labels.splits import CALIBRATION, grouped_folds, joined_words
+from sluice.labels.splits import CALIBRATION, grouped_folds, join_alike, joined_words
 from sluice.models.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -42,6 +41,7 @@ from sluice.models.package import EXTRAS_KEY, ModelPackage, weights_sha256, writ
 from sluice.models.taught import TAUGHT_FILE, Lessons, gather_lessons
 from sluice.training.feature_data import LabelledImages, checked_table, open_images
 from sluice.training.feature_graph import forest_weights, linear_weights
+from sluice.training.folds import FOLD_SEED, write_out_of_fold
 from sluice.training.kept import ScoredWindows, decide_on_kept, refuse_taught
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
@@ -66,7 +66,6 @@ from sluice.training.regressors import (
     scale_decisions,
 )
 
-FOLD_SEED = 7
 MAX_INVALID_SHARE = 0.2
 _EXAMPLES = 16
 _OUT_OF_FOLD = ("chip_id", "grid", "cell", "label", "source", "group", "fold", "score")
@@ -195,8 +194,14 @@ def train_random_features(
     levels = levels_for(labelled.sensor, labelled.bands)
     everything = np.arange(len(table))
     observed = invalid_shares(labelled.images, everything) <= MAX_INVALID_SHARE
-    fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
     digests = labelled.digests(everything)
+    groups = join_alike(table, digests)
+    joined = int(table["group"].nunique() - groups.nunique())
+    if joined:
+        tell(joined_words(joined))
+        labelled = replace(labelled, joined_groups=labelled.joined_groups + joined)
+    table = table.assign(group=groups)
+    fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
     kept = _kept_digests(labelled.kept)
     refuse_taught(kept, digests, labelled.name)
     data_sha256 = _data_digest(labelled, table, digests + kept)
@@ -227,7 +232,8 @@ def train_random_features(
     taught = [digests[k] for k in np.flatnonzero(observed)]
     lessons = gather_lessons(taught, None, kept if judged.on_kept else [])
     package = _write_package(out_dir, contract, lessons, weights, card)
-    _write_out_of_fold(out_of_fold, out_dir / "out_of_fold.csv")
+    columns = [column for column in _OUT_OF_FOLD if column in out_of_fold]
+    write_out_of_fold(out_of_fold, out_dir, columns)
     return TrainedFeatures(package, out_of_fold, report)
 
 
@@ -487,9 +493,3 @@ def _record(run: _Run, fitted: _Fit) -> dict[str, JsonValue]:
     if isinstance(fitted.model, LinearModel):
         record["alpha"] = fitted.model.alpha
     return record
-
-
-def _write_out_of_fold(out_of_fold: pd.DataFrame, path: Path) -> None:
-    columns = [column for column in _OUT_OF_FOLD if column in out_of_fold]
-    with write_whole(path) as part:
-        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")

@@ -22,13 +22,16 @@ def kept_chips(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["split"] == CALIBRATION]
 
 
-def refuse_taught(kept: Sequence[str], teaching: Collection[str], data: str) -> None:
+def refuse_taught(
+    kept: Sequence[str], teaching: Collection[str], data: str, split: str = CALIBRATION
+) -> None:
     """Refuse kept chips that teach as well, under another name or in another group.
 
     Args:
-        kept: `labels.chip_digests` of the chips kept for thresholds and calibration.
+        kept: `labels.chip_digests` of the chips kept for thresholds and calibration, or to judge.
         teaching: Likewise, of the chips that the model is fitted to.
         data: Name of the data set.
+        split: Of the chips kept.
 
     Raises:
         DataError: A chip is in both.
@@ -38,8 +41,8 @@ def refuse_taught(kept: Sequence[str], teaching: Collection[str], data: str) -> 
     both = sum(digest in teaching for digest in kept)
     if both:
         raise DataError(
-            f"{data}: {both} of the {len(kept)} chips of split {CALIBRATION} are pixel by pixel "
-            f"chips that teach; take them out of {CALIBRATION}, or out of what teaches"
+            f"{data}: {both} of the {len(kept)} chips of split {split} are pixel by pixel "
+            f"chips that teach; take them out of {split}, or out of what teaches"
         )
 
 

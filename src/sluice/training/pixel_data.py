@@ -12,7 +12,14 @@ import pandas as pd
 from sluice.base.arrays import ArrayNBHW, IntArray
 from sluice.base.errors import ConfigError, DataError
 from sluice.labels.dataset import UNLABELLED, ChipDataset
-from sluice.labels.splits import EXCLUDED, count_joined, join_overlapping, refuse_leaks
+from sluice.labels.splits import (
+    CALIBRATION,
+    EXCLUDED,
+    TEST,
+    count_joined,
+    join_overlapping,
+    refuse_leaks,
+)
 from sluice.models.manifest import Level, ScaledInput
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
@@ -71,7 +78,7 @@ def look_through(
 
     Raises:
         DataError: Chips do not fit the network, a class is missing where it is needed, or chips of
-            the split `cal` teach, too, or taught the parent.
+            the splits `val`, `cal` and `test` teach, too, or those of `cal` taught the parent.
         BandNotFound: A band is not in the data set, or none of the sensor's.
         ConfigError: The sensor is unknown, or an option contradicts the data.
     """
@@ -91,13 +98,7 @@ def look_through(
     sought = dataset.table["label"].to_numpy()[division.train] == 1
     check_share(sought, options.positive_share)
     chip = reader.read(division.train[:1])[0].shape[2:]
-    patch = choose_patch((chip[0], chip[1]), options.patch_px, multiple)
-    overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
-    if 2 * overlap > patch or overlap % options.window_px:
-        raise ConfigError(
-            f"patch_overlap_px {overlap} is more than half of the patches' side, {patch}, or no "
-            f"multiple of window_px {options.window_px}; choose another"
-        )
+    patch, overlap = _choose_patches((chip[0], chip[1]), options, multiple)
     digest = DataDigest(dataset.table)
     digest.add_rows(division.train, division.val, division.cal)
     pixels = np.zeros(len(dataset.about.classes), np.int64)
@@ -133,11 +134,31 @@ def look_through(
     )
 
 
+def _choose_patches(
+    chip_hw: tuple[int, int], options: PixelOptions, multiple: int
+) -> tuple[int, int]:
+    """Side of patches and how far they overlap, in pixels."""
+    patch = choose_patch(chip_hw, options.patch_px, multiple)
+    overlap = patch // 4 if options.patch_overlap_px is None else options.patch_overlap_px
+    if 2 * overlap > patch or overlap % options.window_px:
+        raise ConfigError(
+            f"patch_overlap_px {overlap} is more than half of the patches' side, {patch}, or no "
+            f"multiple of window_px {options.window_px}; choose another"
+        )
+    return patch, overlap
+
+
 def _refuse_repeated(reader: ChipReader, division: Division) -> None:
-    """Refuse chips of the data set's own split for calibration that are among the others."""
-    if division.has_own_cal:
-        others = reader.digests(np.concatenate([division.train, division.val]))
-        refuse_taught(reader.digests(division.cal), others, reader.dataset.about.name)
+    """Refuse chips of the data set's own splits, and drawn test chips, that are among others."""
+    # Nobody has read these yet.
+    for _ in reader.batches(division.test, _AT_ONCE):
+        pass
+    dataset, before = reader.dataset, division.train
+    splits = dataset.table["split"].to_numpy()
+    for name, rows in (("val", division.val), (CALIBRATION, division.cal), (TEST, division.test)):
+        if name == TEST or (splits[rows] == name).all():
+            refuse_taught(reader.digests(rows), reader.digests(before), dataset.about.name, name)
+        before = np.concatenate([before, rows])
 
 
 def _held_against(
@@ -146,9 +167,6 @@ def _held_against(
     """How chips that judge meet what the parent learnt; a split for calibration must not."""
     if parent is None:
         return None
-    # Nobody has read these yet.
-    for _ in reader.batches(division.test, _AT_ONCE):
-        pass
     val, cal, test = (
         JudgingChips(f"{kind} chips", rows, reader.digests(rows))
         for kind, rows in (

@@ -18,16 +18,23 @@ import pandas as pd
 from torch import nn
 
 from sluice.base.arrays import ArrayNBHW, FloatArray, IntArray
-from sluice.base.files import write_whole
 from sluice.evaluation.report import ChipReport, evaluate_scores
 from sluice.labels.dataset import ChipDataset, read_dataset
-from sluice.labels.splits import CALIBRATION, count_joined, grouped_folds, joined_words, trainable
+from sluice.labels.splits import (
+    CALIBRATION,
+    count_joined,
+    grouped_folds,
+    join_alike,
+    joined_words,
+    trainable,
+)
 from sluice.models.manifest import Level, ScaledInput, Thresholds
 from sluice.models.package import ModelPackage
 from sluice.training.chip_reading import ChipReader
 from sluice.training.data_choice import choose_bands, choose_sensor
 from sluice.training.digests import DataDigest, code_digest
 from sluice.training.families import check_same_inputs, check_same_network
+from sluice.training.folds import FOLD_SEED, write_out_of_fold
 from sluice.training.kept import ScoredWindows, decide_on_kept, kept_chips, refuse_taught
 from sluice.training.levels import levels_for
 from sluice.training.naming import Naming
@@ -43,8 +50,8 @@ from sluice.training.window_package import (
 )
 from sluice.training.window_task import central
 
-FOLD_SEED = 7
 _AT_ONCE = 64
+_OUT_OF_FOLD = ("chip_id", "label", "source", "group", "fold", "score")
 
 
 @dataclass(frozen=True)
@@ -123,10 +130,9 @@ def train_window_model(
     )
     members = _members(rows, fold_of, data.kept.index.to_numpy(), options)
     fitted = fit_window_members(ensemble, members)
-    scores = np.full(len(rows), np.nan)
-    for fold in range(options.folds):
-        scores[fold_of == fold] = _mean_scores(fitted, f"fold-{fold}", options)
-    out_of_fold = data.chosen.assign(fold=fold_of, score=scores)
+    out_of_fold = data.chosen.assign(
+        fold=fold_of, score=_out_of_fold_scores(fitted, fold_of, options)
+    )
     kept = data.kept.assign(score=_mean_scores(fitted, "whole", options))
     networks = [fitted[f"whole-{k}"][0] for k in range(options.members)]
     about = data.dataset.about
@@ -150,9 +156,7 @@ def train_window_model(
         parent,
     )
     package = write_window_package(out_dir, training, networks, judgement)
-    with write_whole(out_dir / "out_of_fold.csv") as part:
-        columns = ["chip_id", "label", "source", "group", "fold", "score"]
-        out_of_fold[columns].to_csv(part, index=False, lineterminator="\n")
+    write_out_of_fold(out_of_fold, out_dir, _OUT_OF_FOLD)
     return TrainedWindowModel(package, out_of_fold, judgement.report)
 
 
@@ -193,7 +197,7 @@ def _look_through(
     refuse_taught(kept_digests, taught, dataset.about.name)
     return _Data(
         dataset,
-        chosen,
+        chosen.assign(group=join_alike(chosen, taught)),
         inputs,
         levels,
         digest.text(),
@@ -236,9 +240,17 @@ def _members(
     return members + whole
 
 
-def _mean_scores(
-    fitted: Mapping[str, tuple[nn.Module, FloatArray]], ensemble: str, options: CnnOptions
-) -> FloatArray:
+_Fitted = Mapping[str, tuple[nn.Module, FloatArray]]
+
+
+def _out_of_fold_scores(fitted: _Fitted, fold_of: IntArray, options: CnnOptions) -> FloatArray:
+    scores = np.full(len(fold_of), np.nan)
+    for fold in range(options.folds):
+        scores[fold_of == fold] = _mean_scores(fitted, f"fold-{fold}", options)
+    return scores
+
+
+def _mean_scores(fitted: _Fitted, ensemble: str, options: CnnOptions) -> FloatArray:
     mean: FloatArray = np.mean(
         [fitted[f"{ensemble}-{k}"][1] for k in range(options.members)], axis=0
     )

@@ -17,15 +17,9 @@ from sluice.training.options import FitOptions  # noqa: E402
 from sluice.training.schedule import Plateau, learning_rate, look_at_plateau  # noqa: E402
 from training_cases import tiny_fit  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TESTS = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_cosine_after_warm_up_is_torchs():

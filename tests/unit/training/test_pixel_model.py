@@ -34,25 +34,16 @@ from sluice.training.families import network_record, take_shape  # noqa: E402
 from sluice.training.naming import Naming  # noqa: E402
 from sluice.training.options import CnnOptions, SegFormerOptions, UNetOptions  # noqa: E402
 from sluice.training.patch_cnn import ARCHITECTURES  # noqa: E402
-from sluice.training.patches import score_patches  # noqa: E402
 from sluice.training.pixel_data import look_through  # noqa: E402
 from sluice.training.pixel_model import train_pixel_model  # noqa: E402
 from sluice.training.scaling import Scaling  # noqa: E402
-from sluice.training.segformer import build_segformer  # noqa: E402
-from sluice.training.unet import build_unet  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = {"epochs": 6, "batch": 4, "warmup_steps": 4, "learning_rate": 0.01}
 UNET = UNetOptions(**TINY, width=4, dropout=0, indices=("ndwi",), loss="dice", positive_share=0.5)
 NAMING = Naming("tiny", "CC0-1.0", "nobody")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +54,7 @@ def ponds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unet(ponds, tmp_path_factory):
-    torch.set_num_threads(1)
+def unet(ponds, tmp_path_factory, one_thread):
     return train_pixel_model(ponds, tmp_path_factory.mktemp("models"), UNET, NAMING)
 
 
@@ -189,9 +179,9 @@ def test_test_chips_change_nothing_but_the_figures(unet, tmp_path, ponds):
     other = tmp_path / "other"
     shutil.copytree(ponds, other)
     table = (other / "index.csv").read_text().splitlines()
-    rows = [line.split(",") for line in table if ",test," in line]
-    for row in rows:  # images of the others' kind under the test chips' names
-        shutil.copy(other / "images" / "c1.tif", other / row[1])
+    images = [line.split(",")[1] for line in table if ",test," in line]
+    for k, image in enumerate(images):  # each other's under the test chips' names
+        shutil.copy(ponds / images[k - 1], other / image)
     changed = train_pixel_model(other, tmp_path / "out", UNET, NAMING)
     before, after = unet.package.manifest, changed.package.manifest
     assert after.weights == before.weights
@@ -215,11 +205,12 @@ def test_a_split_for_calibration_must_not_have_taught(unet, ponds, tmp_path):
     swapped.to_csv(tmp_path / "swapped" / "index.csv", index=False)
     with pytest.raises(DataError, match=f"{count} of the {count} chips of split cal taught tiny:"):
         train_pixel_model(tmp_path / "swapped", tmp_path / "out", UNET, NAMING, unet.package)
-    shutil.copytree(ponds, tmp_path / "d")
-    one, other = (table["image"][table["split"] == split].iloc[0] for split in ("train", "cal"))
-    shutil.copy(ponds / one, tmp_path / "d" / other)
-    with pytest.raises(DataError, match="1 of the 8 chips of split cal are pixel by pixel"):
-        train_pixel_model(tmp_path / "d", tmp_path / "out", UNET, NAMING)
+    first = table.groupby("split")["image"].first()
+    for one, other in (("train", "val"), ("train", "cal"), ("cal", "test")):
+        shutil.copytree(ponds, tmp_path / other)
+        shutil.copy(ponds / first[one], tmp_path / other / first[other])
+        with pytest.raises(DataError, match=f"1 of the 8 chips of split {other} are pixel by pix"):
+            train_pixel_model(tmp_path / other, tmp_path / "out", UNET, NAMING)
     assert not (tmp_path / "out").exists()
 
 
@@ -396,90 +387,6 @@ def test_a_segformer_becomes_a_package(tmp_path):
     image = np.random.default_rng(0).normal(size=(1, 2, 64, 96)).astype(np.float32)
     (found,) = session(trained.package).run(None, {"image": image})
     assert found.shape == (1, 2, 64, 96)
-
-
-def test_segformer_starts_from_a_local_checkpoint(tmp_path):
-    from transformers import SegformerConfig
-    from transformers.models.segformer.modeling_segformer import SegformerForSemanticSegmentation
-
-    rgb = SegformerForSemanticSegmentation(
-        SegformerConfig(num_channels=3, num_labels=150, decoder_hidden_size=16)
-    )
-    rgb.save_pretrained(tmp_path / "mit")
-    options = SegFormerOptions(size="b0", checkpoint=tmp_path / "mit")
-    network = build_segformer(("nir", "blue", "red", "ndwi"), 3, options)
-    first = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d)).weight
-    old = next(m for m in rgb.modules() if isinstance(m, torch.nn.Conv2d)).weight
-    assert torch.equal(first[:, 1], old[:, 2])
-    assert torch.equal(first[:, 2], old[:, 0])
-    assert torch.allclose(first[:, 0], old.mean(dim=1))
-    assert torch.equal(first[:, 0], first[:, 3])
-    kept = "segformer.segformer.stages.0.blocks.0.layernorm_before.weight"
-    assert kept.removeprefix("segformer.") in rgb.state_dict()
-    assert network(torch.rand(1, 4, 32, 64)).shape == (1, 3, 32, 64)
-
-    with pytest.raises(ConfigError, match="use size b0"):
-        build_segformer(("red",), 2, options.model_copy(update={"size": "b3"}))
-    file = tmp_path / "mit" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:1000])
-    with pytest.raises(WeightsError, match="cannot be loaded"):
-        build_segformer(("red",), 2, options)
-    file.rename(tmp_path / "mit" / "pytorch_model.bin")
-    with pytest.raises(WeightsError, match="pickled weights are never opened"):
-        build_segformer(("red",), 2, options)
-    (tmp_path / "mit" / "config.json").unlink()
-    with pytest.raises(ConfigError, match=r"config\.json"):
-        build_segformer(("red",), 2, options)
-
-
-def test_published_sizes_of_segformer():
-    """MiT-B3 with the published head has 47.2 million parameters in its paper, B0 3.8."""
-    millions = {}
-    for size in ("b0", "b3"):
-        with torch.device("meta"):
-            network = build_segformer(("r", "g", "b"), 150, SegFormerOptions(size=size))
-        millions[size] = sum(p.numel() for p in network.parameters()) / 1e6
-    assert millions == pytest.approx({"b0": 3.8, "b3": 47.3}, abs=0.1)
-
-
-@pytest.mark.parametrize("size", ["b0", "b1", "b2", "b3", "b4", "b5"])
-def test_every_size_of_segformer_takes_twelve_channels(size):
-    """On the meta device: shapes alone, no weights."""
-    channels = tuple(f"c{k}" for k in range(12))
-    with torch.device("meta"):
-        network = build_segformer(channels, 2, SegFormerOptions(size=size)).eval()
-        assert network(torch.rand(2, 12, 64, 96)).shape == (2, 2, 64, 96)
-
-
-@pytest.mark.parametrize("side", [16, 48])
-def test_a_unet_takes_any_multiple_of_sixteen(side):
-    network = build_unet(5, 3, UNetOptions(width=2)).eval()
-    with torch.inference_mode():
-        assert network(torch.rand(1, 5, side, 2 * side)).shape == (1, 3, side, 2 * side)
-        whole = score_patches(network, torch.rand(1, 5, 70, 50), 32)
-    assert whole.shape == (1, 3, 70, 50)
-    assert torch.allclose(whole.sum(dim=1), torch.ones(1, 70, 50), atol=1e-5)
-
-
-def test_the_last_layer_has_the_name_that_its_family_says():
-    from sluice.training.families import SEGFORMER, UNET
-
-    for family, options in ((UNET, UNetOptions(width=2)), (SEGFORMER, SegFormerOptions())):
-        with torch.device("meta"):
-            network = family.build(("red", "nir"), 5, options)
-        head = [t for name, t in network.state_dict().items() if name.startswith(family.head)]
-        assert [t.shape[0] for t in head] == [5, 5], "a weight and a bias for each class"
-
-
-def test_a_network_of_nan_is_not_exported():
-    from sluice.training.onnx_export import export_checked
-
-    network = torch.nn.Conv2d(2, 3, 1)
-    assert export_checked(network, [(1, 2, 4, 4), (2, 2, 6, 5)], free_sides=True)
-    with torch.no_grad():
-        network.bias.fill_(torch.nan)
-    with pytest.raises(WeightsError, match="differs"):
-        export_checked(network, [(1, 2, 4, 4)], free_sides=True)
 
 
 @pytest.mark.parametrize("split", ["", "pool", "train"])

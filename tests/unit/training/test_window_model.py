@@ -35,6 +35,8 @@ from sluice.training.window_model import train_window_model  # noqa: E402
 from sluice.training.window_task import score_windows  # noqa: E402
 from training_cases import write_masked_chips  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = CnnOptions(
     epochs=2,
     batch=8,
@@ -47,14 +49,6 @@ TINY = CnnOptions(
     plateau_patience=1,
 )
 NAMING = Naming("tiny-cnn", "CC0-1.0", "nobody")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def parameters(name, bands):
@@ -164,8 +158,7 @@ def ponds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(ponds, tmp_path_factory):
-    torch.set_num_threads(1)
+def trained(ponds, tmp_path_factory, one_thread):
     return train_window_model(ponds, tmp_path_factory.mktemp("models"), TINY, NAMING)
 
 
@@ -355,6 +348,22 @@ def test_chips_that_teach_are_not_kept_for_thresholds_too(tmp_path):
     shutil.copy(images / "c0.tif", images / "c4.tif")
     with pytest.raises(DataError, match=r"1 of the 26 chips of split cal .* chips that teach"):
         train_window_model(tmp_path / "d", tmp_path / "out", TINY, NAMING)
+
+
+def test_the_same_chip_under_two_names_is_in_one_fold(tmp_path, monkeypatch, capsys):
+    in_splits(tmp_path / "d", ("pool",))
+    for k in (4, 8, 12):
+        shutil.copy(tmp_path / "d" / "images" / "c0.tif", tmp_path / "d" / "images" / f"c{k}.tif")
+
+    def look(_, members):
+        raise LookupError([set(m.score_rows) for m in members if m.name.startswith("fold")])
+
+    monkeypatch.setattr(window_model, "fit_window_members", look)
+    with pytest.raises(LookupError) as found:
+        train_window_model(tmp_path / "d", tmp_path / "out", TINY, NAMING)
+    (folds,) = found.value.args
+    assert {len({0, 4, 8, 12} & fold) for fold in folds} == {0, 4}
+    assert "overlap by place or are the same: 3 " in capsys.readouterr().err
 
 
 def test_our_own_network_slides(ponds, tmp_path):

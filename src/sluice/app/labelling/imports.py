@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -255,8 +256,7 @@ def _read_vectors(config: LabelImportConfig, path: Path) -> LabelTable:
     found = readers[config.format]()
     sized = config.radius_m is not None or "radius_m" in found.table
     if config.format != "polygons" and sized:
-        discs = discs_around(found.table, config.radius_m)
-        return LabelTable(discs, found.mended, found.left_out)
+        return replace(found, table=discs_around(found.table, config.radius_m))
     return found
 
 
@@ -327,7 +327,8 @@ def _joined(tables: Sequence[LabelTable]) -> LabelTable:
     if NEGATIVE in joined:
         joined[NEGATIVE] = joined[NEGATIVE].isin([True])
     frame = gpd.GeoDataFrame(joined, geometry="geometry", crs="EPSG:4326")
-    return LabelTable(frame, sum(table.mended for table in tables), left_out)
+    notes = tuple(note for table in tables for note in table.notes)
+    return LabelTable(frame, sum(table.mended for table in tables), left_out, notes)
 
 
 def _within_area(config: LabelImportConfig, labels: LabelTable) -> LabelTable:
@@ -341,7 +342,7 @@ def _within_area(config: LabelImportConfig, labels: LabelTable) -> LabelTable:
     left_out = {reason: count for reason, count in left_out.items() if count}
     table = labels.table[inside].reset_index(drop=True)
     refuse_none_left(len(table), left_out, config.area, "label")
-    return LabelTable(table, labels.mended, left_out)
+    return replace(labels, table=table, left_out=left_out)
 
 
 def _summary_of_vectors(
@@ -358,7 +359,7 @@ def _summary_of_vectors(
         mended=labels.mended,
         left_out=dict(labels.left_out),
         verdicts=_counts(pictures["verdict"]) if pictures is not None else {},
-        notes=tuple(notes),
+        notes=(*labels.notes, *notes),
     )
 
 

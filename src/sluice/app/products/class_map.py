@@ -29,7 +29,12 @@ _SOUGHT: tuple[RGB, ...] = (
 
 def class_colours(names: Sequence[str]) -> list[RGB]:
     """A colour for each class, grey for the first, which is not sought."""
-    return [_NOT_SOUGHT, *(_SOUGHT[n % len(_SOUGHT)] for n in range(len(names) - 1))]
+    return [_NOT_SOUGHT, *map(sought_colour, range(1, len(names)))]
+
+
+def sought_colour(number: int) -> RGB:
+    """The colour of a class by its number, from 1 on."""
+    return _SOUGHT[(number - 1) % len(_SOUGHT)]
 
 
 def classes_qml(names: Sequence[str]) -> str:

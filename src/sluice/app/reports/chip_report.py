@@ -15,7 +15,6 @@ from sluice.app.products.picture_tones import grey_tones_of
 from sluice.app.reports import charts, page
 from sluice.app.reports.page import Html
 from sluice.base.errors import DataError
-from sluice.base.files import write_whole
 from sluice.evaluation import metrics
 from sluice.evaluation.bootstrap import Estimate, bootstrap_estimates, zero_aware
 from sluice.evaluation.compare import FIGURES, ComparedFigures, Comparison, estimate_text
@@ -47,9 +46,7 @@ def write_chip_report(judgement: Judgement, path: Path) -> None:
         SourceError: A sheet of chips cannot be read.
         OSError: The file cannot be written.
     """
-    content = chip_report_html(judgement)
-    with write_whole(path) as part:
-        part.write_text(content, encoding="utf-8", newline="\n")
+    page.write(chip_report_html(judgement), path)
 
 
 def chip_report_html(judgement: Judgement) -> str:

@@ -16,6 +16,7 @@ from sluice.app.judging_masks import (
     classified_chips,
     order_classes,
 )
+from sluice.app.products.class_map import sought_colour
 from sluice.app.reports import page
 from sluice.app.reports.chip_report import (
     WORST,
@@ -25,7 +26,6 @@ from sluice.app.reports.chip_report import (
     estimate_cell,
 )
 from sluice.app.reports.page import Html
-from sluice.base.files import write_whole
 from sluice.base.records import DISCLAIMER
 from sluice.evaluation.mask_comparison import MaskComparison
 from sluice.evaluation.masks import FIGURES, UNLABELLED, ClassFigures, MaskFigures, MaskReport
@@ -35,16 +35,6 @@ _SIDE = 128
 """Longest side of a picture in pixels; larger chips are thinned out."""
 _GAP = 2
 _REST = (60, 60, 60)
-# After Okabe & Ito, told apart by colour-blind eyes too.
-_SOUGHT = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (204, 121, 167),
-    (213, 94, 0),
-    (0, 114, 178),
-)
 _NOTHING = (255, 255, 255)
 
 Picture = npt.NDArray[np.uint8]
@@ -61,9 +51,7 @@ def write_mask_report(judgement: MaskJudgement, path: Path) -> None:
         SourceError: A chip cannot be read.
         OSError: The file cannot be written.
     """
-    content = mask_report_html(judgement)
-    with write_whole(path) as part:
-        part.write_text(content, encoding="utf-8", newline="\n")
+    page.write(mask_report_html(judgement), path)
 
 
 def mask_report_html(judgement: MaskJudgement) -> str:
@@ -201,7 +189,7 @@ def _colours(own: Sequence[str], shown: Sequence[str]) -> Picture:
 
 
 def _colour(number: int) -> tuple[int, int, int]:
-    return _REST if number == 0 else _SOUGHT[(number - 1) % len(_SOUGHT)]
+    return _REST if number == 0 else sought_colour(number)
 
 
 def _swatch(number: int) -> Picture:

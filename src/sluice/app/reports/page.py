@@ -9,10 +9,13 @@ import base64
 import html
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from sluice.base.files import write_whole
 
 
 class Html(str):
@@ -107,6 +110,16 @@ def page(title: str, body: Sequence[Html], *, lang: str = "en", css: str = "") -
         f"<title>{escape(title)}</title>\n<style>{_CSS}{css}</style>\n</head>\n"
         f"<body>\n<main>\n{content}\n</main>\n</body>\n</html>\n"
     )
+
+
+def write(content: str, path: Path) -> None:
+    """Write a document, whole or not at all, the same on every system.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with write_whole(path) as part:
+        part.write_text(content, encoding="utf-8", newline="\n")
 
 
 def escape(text: str) -> Html:
