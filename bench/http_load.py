@@ -1,4 +1,4 @@
-"""Load on loopback: some connections that ask for one address after the other."""
+"""Load on loopback: connections that ask for one address after the other, or at given times."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,7 @@ class Load:
         return float(np.percentile(self.took_ms, share))
 
 
-def ask_all(port: int, paths: Sequence[str], *, connections: int, seconds: float) -> Load:
+def ask_all(port: int, paths: Iterable[str], *, connections: int, seconds: float) -> Load:
     """Ask for addresses by turns, until they or the time are used up.
 
     Args:
@@ -47,7 +47,26 @@ def ask_all(port: int, paths: Sequence[str], *, connections: int, seconds: float
         connections: Kept open, at a time.
         seconds: Most that it may take.
     """
-    return asyncio.run(_ask_all(port, iter(paths), connections, seconds))
+    return asyncio.run(_ask(port, ((None, path) for path in paths), connections, seconds))
+
+
+def ask_at_rate(
+    port: int, paths: Iterable[str], *, per_second: float, connections: int, seconds: float
+) -> Load:
+    """Ask for so many addresses a second, at moments of chance, however long the answers take: each
+    took from its moment on, so that whoever keeps others waiting is charged with that.
+
+    Args:
+        port: On 127.0.0.1.
+        paths: With their queries.
+        per_second: On average.
+        connections: Kept open, at most.
+        seconds: From the first moment to the last.
+    """
+    draw = np.random.default_rng(3)
+    moments = np.cumsum(draw.exponential(1 / per_second, int(per_second * seconds)))
+    planned = zip(moments.tolist(), paths, strict=False)
+    return asyncio.run(_ask(port, planned, connections))
 
 
 @contextlib.contextmanager
@@ -92,18 +111,26 @@ class _Fixed(asyncio.Protocol):
             self._transport.write(_FIXED)
 
 
-async def _ask_all(port: int, paths: Iterator[str], connections: int, seconds: float) -> Load:
+async def _ask(
+    port: int,
+    planned: Iterator[tuple[float | None, str]],
+    connections: int,
+    seconds: float = np.inf,
+) -> Load:
+    """Ask for each address at its moment after the begin, or as soon as a connection is free."""
     took: list[float] = []
     codes: dict[int, int] = {}
     sizes: list[int] = []
     began = time.perf_counter()
-    until = began + seconds
 
     async def one() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for path in paths:
+        for moment, path in planned:
             started = time.perf_counter()
-            if started > until:
+            if moment is not None:
+                await asyncio.sleep(began + moment - started)
+                started = began + moment
+            if started > began + seconds:
                 break
             writer.write(
                 f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"

@@ -13,7 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import shapely
 from proof.store_rows import BOX, make_rows
 from rasterio.enums import Resampling
 
-from bench.http_load import Load, ask_all, fixed_answers
+from bench.http_load import Load, ask_all, ask_at_rate, fixed_answers
 from bench.images import write_image
 from bench.table import Row
 from sluice.app.following.stores import open_store
@@ -32,7 +32,8 @@ from sluice.base.places import Area
 
 AREA = "everywhere"
 WEB = Path(__file__).resolve().parents[1] / "web"
-_CONNECTIONS = 16
+_CONNECTIONS, _MOST_CONNECTIONS = 16, 60
+"""Of a load that asks as soon as it may, and of one at moments of its own."""
 _MOST_ASKED = 40_000
 _AGAIN = 1 / 3
 """Of the screens and boxes, those that somebody asked for before."""
@@ -45,6 +46,14 @@ _PER_SECOND, _IMAGES_PER_SECOND, _P95_MS, _FIRST_MS, _SCRIPT_KB = 300, 40, 100, 
 class _Server:
     port: int
     process: psutil.Process
+    asked: set[str] = field(default_factory=set)
+    """Addresses."""
+
+    def noting(self, paths: Iterator[str]) -> Iterator[str]:
+        """Addresses as they are asked for."""
+        for path in paths:
+            self.asked.add(path)
+            yield path
 
     @property
     def processes(self) -> list[psutil.Process]:
@@ -79,10 +88,12 @@ def measure_service(
         ask_all(server.port, [next(boxes)], connections=1, seconds=60)
         # What it begins to make then, it makes once for each landing.
         time.sleep(seconds)
-        tiles = _load(server, _screens(draw), seconds)
-        rows.append(_row(f"service, {sites:,} sites: vector tiles", tiles, _PER_SECOND))
-        pages = _load(server, boxes, seconds)
-        rows.append(_row(f"service, {sites:,} sites: pages of 100 features", pages, _PER_SECOND))
+        kinds = {"vector tiles": _screens(draw), "pages of 100 features": boxes}
+        for kind, paths in kinds.items():
+            what = f"service, {sites:,} sites: {kind}"
+            rows.append(_row(what, _load(server, paths, seconds), _PER_SECOND))
+            at_rate = _load(server, paths, seconds, per_second=_PER_SECOND)
+            rows.append(_row(f"{what}, at {_PER_SECOND}/s", at_rate, _PER_SECOND))
         images = _load(server, _image_screens(server.port, draw), seconds)
         rows.append(_row("service: image tiles", images, _IMAGES_PER_SECOND))
     demo = _store(work / "demo.sqlite", _DEMO_SITES, image)
@@ -168,16 +179,28 @@ class _Measured:
     """Share of the requests whose address nobody had asked for."""
 
 
-def _load(server: _Server, paths: Iterator[str], seconds: float) -> _Measured:
-    asked = [path for path, _ in zip(paths, range(_MOST_ASKED), strict=False)]
+def _load(
+    server: _Server, paths: Iterator[str], seconds: float, *, per_second: float | None = None
+) -> _Measured:
+    """As many requests as some connections get answered, or so many a second."""
+    known = set(server.asked)
     before = server.processor_s
-    load = ask_all(server.port, asked, connections=_CONNECTIONS, seconds=seconds)
+    if per_second is None:
+        load = ask_all(server.port, server.noting(paths), connections=_CONNECTIONS, seconds=seconds)
+    else:
+        load = ask_at_rate(
+            server.port,
+            server.noting(paths),
+            per_second=per_second,
+            connections=_MOST_CONNECTIONS,
+            seconds=seconds,
+        )
     count = len(load.took_ms)
     bad = {code: times for code, times in load.codes.items() if code not in {200, 204}}
     if bad:
         raise RuntimeError(f"the service refused: {bad}")
     processor_ms = 1000 * (server.processor_s - before) / count
-    return _Measured(load, processor_ms, len(set(asked[:count])) / count)
+    return _Measured(load, processor_ms, len(server.asked - known) / count)
 
 
 def _row(what: str, measured: _Measured, target: int | None) -> Row:
@@ -188,7 +211,7 @@ def _row(what: str, measured: _Measured, target: int | None) -> Row:
         f"{load.per_second:.0f}/s, 95 % within {load.percentile_ms(95):.0f} ms",
         wanted + (f", 95 % within {_P95_MS} ms" if target == _PER_SECOND else ""),
         f"median {load.percentile_ms(50):.0f} ms, longest {load.took_ms.max():.0f} ms; "
-        f"{len(load.took_ms):,} requests of {_CONNECTIONS} connections, "
+        f"{len(load.took_ms):,} requests, "
         f"{100 * measured.fresh:.0f} % of them for the first time; "
         f"{load.received_bytes / len(load.took_ms) / 1000:.0f} kB each; the service took "
         f"{measured.processor_ms:.1f} ms of processor time each",

@@ -1,5 +1,6 @@
 """OGC API Features and STAC as their standards have it: properties, limits and claims."""
 
+import json
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,6 +11,7 @@ pytest.importorskip("fastapi")
 from fastapi.testclient import TestClient
 
 from service_cases import client_of, get, refused, write_store
+from sluice.app.web.crs import LATLON
 
 SITES = "/ogc/collections/sites/items"
 
@@ -81,6 +83,49 @@ def test_what_none_has_is_refused(client: TestClient, query: str, words: str) ->
     assert (answer.status_code, words in answer.text) == (400, True), answer.text
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("casei()='a'", "CASEI cannot take 0 values"),
+        ("between(area_ha)", "BETWEEN cannot take 1 values"),
+        ("s_intersects(geometry)", "S_INTERSECTS cannot take 1 values"),
+        ("or()", "OR cannot take 0 values"),
+        ("in(site_id)", "IN needs a list"),
+        ("T_DURING(start,INTERVAL(nothing,'..'))", "asks for 'nothing'"),
+        ("T_DURING(start,INTERVAL(area,'..'))", "needs days"),
+        ("T_DURING(start,INTERVAL('2024-01-31'))", "needs two days"),
+        ("S_INTERSECTS(geometry,BBOX(0,0,lon,2))", "BBOX needs four numbers"),
+        ("S_INTERSECTS(geometry,BBOX(0,6,1,5))", "south north of its north"),
+    ],
+)
+def test_operations_with_too_few_or_other_values_are_refused(
+    client: TestClient, text: str, words: str
+) -> None:
+    assert words in refused(client, "/ogc/collections/alerts/items", 400, filter=text)
+
+
+def test_boxes_of_filters_are_those_of_the_parameter(client: TestClient) -> None:
+    """Across 180 degrees, with heights, and in the order of latitude first."""
+    crossing = ids(client, SITES, bbox="1.07,4,0.02,6")
+    assert crossing == ["s-0", "s-11"]
+    assert ids(client, SITES, filter="S_INTERSECTS(geometry,BBOX(1.07,4,0.02,6))") == crossing
+    assert ids(client, SITES, filter="S_INTERSECTS(geometry,BBOX(1.07,4,0,0.02,6,9))") == crossing
+    turned = "S_INTERSECTS(geometry,BBOX(4,1.07,6,0.02))"
+    assert ids(client, SITES, **{"filter": turned, "filter-crs": LATLON}) == crossing
+
+
+def test_days_of_properties_may_bound_an_interval(client: TestClient) -> None:
+    early = ids(client, SITES, filter="first_seen <= DATE('2024-01-31')")
+    within = "T_INTERSECTS(INTERVAL(first_seen,last_seen),INTERVAL('2024-01-01','2024-01-31'))"
+    assert 0 < len(early) < 12
+    assert ids(client, SITES, filter=within) == early
+    # In UTC it is still March.
+    moment = "2024-04-01T01:00:00+02:00"
+    assert ids(client, SITES, datetime=f"../{moment}") == early
+    assert ids(client, SITES, filter=f"first_seen <= TIMESTAMP('{moment}')") == early
+    assert ids(client, SITES, datetime="0001-01-01T00:00:00+02:00/..") == ids(client, SITES)
+
+
 def test_who_asks_for_more_than_the_most_is_given_the_most(client: TestClient) -> None:
     assert len(get(client, f"{SITES}?limit=100000")["features"]) == 12
     found = get(client, "/stac/search?limit=100000")["features"]
@@ -89,6 +134,62 @@ def test_who_asks_for_more_than_the_most_is_given_the_most(client: TestClient) -
     assert len(answer.json()["features"]) == len(found)
     assert refused(client, "/stac/search", 400, limit="0")
     assert client.post("/stac/search", json={"limit": 0}).status_code == 422
+
+
+def test_runs_are_searched_by_boxes_with_heights_and_by_any_shape(client: TestClient) -> None:
+    every = ids(client, "/stac/search")
+    assert len(every) == 2
+
+    def posted(**body: object) -> list[str]:
+        answer = client.post("/stac/search", json=body)
+        assert answer.status_code == 200, answer.text
+        return [one["id"] for one in answer.json()["features"]]
+
+    for sides, found in (
+        ([-1, 5, 0, 6], every),
+        ([-1, 5, 0, 0, 6, 100], every),
+        ([170, 5, 0, 1, 6, 100], every),
+        ([170, 5, 0, -170, 6, 9], []),
+    ):
+        assert ids(client, "/stac/search", bbox=",".join(map(str, sides))) == found
+        assert posted(bbox=sides) == found
+    # Within the box of the triangle, not within it.
+    corner = [[-9, 3], [-9, 9], [-2.9, 3], [-9, 3]]
+    for kind, places, found in (
+        ("Point", [0, 5], every),
+        ("LineString", [[-9, 5], [9, 5]], every),
+        ("Polygon", [corner], []),
+        ("MultiPolygon", [[corner], [[[0, 5], [1, 5], [1, 6], [0, 5]]]], every),
+    ):
+        shape = {"type": kind, "coordinates": places}
+        assert ids(client, "/stac/search", intersects=json.dumps(shape)) == found
+        assert posted(intersects=shape) == found
+    bow = {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]}
+    point = {"type": "Point", "coordinates": [0, 5]}
+    for asked in (
+        {"bbox": [0, 5, 1]},
+        {"bbox": [0, 6, 1, 5]},
+        {"bbox": [0, 5, 1, 6], "intersects": point},
+        {"intersects": {"type": "Point"}},
+        {"intersects": bow},
+    ):
+        answer = client.post("/stac/search", json=asked)
+        assert answer.status_code in {400, 422}, answer.text
+
+
+def test_links_are_addresses_whatever_areas_are_called(client: TestClient) -> None:
+    """Those of `bono east` too."""
+    documents = [
+        get(client, "/stac"),
+        *get(client, "/stac/collections")["collections"],
+        *get(client, "/stac/search")["features"],
+        get(client, "/ogc/collections/areas/items/bono east"),
+    ]
+    links = {link["href"] for told in documents for link in told["links"]}
+    assert any("bono%20east" in link for link in links)
+    for link in links:
+        assert " " not in link
+        assert client.get(link).status_code == 200, link
 
 
 def test_the_standards_claimed_are_those_kept(client: TestClient) -> None:

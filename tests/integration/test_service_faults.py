@@ -115,6 +115,35 @@ def test_who_says_nothing_is_cut_off(tmp_path: Path, sent: bytes) -> None:
         wait_until(lambda: len(connections) == 0)
 
 
+def test_heads_without_end_are_refused_and_take_no_memory(tmp_path: Path) -> None:
+    begin = b"GET /api/areas HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    chunked = b"POST /api/areas HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    heads = {
+        "one header": (begin + b"X-Long: ", b"a" * 4096),
+        "many headers": (begin, b"X-Many: " + b"a" * 80 + b"\r\n"),
+        "an address": (b"GET /", b"a" * 4096),
+        "after a body": (chunked + b"1\r\na\r\n0\r\n", b"X-Many: " + b"a" * 80 + b"\r\n"),
+        "a piece's size": (chunked + b"1;", b"a" * 4096),
+    }
+    with serving(tmp_path) as (port, connections):
+        for name, (first, more) in heads.items():
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+                one.sendall(first)
+                sent = 0
+                # Cut off while it still talks, it may not read why.
+                with contextlib.suppress(ConnectionError):
+                    while sent < 4_000_000:
+                        one.sendall(more)
+                        sent += len(more)
+                assert sent < 4_000_000, name
+            wait_until(lambda: len(connections) == 0)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+            one.sendall(begin + b"X-Long: " + b"a" * 70_000 + b"\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.1 400 ")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/areas", timeout=20) as answer:
+            assert answer.status == 200
+
+
 def test_one_address_holds_so_many_connections(tmp_path: Path) -> None:
     with serving(tmp_path, connections_per_address=3) as (port, connections):
         kept = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,8 @@ pytest.importorskip("fastapi")
 
 from service_cases import client_of, some_sites, write_store
 from sluice.app.following.stores import open_store
-from sluice.app.web import vector_tiles
+from sluice.app.web import service as service_module
+from sluice.app.web import site_indexes
 from sluice.app.web.site_index import COLUMNS, SiteIndex
 from sluice.app.web.site_list import SiteList
 from sluice.app.web.tile_cache import Cache
@@ -109,21 +112,38 @@ def test_a_review_shows_in_a_tile_of_outlines_and_on_a_page(tmp_path: Path) -> N
         assert page["features"][0]["properties"]["verdict"] == "confirmed"
 
 
-def test_a_tile_of_what_was_before_is_kept_by_nobody(
+def test_nobody_waits_after_a_landing_until_all_sites_are_read(
     store_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = "/tiles/sites/6/32/31.pbf"
-    with client_of(store_file) as client, monkeypatch.context() as patch:
-        with open_store(str(store_file)) as store:
-            one = SiteIndex(pd.DataFrame(store.site_columns(SiteQuery(limit=1), COLUMNS)))
-        one.made_of = Revision("earlier", "earlier", "earlier")
-        patch.setattr(vector_tiles, "site_index", lambda *_: one)
-        older = client.get(path)
-        assert b"s-0" in older.content
-        assert b"s-7" not in older.content
-        assert older.headers["cache-control"] == "no-store"
-        assert "etag" not in older.headers
-        patch.undo()
+    read, go_on = site_indexes._make, threading.Event()
+
+    def read_slowly(*asked: Any) -> SiteIndex:
+        assert go_on.wait(20)
+        return read(*asked)
+
+    with client_of(store_file) as client:
+        service = client.app.state.service
+        now = service.revision()
+        one = SiteIndex(pd.DataFrame(service.store.site_columns(SiteQuery(limit=1), COLUMNS)))
+        one.made_of = earlier = Revision("earlier", now.reviews, now.layers)
+        monkeypatch.setattr(site_indexes, "_make", lambda *_: one)
+        for name in ("revision", "known_revision"):
+            monkeypatch.setattr(service, name, lambda: earlier)
+        assert client.get(path).status_code == 200
+        for name in ("revision", "known_revision"):
+            monkeypatch.setattr(service, name, lambda: now)
+        monkeypatch.setattr(site_indexes, "_make", read_slowly)
+        monkeypatch.setattr(service_module, "_PATIENCE_S", 0.05)
+        for _ in range(2):
+            older = client.get(path)
+            assert b"s-0" in older.content
+            assert b"s-7" not in older.content
+            # Kept by nobody; the map asks again.
+            assert older.headers["cache-control"] == "no-store, max-age=5"
+            assert "etag" not in older.headers
+        go_on.set()
+        monkeypatch.setattr(service_module, "_PATIENCE_S", 20.0)
         newer = client.get(path)
         assert b"s-7" in newer.content
         assert "etag" in newer.headers

@@ -1,7 +1,7 @@
 """How often, how long: against plain reckoning, with a clock of the test's own."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.app.web.connections import Connections
@@ -17,7 +17,6 @@ class Clock:
         return self.now
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 3), max_size=60), st.integers(1, 10), st.floats(0.1, 5))
 def test_no_more_than_the_rate_and_one_burst(gaps: list[float], burst: int, rate: float):
     clock = Clock()

@@ -26,10 +26,12 @@ from fastapi.testclient import TestClient
 from access_cases import ORIGIN, Case, app_of
 from sluice.app.web import kept_answers, maker, maker_child
 from sluice.app.web.gate import Asked
+from sluice.app.web.identity import Person
 from sluice.app.web.maker import Maker
-from sluice.app.web.maker_child import HEAD
+from sluice.app.web.maker_child import HEAD, Wanted
 from sluice.app.web.service import Service
 from sluice.app.web.settings import Settings
+from sluice.base.people import Role
 
 ITEMS = "/ogc/collections/sites/items"
 TILE = "/tiles/sites/0/0/0.pbf"
@@ -46,6 +48,7 @@ ASKED = (
 )
 PEOPLE = ("viewer", "guest", "limited", "admin")
 _SOON_S = 20.0
+OWNER = Person("ama", Role.ADMIN, None, redacted=False)
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,7 @@ class Beside:
     maker: Maker
     case: Case
     made: int = 0
+    _fresh: int = 0
 
     def get(self, path: str, name: str = "admin", **headers: str):
         token = {"Authorization": f"Bearer {self.case.tokens[name]}"}
@@ -76,11 +80,20 @@ class Beside:
         scope = {"type": "http", "method": "GET", "path": TILE, "headers": [], "query_string": b""}
         self.client.portal.call(self.maker.note_wait, {**scope, "state": {"asked": asked}})
 
-    def begin(self) -> psutil.Process:
-        """Let somebody wait, and look for the process."""
+    def begin(self, *names: str) -> psutil.Process:
+        """Let somebody wait, and look for the process, until it answers to some people."""
         self.wait()
-        until(lambda: self.maker.has_room)
+        until(lambda: self.maker.pid is not None)
+        for name in names or ("admin",):
+            made = self.made
+            until(lambda name=name, made=made: self.ask_anew(name) and self.made > made)
+        self.made = 0
         return psutil.Process(self.maker.pid)
+
+    def ask_anew(self, name: str) -> bool:
+        """Ask for what nobody asked for."""
+        self._fresh += 1
+        return self.get(f"{ITEMS}?limit=1&offset={self._fresh}", name).is_success
 
 
 def until(is_so: Callable[[], bool]) -> None:
@@ -121,7 +134,7 @@ def test_answers_are_those_of_the_service(case):
         wanted = {(p, n): told(alone.get(p, headers=tokens[n])) for p in ASKED for n in PEOPLE}
     assert len({wanted[TILE, name][2] for name in PEOPLE}) == len(PEOPLE)
     with beside(case, redact="20km") as service:
-        service.begin()
+        service.begin(*PEOPLE)
         for (path, name), answer in wanted.items():
             assert told(service.get(path, name)) == answer, (path, name)
         assert service.made >= 2 * len(PEOPLE)
@@ -140,6 +153,20 @@ def test_answers_are_those_of_the_service(case):
         verdicts = {one["id"]: one["properties"]["verdict"] for one in sites}
         assert verdicts[site] == "rejected"
         assert service.made == made + 1
+
+
+def test_it_reads_of_the_store_before_it_says_so(peopled, monkeypatch):
+    read = []
+    with closing(Service(Settings(store=peopled.address))) as service:
+        said = io.BytesIO()
+        answers = maker_child._Answers(service, said)
+        monkeypatch.setattr(maker_child, "site_index", lambda *asked: read.append(asked))
+        for person in (OWNER, None):
+            asked = Asked(person, "127.0.0.1", secure=False, follows=("sites",))
+            scope = {"path": TILE, "state": {"asked": asked}}
+            asyncio.run(answers._answer(Wanted(4, None, scope, only_read=True)))
+        assert read == [(service, OWNER, None)]
+        assert said.getvalue() == 2 * maker_child.packed((4, []))
 
 
 def test_without_waiting_there_is_no_process(peopled, monkeypatch):
@@ -175,10 +202,20 @@ def test_the_service_answers_where_the_process_was_killed_or_hangs(peopled, monk
         process = service.begin()
         assert service.get(TILE).status_code == 200
         assert service.made == 1
+        # It has not read what somebody else may see: the service answers until it has.
+        if os.name != "nt":
+            process.send_signal(signal.SIGSTOP)
+            for _ in range(3):
+                assert service.ask_anew("limited")
+            assert service.made == 1
+            process.send_signal(signal.SIGCONT)
+        until(lambda: service.ask_anew("limited") and service.made == 2)
+        assert service.ask_anew("admin")
+        assert service.made == 3
         process.kill()
-        until(lambda: not service.maker.has_room)
+        until(lambda: service.maker.pid is None)
         assert service.get(f"{ITEMS}?limit=3").json()["numberReturned"] == 3
-        assert service.made == 1
+        assert service.made == 3
         assert "the service makes all answers itself" in caplog.text
         # It rests before another one, which may fail for the same reason.
         service.wait()
@@ -187,12 +224,12 @@ def test_the_service_answers_where_the_process_was_killed_or_hangs(peopled, monk
         second = service.begin()
         assert second != process
         assert service.get(f"{ITEMS}?limit=4").json()["numberReturned"] == 4
-        assert service.made == 2
+        assert service.made == 1
         if os.name != "nt":
             monkeypatch.setattr(maker, "_LONGEST_S", 0.3)
             second.send_signal(signal.SIGSTOP)
             assert service.get(f"{ITEMS}?limit=5").json()["numberReturned"] == 5
-            assert service.made == 2
+            assert service.made == 1
             assert "more than 0.3 s" in caplog.text
             until(lambda: not second.is_running())
 
@@ -212,7 +249,8 @@ def test_it_ends_when_nobody_asks_and_with_the_service(peopled, monkeypatch, cap
         service.wait()
         until(lambda: service.maker.pid is not None)
         third = psutil.Process(service.maker.pid)
-        assert not service.maker.has_room
+        assert service.get(TILE).status_code == 200
+        assert service.made == 0
         monkeypatch.setattr(maker, "_LAST_WORDS_S", 0.3)
         if os.name != "nt":
             third.send_signal(signal.SIGSTOP)
@@ -241,6 +279,39 @@ if len({said!r}) == 11:
         assert not process.is_running()
         assert "the service makes all answers itself" in caplog.text
         assert service.get(TILE).status_code == 200
+
+
+FAILS = """#!{python}
+import sys
+from sluice.app.web.maker_child import packed, read_message
+asked, told = sys.stdin.buffer, sys.stdout.buffer
+read_message(asked)
+while (wanted := read_message(asked)) is not None:
+    head = {{"type": "http.response.start", "status": 503, "headers": []}}
+    body = {{"type": "http.response.body", "body": b"gone"}}
+    told.write(packed((wanted.number, [] if wanted.only_read else [head, body])))
+    told.flush()
+"""
+
+
+def test_what_fails_there_alone_is_made_here_and_it_is_ended(
+    peopled, monkeypatch, caplog, tmp_path
+):
+    program = tmp_path / "sluice"
+    program.write_text(FAILS.format(python=sys.executable))
+    program.chmod(0o700)
+    with beside(peopled) as service:
+        monkeypatch.setattr(maker.sys, "executable", str(program))
+        service.wait()
+        until(lambda: service.maker.pid is not None)
+        process = psutil.Process(service.maker.pid)
+        until(lambda: service.ask_anew("admin") and service.maker.pid is None)
+        assert not process.is_running()
+        assert "failed 5 times" in caplog.text
+        assert service.made == 0
+        # And it rests.
+        service.wait()
+        assert service.maker.pid is None
 
 
 def test_one_that_does_not_begin_in_time_is_ended(peopled, monkeypatch, caplog):
@@ -272,7 +343,7 @@ def test_a_fault_of_the_routes_is_left_to_the_service(peopled, caplog):
 
         answers._app = fail
         with caplog.at_level(logging.ERROR):
-            asyncio.run(answers._answer(7, service.revision(), {"path": "/tiles/x"}))
+            asyncio.run(answers._answer(Wanted(7, service.revision(), {"path": "/tiles/x"})))
     assert pickle.loads(said.getvalue()[HEAD.size :]) == (7, [])  # noqa: S301
     assert "/tiles/x failed in the process beside" in caplog.text
 

@@ -2,15 +2,16 @@
 
 import json
 
-import geopandas as gpd
 import numpy as np
 import orjson
+import pyogrio
 import pytest
 import shapely
 from hypothesis import given, settings
 
+from export_cases import sites_table
 from scanned import outline, outlines
-from sluice.app.products.vectors import write_geojson
+from sluice.app.exports.write import export_sites
 from sluice.app.web.answers import geojson_of
 from sluice.app.web.collections import DETECTIONS
 from sluice.app.web.crs import KNOWN, reproject
@@ -24,7 +25,7 @@ def told(shapes) -> list[shapely.Geometry | None]:
     return [None if text is None else shapely.from_geojson(json.dumps(text)) for text in texts]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(outlines())
 def test_shapes_are_told_valid_and_where_they_are(shape) -> None:
     assert shape.is_valid
@@ -75,13 +76,28 @@ def test_features_of_all_coordinate_systems_are_valid(crs) -> None:
             <= 2 * GRID * shapely.length(truth)).all()  # fmt: skip
 
 
-def test_geojson_files_hold_valid_shapes(tmp_path) -> None:
+def test_rings_run_as_rfc_7946_has_them() -> None:
+    """Joined shapes have theirs the other way around."""
+    ring = shapely.box(0, 0, 0.001, 0.001).difference(shapely.box(4e-4, 4e-4, 6e-4, 6e-4))
+    joined = shapely.union_all([ring, shapely.box(0.001, 0, 0.002, 0.001), shapely.box(1, 1, 2, 2)])
+    assert not shapely.is_ccw(shapely.get_exterior_ring(shapely.get_parts(joined))).any()
+    (found,) = told([joined])
+    parts = shapely.get_parts(found)
+    assert shapely.is_ccw(shapely.get_exterior_ring(parts)).all()
+    holes = [hole for part in parts for hole in part.interiors]
+    assert len(holes) == 1
+    assert not holes[0].is_ccw
+    assert shapely.equals(found, joined)
+
+
+@pytest.mark.parametrize("suffix", ["geojson", "kml"])
+def test_files_hold_valid_shapes(suffix, tmp_path) -> None:
     rng = np.random.default_rng(3)
     shapes = [outline(rng.random((7, 7)) < 0.6, pixel=9e-5, noise=7e-8, seed=k) for k in range(40)]
-    path = tmp_path / "sites.geojson"
-    write_geojson(gpd.GeoDataFrame(geometry=shapes, crs="EPSG:4326"), path, disclaimer="A lead.")
-    features = json.loads(path.read_text("utf-8"))["features"]
-    found = np.array([shapely.from_geojson(json.dumps(one["geometry"])) for one in features])
+    table = sites_table(*rng.uniform(-3, 0, (2, 40))).set_geometry(shapes, crs="EPSG:4326")
+    path = export_sites(table, tmp_path / f"sites.{suffix}").path
+    layer = "outlines" if suffix == "kml" else "sites"
+    found = pyogrio.read_dataframe(path, layer=layer, columns=[]).geometry.to_numpy()
     assert shapely.is_valid(found).all()
     # 0.01 m.
     moved = shapely.area(shapely.symmetric_difference(found, shapes))

@@ -458,7 +458,7 @@ def test_damaged_files_are_read_or_refused(tmp_path_factory, canary: Canary):
     made = tmp_path_factory.mktemp("good")
     files = {suffix: file_of(suffix, made) for suffix in DRIVERS}
 
-    @settings(max_examples=2, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=2, suppress_health_check=list(HealthCheck))
     @given(st.lists(damaged(files), min_size=25, max_size=25))
     def read_all(batch: list[tuple[str, bytes]]) -> None:
         folder = tmp_path_factory.mktemp("damaged")

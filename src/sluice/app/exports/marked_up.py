@@ -22,12 +22,15 @@ from sluice.app.exports.flat_table import Kind
 from sluice.app.messages import Messages
 from sluice.app.products.classes import RGB
 from sluice.base.errors import ConfigError
+from sluice.base.polygons import rounded
 
 _KML = "http://www.opengis.net/kml/2.2"
 _GPX = "http://www.topografix.com/GPX/1/1"
 _ICON = "http://maps.google.com/mapfiles/kml/shapes/placemark_circle.png"
 _PICTURE_TYPES = {b"\x89PNG\r\n\x1a\n": ".png", b"\xff\xd8\xff": ".jpg"}
 _PICTURE_WIDTH = 320
+_KML_DECIMALS = 7
+"""Of coordinates, in degrees."""
 # A balloon begins with what is looked for first, and leaves out what only programs need.
 _FIRST = ("status", "level", "kind", "dms", "mgrs")
 _NOT_IN_BALLOONS = ("site_id", "lon", "lat", "current")
@@ -132,7 +135,7 @@ def _kml(
     for one in head:
         stream.write(ET.tostring(one, "utf-8") + b"\n")
     rows = _rows(frame, columns)
-    shapes = frame.geometry.to_numpy()
+    shapes = rounded(frame.geometry.to_numpy(), _KML_DECIMALS)
     outlined = shapely.get_dimensions(shapes) == 2
     folders: list[tuple[str, Callable[[Any, dict[str, str]], ET.Element | None]]] = []
     if outlined.any():
@@ -285,7 +288,12 @@ def _kml_polygon(polygon: shapely.Polygon) -> ET.Element:
     for tag, ring in rings:
         boundary = ET.SubElement(ET.SubElement(element, tag), "LinearRing")
         points = shapely.get_coordinates(ring).tolist()
-        boundary.append(_element("coordinates", " ".join(f"{x:.7f},{y:.7f}" for x, y in points)))
+        boundary.append(
+            _element(
+                "coordinates",
+                " ".join(f"{x:.{_KML_DECIMALS}f},{y:.{_KML_DECIMALS}f}" for x, y in points),
+            )
+        )
     return element
 
 

@@ -160,19 +160,9 @@ def write_export(
     shown: dict[str, pd.DataFrame] = {one: tables[one] for one in what}
     before = sum(len(table) for table in shown.values())
     note = say.text("common.lead")
-    if redaction is not None and DETECTIONS.name in what:
-        raise ConfigError(
-            "detections are exact places, and none of a redacted file; choose sites, alerts or "
-            "periods"
-        )
     if redaction is not None:
         day = today or dt.datetime.now(dt.UTC).date()
-        for one, table in shown.items():
-            if one == SITES.name:
-                shown[one] = redact(sites, redaction, day, periods=periods)
-            else:
-                one_way = redact_alerts if one == ALERTS.name else redact_periods
-                shown[one] = one_way(table, redaction, day, sites=sites)
+        shown = _redacted(shown, redaction, day, sites=sites, periods=periods)
         note = f"{note} {redaction_note(redaction, day, say)}"
     spoken = {one: _in_words(table, say) for one, table in shown.items()}
     flat = {one: flat_table(table, KINDS[one], coordinates) for one, table in spoken.items()}
@@ -221,6 +211,30 @@ def redaction_note(redaction: Redaction, today: dt.date, say: Messages) -> str:
     if redaction.delayed:
         told = f"{told} {say.text('export.delayed', day=redaction.newest(today))}"
     return told
+
+
+def _redacted(
+    shown: dict[str, pd.DataFrame],
+    redaction: Redaction,
+    day: dt.date,
+    *,
+    sites: gpd.GeoDataFrame,
+    periods: pd.DataFrame | None,
+) -> dict[str, pd.DataFrame]:
+    """Tables by name, each redacted in its way."""
+    if DETECTIONS.name in shown:
+        raise ConfigError(
+            "detections are exact places, and none of a redacted file; choose sites, alerts or "
+            "periods"
+        )
+    found = {}
+    for one, table in shown.items():
+        if one == SITES.name:
+            found[one] = redact(sites, redaction, day, periods=periods)
+        else:
+            one_way = redact_alerts if one == ALERTS.name else redact_periods
+            found[one] = one_way(table, redaction, day, sites=sites)
+    return found
 
 
 def _in_words(table: pd.DataFrame, say: Messages) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import gzip
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import orjson
 import pandas as pd
 import shapely
+from isal import igzip
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +24,9 @@ GEO_DECIMALS = 6
 """Of degrees: 0.1 m."""
 _LEAST_BYTES = 500
 """That are worth it."""
+_EFFORT = 2
+"""Of compression, by ISA-L: a page of features is as small as by zlib, a tile a tenth larger, in a
+sixth of the time."""
 
 
 def plain(value: Any) -> Any:
@@ -101,8 +104,6 @@ def compressed_response(
     body: bytes,
     media_type: str,
     headers: Mapping[str, str] | None = None,
-    *,
-    effort: int = 4,
 ) -> Response:
     """An answer, compressed where who asks can read that: in the thread of its route, and not in
     that of all requests, as the middleware does it.
@@ -112,12 +113,11 @@ def compressed_response(
         body: As it is.
         media_type: Of it.
         headers: Others.
-        effort: Of compression. 5 takes twice as long as 4, and saves a fiftieth of a tile.
     """
     given = {"Vary": "Accept-Encoding", **(headers or {})}
     if len(body) < _LEAST_BYTES or "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(body, headers=given, media_type=media_type)
-    packed = gzip.compress(body, effort, mtime=0)
+    packed = igzip.compress(body, _EFFORT, mtime=0)
     return Response(packed, headers={**given, "Content-Encoding": "gzip"}, media_type=media_type)
 
 
@@ -137,11 +137,12 @@ def _is_absent(value: Any) -> bool:
 
 
 def geojson_of(shapes: Iterable[Any]) -> list[Any]:
-    """GeoJSON geometries to `GEO_DECIMALS`, ready to be put into JSON."""
+    """GeoJSON geometries to `GEO_DECIMALS`, ready to be put into JSON; rings as RFC 7946 has them,
+    outer ones counter-clockwise."""
     given = np.asarray(list(shapes), dtype=object)
     if not len(given):
         return []
-    texts = shapely.to_geojson(rounded(given, GEO_DECIMALS))
+    texts = shapely.to_geojson(shapely.orient_polygons(rounded(given, GEO_DECIMALS)))
     return [None if text is None else orjson.Fragment(text) for text in texts]
 
 

@@ -9,33 +9,35 @@ from __future__ import annotations
 import json
 from pathlib import Path as FilePath
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import shapely
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from starlette.responses import FileResponse, Response
 
 from sluice.app.following.cover_of_runs import is_result_of
 from sluice.app.products import layout
-from sluice.app.web.answers import FEATURE, FEATURES, GEOJSON, json_response
+from sluice.app.web.answers import FEATURE, FEATURES, GEOJSON, geojson_of, json_response
+from sluice.app.web.crs import CRS84, read_box
 from sluice.app.web.errors import DOCUMENTED, NotHere
 from sluice.app.web.features import read_datetime
 from sluice.app.web.parameters import (
     DEFAULT_LIMIT,
     MOST,
-    BoxText,
     Limit,
     Name,
     Nothing,
     Strict,
     Words,
-    read_bbox,
 )
 from sluice.app.web.places import Asks
 from sluice.app.web.told import Conformance, Linked
 from sluice.app.web.views import Places, Seen, bounds_of
+from sluice.base.errors import ConfigError
 from sluice.base.places import LandedRun
 from sluice.base.records import DISCLAIMER
+from sluice.store.database import sides_of
 
 router = APIRouter(prefix="/stac", tags=["STAC"], responses=DOCUMENTED)
 
@@ -46,6 +48,9 @@ CONFORMS_TO = tuple(
 ) + tuple(
     f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{part}" for part in ("core", "geojson")
 )
+
+_LONGEST_SHAPE = 20_000
+"""Characters of a shape to search in."""
 
 AreaName = Annotated[Name, Path()]
 RunId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -61,7 +66,9 @@ class Part(Strict):
 class Search(Part):
     """Which runs."""
 
-    bbox: BoxText | None = None
+    bbox: str | None = Field(default=None, max_length=200, examples=["-2.5,5.5,-1.5,6.5"])
+    intersects: str | None = Field(default=None, max_length=_LONGEST_SHAPE)
+    """A GeoJSON geometry."""
     datetime: str | None = Field(default=None, max_length=100)
     collections: Annotated[list[Name], Words] = Field(default_factory=list, max_length=MOST)
     """Areas."""
@@ -84,7 +91,7 @@ def catalogue(request: Request, places: Seen, _: Annotated[Nothing, Query()]) ->
             "service-desc",
             "application/vnd.oai.openapi+json;version=3.1",
         ),
-        *(_link(f"{root}/collections/{name}", "child") for name in _areas(places)),
+        *(_link(_collection_at(root, name), "child") for name in _areas(places)),
     ]
     return json_response(
         {
@@ -130,7 +137,9 @@ def items(
     """The runs of an area, oldest first."""
     places.require_area(area)
     wanted = asked.model_copy(update={"collections": [area]})
-    return _item_collection(request, places, wanted, f"{_root(request)}/collections/{area}/items")
+    return _item_collection(
+        request, places, wanted, f"{_collection_at(_root(request), area)}/items"
+    )
 
 
 @router.get("/collections/{area}/items/{run_id}", response_class=Response, responses=FEATURE)
@@ -164,20 +173,13 @@ def search(request: Request, places: Seen, asked: Annotated[Search, Query()]) ->
     return _item_collection(request, places, asked, f"{_root(request)}/search")
 
 
-def _check_sides(sides: list[float]) -> list[float]:
-    read_bbox(",".join(map(str, sides)))
-    return sides
-
-
-Sides = Annotated[list[float], Field(min_length=4, max_length=4), AfterValidator(_check_sides)]
-
-
 class SearchBody(Strict):
     """Which runs, as a document."""
 
     limit: Limit = DEFAULT_LIMIT
     offset: int = Field(default=0, ge=0, le=100_000_000)
-    bbox: Sides | None = None
+    bbox: Annotated[list[float], Field(min_length=4, max_length=6)] | None = None
+    intersects: dict[str, Any] | None = None
     datetime: str | None = Field(default=None, max_length=100)
     collections: list[Name] = Field(default_factory=list, max_length=MOST)
     ids: list[Name] = Field(default_factory=list, max_length=MOST)
@@ -188,14 +190,20 @@ def search_by_document(
     request: Request, places: Seen, body: SearchBody, _: Annotated[Nothing, Query()]
 ) -> Response:
     """The same; it changes nothing."""
-    values = body.model_dump(exclude={"bbox"})
+    values = body.model_dump(exclude={"bbox", "intersects"})
     box = None if body.bbox is None else ",".join(map(str, body.bbox))
-    asked = Search.model_construct(**values, bbox=box)
+    shape = None if body.intersects is None else json.dumps(body.intersects)
+    asked = Search.model_construct(**values, bbox=box, intersects=shape)
     return _item_collection(request, places, asked, f"{_root(request)}/search", by_post=True)
 
 
 def _root(request: Request) -> str:
     return f"{str(request.base_url).rstrip('/')}/stac"
+
+
+def _collection_at(root: str, area: str) -> str:
+    """Names of areas may have spaces and accents."""
+    return f"{root}/collections/{quote(area, safe='')}"
 
 
 def _link(href: str, rel: str, media_type: str = "application/json") -> dict[str, Any]:
@@ -229,7 +237,7 @@ def _require_run(places: Places, area: str, run_id: str) -> LandedRun:
 
 
 def _collection(root: str, places: Places, area: str) -> dict[str, Any]:
-    own = f"{root}/collections/{area}"
+    own = _collection_at(root, area)
     runs = [run for run in _runs(places) if run.area == area]
     interval: list[str | None] = [None, None]
     if runs:
@@ -268,8 +276,10 @@ def _item_collection(
         and (first is None or run.end >= first)
         and (last is None or run.start <= last)
     ]
-    if asked.bbox is not None:
-        runs = _that_meet(runs, shapes, asked.bbox)
+    wanted = _wanted(asked)
+    if wanted is not None:
+        near = {name for name, shape in shapes.items() if shapely.intersects(shape, wanted)}
+        runs = [run for run in runs if run.area in near]
     part = runs[asked.offset : asked.offset + asked.limit]
     root = _root(request)
     links = [_link(here, "self", GEOJSON), _link(root, "root")]
@@ -288,16 +298,27 @@ def _item_collection(
     )
 
 
-def _that_meet(runs: list[LandedRun], shapes: dict[str, Any], box: str) -> list[LandedRun]:
-    west, south, east, north = read_bbox(box)
-    if west <= east:
-        wanted: Any = shapely.box(west, south, east, north)
-    else:
-        wanted = shapely.union(
-            shapely.box(west, south, 180, north), shapely.box(-180, south, east, north)
-        )
-    near = {name for name, shape in shapes.items() if shapely.intersects(shape, wanted)}
-    return [run for run in runs if run.area in near]
+def _wanted(asked: Search) -> Any:
+    """Where to search, in degrees; None for everywhere.
+
+    Raises:
+        ConfigError: A box or shape that is none, or both.
+    """
+    if asked.intersects is None:
+        if asked.bbox is None:
+            return None
+        sides = sides_of(read_box(asked.bbox, CRS84))
+        return shapely.union_all([shapely.box(*each) for each in sides])
+    if asked.bbox is not None:
+        raise ConfigError("bbox and intersects: give one of them")
+    try:
+        wanted = shapely.from_geojson(asked.intersects)
+    except shapely.GEOSException as err:
+        raise ConfigError(f"intersects: is no GeoJSON geometry: {err}") from err
+    if not shapely.is_valid(wanted):
+        why = shapely.is_valid_reason(wanted)
+        raise ConfigError(f"intersects: is no valid shape ({why}); mend it")
+    return wanted
 
 
 def _next(
@@ -343,7 +364,8 @@ def _own_item(folder: FilePath) -> dict[str, Any]:
 
 
 def _item(root: str, places: Places, run: LandedRun) -> dict[str, Any]:
-    own = f"{root}/collections/{run.area}/items/{run.run_id}"
+    collection = _collection_at(root, run.area)
+    own = f"{collection}/items/{quote(run.run_id, safe='')}"
     shape = _shapes(places)[run.area]
     assets = {
         str(about["key"]): {
@@ -373,14 +395,14 @@ def _item(root: str, places: Places, run: LandedRun) -> dict[str, Any]:
         "stac_extensions": extensions,
         "id": run.run_id,
         "collection": run.area,
-        "geometry": shapely.geometry.mapping(shape),
+        "geometry": geojson_of([shape])[0],
         "bbox": bounds_of(shape),
         "properties": properties,
         "assets": assets,
         "links": [
             _link(own, "self", GEOJSON),
             _link(root, "root"),
-            _link(f"{root}/collections/{run.area}", "parent"),
-            _link(f"{root}/collections/{run.area}", "collection"),
+            _link(collection, "parent"),
+            _link(collection, "collection"),
         ],
     }

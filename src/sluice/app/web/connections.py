@@ -11,7 +11,7 @@ import socket
 from collections import Counter
 from typing import Any, TypeAlias
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sluice.app.web.errors import RETRY_AFTER_S, error_response
 from sluice.app.web.limits import network_of
@@ -20,6 +20,8 @@ from sluice.app.web.settings import Settings
 SEND_BUFFER_BYTES = 65_536
 """That the system holds of an answer. It tells of room only once a third is free: of its own
 megabytes, somebody on a poor line takes that in minutes, and looks like one who takes nothing."""
+MOST_HEAD_BYTES = 65_536
+"""Of a request."""
 _LOOKS = 4
 """How often a connection is looked at before it is cut off."""
 
@@ -72,10 +74,51 @@ class Connections:
         return len(self._open)
 
 
+class _Bounded(HttpToolsProtocol):
+    """A connection whose requests have heads of some size at most: the parser knows no limit."""
+
+    _unread = _head = 0
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._unread += len(data)
+        super().data_received(data)
+        # The parser keeps a head, or what stands between pieces of a body, until it ends.
+        if self._unread > MOST_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("The head of this request is too long.")
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._unread = self._head = 0
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """See httptools; headers may also follow a body."""
+        self._head += len(name) + len(value)
+        if self._head > MOST_HEAD_BYTES:
+            raise ValueError("too long")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._unread = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        self._unread = 0
+        super().on_message_complete()
+
+
 def protocol_of(connections: Connections) -> type[asyncio.Protocol]:
     """The protocol of a server that counts and watches its connections."""
 
-    class Watched(H11Protocol):
+    class Watched(_Bounded):
         """One connection."""
 
         def connection_made(self, transport: Any) -> None:

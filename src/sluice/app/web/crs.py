@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,22 +83,39 @@ def read_box(text: str, uri: str) -> BBox:
         ConfigError: It is none, or outside of the world.
     """
     try:
-        numbers = [float(part) for part in text.split(",")]
+        west, south, east, north = sides_in_degrees(text.split(","), uri)
     except ValueError:
-        numbers = []
+        raise ConfigError(f"bbox {text!r}: is no box; give west,south,east,north") from None
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+        raise ConfigError(
+            f"bbox {text!r}: is outside of the world, or its south lies north of its north; give "
+            "west,south,east,north in the CRS that bbox-crs names"
+        )
+    return west, south, east, north
+
+
+def sides_in_degrees(given: Sequence[Any], uri: str) -> BBox:
+    """West, south, east and north of the sides of a box in the order that a CRS has them.
+
+    Args:
+        given: Four numbers or texts of them, or six of which the third and sixth are heights.
+        uri: Of `KNOWN`.
+
+    Raises:
+        ValueError: They are none, or not finite.
+    """
+    try:
+        numbers = [float(side) for side in given]
+    except TypeError as err:
+        raise ValueError("a side is no number") from err
     if len(numbers) == 6:
         numbers = [numbers[k] for k in (0, 1, 3, 4)]
     if len(numbers) != 4 or not np.isfinite(numbers).all():
-        raise ConfigError(f"bbox {text!r}: is no box; give west,south,east,north")
+        raise ValueError("not four numbers")
     if uri == LATLON:
         numbers = [numbers[k] for k in (1, 0, 3, 2)]
     elif uri == MERCATOR:
         corners = _lonlat_of_mercator(np.array(numbers).reshape(2, 2))
         numbers = [float(side) for side in corners.ravel()]
     west, south, east, north = numbers
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
-        raise ConfigError(
-            f"bbox {text!r}: is outside of the world, or its south lies north of its north; give "
-            "west,south,east,north in the CRS that bbox-crs names"
-        )
     return west, south, east, north

@@ -61,7 +61,7 @@ class Asked:
     end: dt.date | None = None
     """Features of some day from `start` to `end`."""
     tree: Any = None
-    """A filter, see `filters.parse`; its shapes in degrees."""
+    """A filter, see `filter_reading.parse`; its shapes in degrees."""
     ids: tuple[str, ...] | None = None
     crs: str = CRS84
     """Of the features; a box and the shapes of a filter are in degrees."""

@@ -10,7 +10,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 import shapely
@@ -30,24 +30,24 @@ from sluice.app.web.answers import (
     to_json,
 )
 from sluice.app.web.collections import COLLECTIONS, DETECTIONS, Collection
-from sluice.app.web.crs import CRS84, KNOWN, check_crs, lonlat_of, read_box
+from sluice.app.web.crs import CRS84, KNOWN, check_crs, lonlat_of, read_box, sides_in_degrees
 from sluice.app.web.errors import DOCUMENTED, NotHere
 from sluice.app.web.feature_pages import Asked, Page, read_page
 from sluice.app.web.feature_texts import with_links
-from sluice.app.web.filters import LONGEST, Kind, equals, parse
-from sluice.app.web.parameters import Limit, Nothing, Strict
+from sluice.app.web.filter_reading import LONGEST, equals, parse
+from sluice.app.web.filters import Kind
+from sluice.app.web.parameters import Limit, Nothing, Strict, read_day
 from sluice.app.web.places import Asks
 from sluice.app.web.service import Served
 from sluice.app.web.told import Conformance, Linked
 from sluice.app.web.views import Places, Seen, bounds_of
 from sluice.base.errors import ConfigError
+from sluice.base.store import BBox
 
 router = APIRouter(prefix="/ogc", tags=["OGC API Features"], responses=DOCUMENTED)
 
 _SCHEMA_JSON = "application/schema+json"
 _DEFAULT_LIMIT = 100
-_EFFORT = 1
-"""Of compression: names and nothing else repeat, so that more takes twice as long for a tenth."""
 CONFORMS_TO = (
     *(
         f"http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/{part}"
@@ -201,9 +201,7 @@ def items(
     }
     if page.matched is not None:
         told["numberMatched"] = page.matched
-    return compressed_response(
-        request, to_json(told), GEOJSON, {"Content-Crs": f"<{crs}>"}, effort=_EFFORT
-    )
+    return compressed_response(request, to_json(told), GEOJSON, {"Content-Crs": f"<{crs}>"})
 
 
 @router.get("/collections/{collection}/items/{feature}", response_class=Response, responses=FEATURE)
@@ -222,7 +220,7 @@ def item(
         raise NotHere(f"there is no feature {feature!r} in {found.name}")
     root = f"{_root(request)}/ogc/collections/{found.name}"
     links = [
-        _link(f"{root}/items/{feature}", "self", "This feature", GEOJSON),
+        _link(f"{root}/items/{quote(feature, safe='')}", "self", "This feature", GEOJSON),
         _link(root, "collection", found.title),
     ]
     text = with_links(page.features[0], links)
@@ -330,7 +328,7 @@ def read_datetime(text: str | None) -> tuple[dt.date | None, dt.date | None]:
     if not slash:
         end = start
     try:
-        first, last = (None if part in {"", ".."} else _read_day(part) for part in (start, end))
+        first, last = (None if part in {"", ".."} else read_day(part) for part in (start, end))
     except ValueError:
         first = last = None
     if (first is None and last is None) or (first and last and first > last):
@@ -341,26 +339,39 @@ def read_datetime(text: str | None) -> tuple[dt.date | None, dt.date | None]:
     return first, last
 
 
-def _read_day(text: str) -> dt.date:
-    return dt.datetime.fromisoformat(text.upper().replace("Z", "+00:00")).date()
-
-
 def _in_degrees(tree: Any, crs: str) -> Any:
-    """A filter with its shapes brought from a coordinate system to degrees."""
-    if crs == CRS84:
-        return tree
+    """A filter with its boxes and shapes brought from a coordinate system to degrees.
+
+    Raises:
+        ConfigError: One of them is none.
+    """
     if isinstance(tree, list):
         return [_in_degrees(part, crs) for part in tree]
     if isinstance(tree, Mapping):
-        if "bbox" in tree or "coordinates" in tree:
-            sides = tree.get("bbox")
+        if "bbox" in tree:
+            return {"bbox": _box_in_degrees(tree["bbox"], crs)}
+        if "coordinates" in tree and crs != CRS84:
             try:
-                shape = shapely.box(*sides) if sides else shapely.geometry.shape(dict(tree))
+                shape = shapely.geometry.shape(dict(tree))
             except (ValueError, TypeError, IndexError, shapely.GEOSException) as err:
                 raise ConfigError("the filter's shape cannot be read") from err
             return shapely.geometry.mapping(lonlat_of(shape, crs))
         return {name: _in_degrees(part, crs) for name, part in tree.items()}
     return tree
+
+
+def _box_in_degrees(sides: Any, crs: str) -> BBox:
+    """Of a BBOX in a filter; west > east crosses 180 degrees, as in the parameter `bbox`."""
+    try:
+        west, south, east, north = found = sides_in_degrees(sides, crs)
+    except ValueError:
+        raise ConfigError("the filter's BBOX needs four numbers: west,south,east,north") from None
+    if south > north or (west > east and not -180 <= east < west <= 180):
+        raise ConfigError(
+            "the filter's BBOX has its south north of its north, or its west east of its east; "
+            "give west,south,east,north in the CRS that filter-crs names"
+        )
+    return found
 
 
 def _page_links(request: Request, root: str, asked: Items, page: Page) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Filters in CQL2 text: read, checked, handed to the store where it can, worked out where not.
+"""Filters as trees of CQL2 JSON: which properties they name, and where they hold.
 
 Absent values make a comparison neither true nor false, as in SQL: `NOT (level = 'high')` leaves out
 rows without a level.
@@ -12,29 +12,20 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
-import math
 import operator
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-import cql2
 import numpy as np
 import numpy.typing as npt
 import shapely
 
+from sluice.app.web.parameters import read_day
 from sluice.base.errors import ConfigError
-
-LONGEST = 4000
-"""Characters of a filter."""
-_DEEPEST = 20
-_PARSER_STACK = 64 * 1024 * 1024
-"""Bytes: the parser calls itself for each level, and dies with the whole process where its stack
-ends. The length bounds the levels, the stack holds as many."""
+from sluice.store.database import sides_of
 
 Bools = npt.NDArray[np.bool_]
 
@@ -75,120 +66,6 @@ class _Values:
     known: Any
 
 
-def parse(text: str, properties: Mapping[str, Kind]) -> Any:
-    """A filter as a tree of CQL2 JSON.
-
-    Args:
-        text: CQL2 text.
-        properties: That may be named.
-
-    Raises:
-        ConfigError: It cannot be read, or names what is not there.
-    """
-    if len(text) > LONGEST or _depth(text) > _DEEPEST:
-        raise ConfigError(
-            f"the filter is too long; {LONGEST:,} characters and {_DEEPEST} brackets within each "
-            "other are the most"
-        )
-    try:
-        tree = json.loads(_parser().submit(_parse_text, text).result())
-        _check(tree, properties)
-    except (cql2.ParseError, cql2.ValidationError) as err:
-        raise ConfigError(f"the filter is no CQL2 text: {_where(str(err))}") from err
-    except (RecursionError, ValueError) as err:
-        raise ConfigError("the filter cannot be read; write it in fewer levels") from err
-    return tree
-
-
-def equals(name: str, value: Any, properties: Mapping[str, Kind]) -> Any:
-    """A condition of CQL2 JSON: that a property has a value.
-
-    Args:
-        name: Of the property.
-        value: As a parameter of an address has it; a list where it is there twice.
-        properties: That may be named, of which shapes can not.
-
-    Raises:
-        ConfigError: There is no such property, or it has no such values.
-    """
-    kind = properties.get(name, Kind.SHAPE)
-    if kind is Kind.SHAPE:
-        raise ConfigError(
-            f"{name}: is not known here; leave it out, or name a property: "
-            f"{', '.join(one for one, kind in properties.items() if kind is not Kind.SHAPE)}"
-        )
-    if not isinstance(value, str) or len(value) > LONGEST:
-        raise ConfigError(f"{name}: takes one value; ask with filter={name} IN (…) for several")
-    literal: Any = value
-    if kind is Kind.NUMBER:
-        try:
-            literal = float(value)
-        except ValueError:
-            literal = math.nan
-        if not math.isfinite(literal):
-            raise ConfigError(f"{name}: {value!r} is no number")
-    elif kind is Kind.FLAG:
-        if value not in {"true", "false"}:
-            raise ConfigError(f"{name}: {value!r} is neither true nor false")
-        literal = value == "true"
-    elif kind is Kind.DATE:
-        literal = {"date": value}
-    return {"op": "=", "args": [{"property": name}, literal]}
-
-
-def _parse_text(text: str) -> str:
-    return json.dumps(cql2.parse_text(text).to_json())
-
-
-def _depth(text: str) -> int:
-    """Most brackets within each other."""
-    steps = [1 if letter == "(" else -1 for letter in text if letter in "()"]
-    return int(np.cumsum(steps).max(initial=0)) if steps else 0
-
-
-@functools.cache
-def _parser() -> ThreadPoolExecutor:
-    """A thread with a large stack."""
-    with _MAKING:
-        before = threading.stack_size(_PARSER_STACK)
-        try:
-            parser = ThreadPoolExecutor(1, thread_name_prefix="cql2")
-            parser.submit(int).result()
-        finally:
-            threading.stack_size(before)
-    return parser
-
-
-_MAKING = threading.Lock()
-
-
-def _where(message: str) -> str:
-    """`expected Expr` and where, of what the parser draws."""
-    place = re.search(r"--> \d+:(\d+)", message)
-    expected = re.search(r"= (.*)", message)
-    at = f" at character {place[1]}" if place else ""
-    return (expected[1] if expected else "it cannot be read")[:200] + at
-
-
-def _check(tree: Any, properties: Mapping[str, Kind]) -> None:
-    """Refuse what is not known before anything is read."""
-    if isinstance(tree, list):
-        for part in tree:
-            _check(part, properties)
-    elif isinstance(tree, dict):
-        if "property" in tree:
-            if tree["property"] not in properties:
-                raise ConfigError(
-                    f"the filter asks for {tree['property']!r}, which is not there; there are "
-                    f"{', '.join(properties)}"
-                )
-            return
-        if "op" in tree:
-            if tree["op"] not in _OPERATIONS:
-                raise ConfigError(f"the filter uses {tree['op']}, which is not known here")
-            _check(tree.get("args", []), properties)
-
-
 def named_properties(tree: Any) -> set[str]:
     """Properties that a filter needs."""
     if isinstance(tree, list):
@@ -196,7 +73,7 @@ def named_properties(tree: Any) -> set[str]:
     if isinstance(tree, dict):
         if "property" in tree:
             return {str(tree["property"])}
-        return named_properties(tree.get("args", []))
+        return named_properties(tree.get("args", tree.get("interval", [])))
     return set()
 
 
@@ -213,7 +90,7 @@ def evaluate(
     """Where a filter holds.
 
     Args:
-        tree: From `parse`.
+        tree: From `filter_reading.parse` or `filter_reading.equals`.
         columns: (N,) values of the properties that it names; shapes as geometries.
         properties: Their kinds.
         count: N.
@@ -276,7 +153,7 @@ class _Evaluation:
     def is_in(self, _op: str, args: Sequence[Any]) -> Answer:
         """One of several values."""
         value, among = args
-        if not isinstance(among, list):
+        if not isinstance(among, list) or not among:
             raise ConfigError("the filter's IN needs a list: status IN ('new','growing')")
         return functools.reduce(operator.or_, (self.comparison("=", [value, one]) for one in among))
 
@@ -318,16 +195,17 @@ class _Evaluation:
     def _days(self, tree: Any) -> tuple[Any, Any, Any]:
         if isinstance(tree, dict) and "interval" in tree:
             first, last = tree["interval"]
-            open_start, open_end = np.datetime64("0001-01-01"), np.datetime64("9999-12-31")
-            return (
-                open_start if first == ".." else self.value(_as_date(first)).values,
-                open_end if last == ".." else self.value(_as_date(last)).values,
-                np.True_,
-            )
-        value = self.value(tree)
+            start = self._day("0001-01-01" if first == ".." else first)
+            end = self._day("9999-12-31" if last == ".." else last)
+            return start.values, end.values, start.known & end.known
+        value = self._day(tree, text_too=False)
+        return value.values, value.values, value.known
+
+    def _day(self, tree: Any, *, text_too: bool = True) -> _Values:
+        value = self.value(_as_date(tree) if text_too else tree)
         if value.kind is not Kind.DATE:
             raise ConfigError("the filter needs days: T_AFTER(last_seen, DATE('2024-01-31'))")
-        return value.values, value.values, value.known
+        return value
 
     def value(self, tree: Any) -> _Values:
         """Of a tree that is a value."""
@@ -410,16 +288,13 @@ def _literal(tree: Any) -> _Values:
         if "date" in tree or "timestamp" in tree:
             text = str(tree.get("date", tree.get("timestamp")))
             try:
-                day = dt.datetime.fromisoformat(text.replace("Z", "+00:00")).date()
+                day = read_day(text)
             except ValueError as err:
                 raise ConfigError(f"the filter's {text!r} is no date; write 2024-01-31") from err
             return _Values(Kind.DATE, np.datetime64(day), known)
         if "bbox" in tree:
-            sides = [float(side) for side in tree["bbox"]]
-            if len(sides) != 4 or not np.isfinite(sides).all():
-                raise ConfigError("the filter's BBOX needs four numbers: west,south,east,north")
-            west, south, east, north = sides
-            return _Values(Kind.SHAPE, shapely.box(west, south, east, north), known)
+            boxes = [shapely.box(*sides) for sides in sides_of(tree["bbox"])]
+            return _Values(Kind.SHAPE, shapely.union_all(boxes), known)
         if "coordinates" in tree or "geometries" in tree:
             try:
                 shape = shapely.from_geojson(json.dumps(tree))
@@ -500,4 +375,5 @@ _CONDITIONS: dict[str, Callable[[_Evaluation, str, Sequence[Any]], Answer]] = {
     "isNull": _Evaluation.is_null,
     "like": _Evaluation.like,
 }
-_OPERATIONS = {*_CONDITIONS, *_ARITHMETIC, "casei"}
+OPERATIONS = {*_CONDITIONS, *_ARITHMETIC, "casei"}
+"""That a filter may use."""

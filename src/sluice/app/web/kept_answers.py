@@ -122,7 +122,7 @@ class KeptAnswers:
     async def _made_beside(self, scope: Scope) -> list[Message]:
         """What the process beside answers; nothing where there is none, or none that has room."""
         maker = self._service.maker
-        if maker is None or not maker.has_room:
+        if maker is None or not maker.has_room(scope):
             return []
         return await maker.make(self._service.known_revision(), scope)
 

@@ -9,7 +9,7 @@ import pickle
 import struct
 import sys
 import threading
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import anyio.to_thread
 from starlette.types import Message, Scope
@@ -17,13 +17,25 @@ from starlette.types import Message, Scope
 from sluice.app.garbage import collect_seldom
 from sluice.app.web.server import make_routes
 from sluice.app.web.service import Service
+from sluice.app.web.site_indexes import site_index
 from sluice.base.store import Revision
 
 _LOG = logging.getLogger("sluice.web")
 HEAD = struct.Struct("<Q")
 """Before each message: how many bytes it has."""
-FIRST = -1
-"""The number of what is asked first, whose answer tells that others can be made."""
+
+
+class Wanted(NamedTuple):
+    """What is asked."""
+
+    number: int
+    """Which its answer bears."""
+    revision: Revision | None
+    """Of the store, that the answer must not be older than."""
+    scope: Scope
+    """Of a request without a body."""
+    only_read: bool = False
+    """Read what answers to this person are made of, which takes long, and answer nothing."""
 
 
 def packed(message: Any) -> bytes:
@@ -79,12 +91,13 @@ class _Answers:
         threading.Thread(target=read, name="asked", daemon=True).start()
         await ended.wait()
 
-    def _begin(self, message: tuple[int, Revision | None, Scope]) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(*message))
+    def _begin(self, wanted: Wanted) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(wanted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, number: int, revision: Revision | None, scope: Scope) -> None:
+    async def _answer(self, wanted: Wanted) -> None:
+        number, revision, scope, only_read = wanted
         messages: list[Message] = []
 
         async def collect(message: Message) -> None:
@@ -92,11 +105,19 @@ class _Answers:
 
         self._service.expect(revision)
         try:
-            await self._app(scope, _nothing_more, collect)
+            if only_read:
+                await anyio.to_thread.run_sync(self._read, scope)
+            else:
+                await self._app(scope, _nothing_more, collect)
         except Exception as err:  # noqa: BLE001 - the service tries itself, and answers as to faults
             _LOG.error("%s failed in the process beside", scope["path"], exc_info=err)
             messages = []
         self._tell((number, messages))
+
+    def _read(self, scope: Scope) -> None:
+        person = scope["state"]["asked"].person
+        if person is not None:
+            site_index(self._service, person, None)
 
     def _tell(self, message: Any) -> None:
         self._told.write(packed(message))

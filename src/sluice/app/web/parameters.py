@@ -62,6 +62,19 @@ def _check_bbox(text: str) -> str:
     return text
 
 
+def read_day(text: str) -> dt.date:
+    """A day, or that of a moment in UTC, as all days of a store are; both of ISO 8601.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    moment = dt.datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
+    # Beside these years UTC may be in none.
+    if moment.tzinfo is not None and dt.MINYEAR < moment.year < dt.MAXYEAR:
+        moment = moment.astimezone(dt.UTC)
+    return moment.date()
+
+
 def read_period(text: str) -> Period:
     """`2024-01-01/2024-03-31`.
 

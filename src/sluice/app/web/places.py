@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import shapely
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.responses import Response
 
 from sluice.app.following.cover_of_runs import image_of
@@ -18,7 +18,8 @@ from sluice.app.products import layout
 from sluice.app.web import told
 from sluice.app.web.access import Person, Role, person, require
 from sluice.app.web.answers import geojson_of, json_response, rows_of
-from sluice.app.web.errors import DOCUMENTED, ErrorAnswer, Forbidden
+from sluice.app.web.errors import DOCUMENTED, ErrorAnswer, Forbidden, OtherStore
+from sluice.app.web.identity import Identity
 from sluice.app.web.parameters import AlertList, Nothing, SiteList
 from sluice.app.web.service import Served
 from sluice.app.web.shapes import OutlinedReview, read_shape
@@ -175,8 +176,12 @@ def _history(store: Store, site_id: str, table: Any) -> dict[str, Any]:
         "reviews": [review.model_dump(mode="json") for review in reviews],
         "outlines": _outlines(store, site_id, runs),
         "drawn": _drawn(store, str(table["area"].iloc[0]), reviews),
-        # Scans of several kinds may have read the same one.
-        "scenes": rows_of(scenes.drop_duplicates("scene_id").drop(columns=["position", "sha256"])),
+        # Scans of several kinds may have read the same one; files of a name may be other images.
+        "scenes": rows_of(
+            scenes.drop_duplicates(["scene_id", "acquired", "sha256"]).drop(
+                columns=["position", "sha256"]
+            )
+        ),
         "runs": [run_told(run) for run in runs],
         "coordinates": {
             "decimal": decimal_degrees(lon, lat)[0],
@@ -222,12 +227,32 @@ def _outlines(store: Store, site_id: str, runs: list[LandedRun]) -> list[dict[st
     return rows
 
 
+def of_this_store(
+    request: Request, x_sluice_store: Annotated[str | None, Header(max_length=100)] = None
+) -> None:
+    """The dependency of what may be sent long after it was given: whoever names as `X-Sluice-Store`
+    the `store` that /api/session told then reaches no other one, whose sites may have the same ids.
+
+    Raises:
+        OtherStore: Another one is served.
+    """
+    identity: Identity = request.app.state.identity
+    if x_sluice_store is not None and identity.store_id() not in {None, x_sluice_store}:
+        raise OtherStore(
+            "another store is served here now than the one that this is for; nothing was saved: "
+            "send it when that one is back"
+        )
+
+
 @router.post(
     "/sites/{site_id}/reviews",
     status_code=201,
     tags=["places"],
     response_model=Review,
-    responses={409: {"model": ErrorAnswer, "description": "Something else has this id."}},
+    dependencies=[Depends(of_this_store)],
+    responses={
+        409: {"model": ErrorAnswer, "description": "Another review, or store, has this id."},
+    },
 )
 def review(
     service: Served,

@@ -116,7 +116,6 @@ def server_of(app: FastAPI) -> uvicorn.Server:
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_LAST_WORDS_S,
-            h11_max_incomplete_event_size=64 * 1024,
         )
     )
 

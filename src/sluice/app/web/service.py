@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("sluice.web")
 _LOOK_AGAIN_S = 1.0
 """How old a revision may be: what others wrote is seen after this long."""
+_PATIENCE_S = 1.0
+"""What there was may be given this long after what there is was begun, not before: what is
+made in less is never given as it was."""
 _MOST_KEPT = 128
 _MOST_WAITING = 20
 _WAIT_FOR_WRITERS_S = 20.0
@@ -50,12 +54,13 @@ class Service:
         self._lock = threading.Lock()
         self._store: SqlStore | None = None
         self._file: tuple[int, int] | None = None
+        self._path = None if is_postgres(settings.store) else store_path(settings.store)
         self._revision: Revision | None = None
         self._looked = self._written = -1e9
         self.is_closed = False
         self._kept: OrderedDict[str, tuple[tuple[str, ...], Any]] = OrderedDict()
         self._making: dict[str, threading.Lock] = {}
-        self._soon: set[str] = set()
+        self._soon: dict[str, tuple[threading.Thread, float]] = {}
         self.connections = Connections(settings)
         self.maker: Maker | None = None
         """Makes answers, where there are more than this process can make."""
@@ -99,11 +104,11 @@ class Service:
 
     def _file_now(self) -> tuple[int, int] | None:
         """Which file it is, where it is one; the connections go on reading one that is gone."""
-        if is_postgres(self.settings.store):
+        path = self._path
+        if path is None:
             return (0, 0)
-        path = store_path(self.settings.store)
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116 - for each request, some times
         except OSError as err:
             if self._file is None:
                 return None
@@ -150,13 +155,13 @@ class Service:
         of: Sequence[Part] = ("sites", "reviews"),
         may_be_older: bool = False,
     ) -> _Value:
-        """What was worked out from the store as it is now; made once, others wait for it.
+        """What was worked out from the store as it is now; made once, all wait for it.
 
         Args:
             name: Of what is made.
             make: Makes it.
             of: Parts of the store's revision that it follows from.
-            may_be_older: While one makes it anew, others get what there was.
+            may_be_older: What there was will do while it is made anew, which goes on beside.
         """
         revision = self.revision()
         needed = tuple(getattr(revision, part) for part in of)
@@ -165,20 +170,21 @@ class Service:
             self._used(name)
             value: _Value = found[1]
             return value
+        if found is not None and may_be_older:
+            making_it, began = self._begin(name, make, of)
+            making_it.join(max(0.0, began + _PATIENCE_S - time.monotonic()))
+            # It may have been put away meanwhile.
+            older: _Value = self._kept.get(name, found)[1]
+            return older
         with self._lock:
             making = self._making.setdefault(name, threading.Lock())
-        if not making.acquire(blocking=not (may_be_older and found is not None)):
-            older: _Value = found[1] if found is not None else make(self.store)
-            return older
-        try:
+        with making:
             found = self._kept.get(name)
             if found is None or found[0] != needed:
                 found = (needed, make(self.store))
                 self._keep(name, found)
             made: _Value = found[1]
             return made
-        finally:
-            making.release()
 
     def kept_soon(
         self, name: str, make: Callable[[SqlStore], _Value], *, of: Sequence[Part]
@@ -196,10 +202,13 @@ class Service:
             self._used(name)
             value: _Value = found[1]
             return value
-        with self._lock:
-            if name in self._soon:
-                return None
-            self._soon.add(name)
+        self._begin(name, make, of)
+        return None
+
+    def _begin(
+        self, name: str, make: Callable[[SqlStore], Any], of: Sequence[Part]
+    ) -> tuple[threading.Thread, float]:
+        """The thread in which it is made, and since when."""
 
         def begin() -> None:
             try:
@@ -208,10 +217,14 @@ class Service:
                 _LOG.info("%s: not made: %s", name, err)
             finally:
                 with self._lock:
-                    self._soon.discard(name)
+                    del self._soon[name]
 
-        threading.Thread(target=begin, name=name, daemon=True).start()
-        return None
+        with self._lock:
+            if name not in self._soon:
+                thread = threading.Thread(target=begin, name=name, daemon=True)
+                self._soon[name] = thread, time.monotonic()
+                thread.start()
+            return self._soon[name]
 
     def _used(self, name: str) -> None:
         with self._lock:

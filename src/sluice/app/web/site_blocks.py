@@ -26,7 +26,7 @@ from sluice.base.store import SiteQuery
 
 MOST_POLYGONS = 3000
 """Of a tile."""
-BLOCK_ZOOM = 10
+BLOCK_ZOOM = 11
 """Of the squares."""
 _ROW_BYTES = 2000
 _COORDINATE_BYTES = 16

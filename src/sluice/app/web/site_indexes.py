@@ -17,7 +17,7 @@ from sluice.base.store import SiteQuery, Store
 def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
     """Sites that a person may see, along the curve; of an area where it matters to how.
 
-    While it is made anew, it is the one before.
+    While it is made anew, which goes on beside, it is the one before.
     """
     name = _name(who, area)
     of: tuple[Part, ...] = ("sites", "reviews") if who.redacted else ("sites",)

@@ -83,13 +83,53 @@ def coded_counts(values: Ints) -> Coded:
     return Coded(codes, known.tolist())
 
 
-def encode_layer(name: str, shapes: Shapes, columns: Mapping[str, Column]) -> bytes:
+@dataclass(frozen=True)
+class Tags:
+    """What N features are drawn with, as layers hold it; several layers may hold the same."""
+
+    keys: list[str]
+    pairs: Ints
+    """(N, number of keys, 2): of the key and of the value."""
+    are_there: npt.NDArray[np.bool_]
+    """(N, number of keys)."""
+    values: list[bytes]
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Column], rows: Ints) -> Tags:
+        """Those of some features.
+
+        Args:
+            columns: Values of all by name.
+            rows: N of them.
+        """
+        pairs = np.empty((len(rows), len(columns), 2), dtype=np.int64)
+        encoded = []
+        before = 0
+        for key, column in enumerate(columns.values()):
+            own = column if isinstance(column, Coded) else coded(column)
+            codes = own.codes[rows]
+            # A tile has those values alone that its features have.
+            used = np.zeros(len(own.values), dtype=bool)
+            used[codes[codes >= 0]] = True
+            numbers = np.cumsum(used) - 1 + before
+            pairs[:, key, 0] = key
+            pairs[:, key, 1] = np.where(codes >= 0, numbers[codes] if len(numbers) else -1, -1)
+            before += int(used.sum())
+            encoded.append(_values(own.values, used))
+        return cls([*columns], pairs, pairs[:, :, 1] >= 0, encoded)
+
+    def take(self, rows: Ints) -> Tags:
+        """Those of some features; values that only others have stay."""
+        return Tags(self.keys, self.pairs[rows], self.are_there[rows], self.values)
+
+
+def encode_layer(name: str, shapes: Shapes, columns: Mapping[str, Column] | Tags) -> bytes:
     """A tile with one layer.
 
     Args:
         name: Of the layer.
         shapes: (N,); those without a kind are left out.
-        columns: (N,) values each.
+        columns: (N,) values each, or what was made of them.
     """
     drawn = np.flatnonzero((shapes.kinds > 0) & (shapes.counts > 0))
     if not len(drawn):
@@ -98,39 +138,20 @@ def encode_layer(name: str, shapes: Shapes, columns: Mapping[str, Column]) -> by
     if len(drawn) < len(shapes.kinds):
         starts = np.cumsum(shapes.counts) - shapes.counts
         commands = commands[places_of_parts(starts[drawn], counts)]
-    tags, tag_counts, values = _tags(columns, drawn)
+    tags = columns.take(drawn) if isinstance(columns, Tags) else Tags.of(columns, drawn)
     layer = [
         b"\x78\x02",
         _sized(b"\x0a", name.encode()),
-        _features(tags, tag_counts, kinds, commands, counts),
-        *(_sized(b"\x1a", key.encode()) for key in columns),
-        *values,
+        _features(tags, kinds, commands, counts),
+        *(_sized(b"\x1a", key.encode()) for key in tags.keys),
+        *tags.values,
         b"\x28" + _varint(EXTENT),
     ]
     return _sized(b"\x1a", b"".join(layer))
 
 
-def _tags(columns: Mapping[str, Column], drawn: Ints) -> tuple[Ints, Ints, list[bytes]]:
-    """Numbers of keys and values of all features, how many each has, and the values."""
-    pairs = np.empty((len(drawn), len(columns), 2), dtype=np.int64)
-    encoded = []
-    before = 0
-    for key, column in enumerate(columns.values()):
-        own = column if isinstance(column, Coded) else coded(column)
-        codes = own.codes[drawn]
-        # A tile has those values alone that its features have.
-        used = np.zeros(len(own.values), dtype=bool)
-        used[codes[codes >= 0]] = True
-        numbers = np.cumsum(used) - 1 + before
-        pairs[:, key, 0] = key
-        pairs[:, key, 1] = np.where(codes >= 0, numbers[codes] if len(numbers) else -1, -1)
-        before += int(used.sum())
-        encoded.append(_values(own.values, used))
-    there = pairs[:, :, 1] >= 0
-    return pairs[there].ravel(), 2 * there.sum(axis=1), encoded
-
-
-def _features(tags: Ints, tag_counts: Ints, kinds: Ints, commands: Ints, counts: Ints) -> bytes:
+def _features(own: Tags, kinds: Ints, commands: Ints, counts: Ints) -> bytes:
+    tags, tag_counts = own.pairs[own.are_there].ravel(), 2 * own.are_there.sum(axis=1)
     tag_bytes = _sums(sizes_of(tags), tag_counts)
     shape_bytes = _sums(sizes_of(commands), counts)
     body_bytes = 4 + sizes_of(tag_bytes) + tag_bytes + sizes_of(shape_bytes) + shape_bytes

@@ -34,6 +34,7 @@ from sluice.app.web.tile_encoding import (
 )
 from sluice.app.web.tile_layers import (
     Coded,
+    Tags,
     coded_counts,
     coded_numbers,
     coded_texts,
@@ -48,6 +49,7 @@ POLYGONS_FROM = 11
 """Zoom from which on sites are drawn as outlines."""
 HIGHEST = 22
 _UNSAID = (None, 0)
+_AGAIN_S = 5
 _LAYER_IN_MEMORY = 50_000
 
 _DESCRIBED = {
@@ -102,8 +104,8 @@ def sites(
     try:
         return _answer(request, _site_tile(service, who, asked, at))
     except _Older as err:
-        # Neither kept here nor there.
-        return _answer(request, err.tile, {"Cache-Control": "no-store"})
+        # Neither kept here nor there; the map asks again then.
+        return _answer(request, err.tile, {"Cache-Control": f"no-store, max-age={_AGAIN_S}"})
 
 
 @router.get("/layers/{name}/{z}/{x}/{y}.pbf", response_class=Response, responses=_DESCRIBED)
@@ -226,12 +228,12 @@ def _outlines(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
         then = then_columns(states.iloc[found])
     if not len(rows):
         return b""
-    columns = block.columns(rows) | then
+    tags = Tags.of(block.columns(rows) | then, np.arange(len(rows)))
     outlines = shapes_within(block.shapes[rows], *at)
-    return encode_layer("sites", outlines, columns) + _places(block.places[rows], columns, at)
+    return encode_layer("sites", outlines, tags) + _places(block.places[rows], tags, at)
 
 
-def _places(places: Floats, columns: Mapping[str, Coded], at: Tile) -> bytes:
+def _places(places: Floats, tags: Tags, at: Tile) -> bytes:
     """Where the marks of outlined sites stand.
 
     A shape that crosses an edge is in both tiles, its mark in the one that holds its place.
@@ -240,9 +242,8 @@ def _places(places: Floats, columns: Mapping[str, Coded], at: Tile) -> bytes:
     rows = np.flatnonzero(((shares >= 0) & (shares < 1)).all(axis=1))
     if not len(rows):
         return b""
-    marks = {name: column.take(rows) for name, column in columns.items()}
     units = np.floor(shares[rows] * EXTENT).astype(np.int64)
-    return encode_layer("places", point_shapes(units), marks)
+    return encode_layer("places", point_shapes(units), tags.take(rows))
 
 
 def _texts(values: Iterable[Any]) -> list[str | None]:
