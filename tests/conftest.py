@@ -2,15 +2,21 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from proof.postgis_cluster import postgis_programs, private_cluster
 
 from scenes import write_toy_model
+from sluice.app.cli.main import main
 from stores import PostgisPlaces, SqlitePlaces, StorePlaces
 
+# A machine that is busy with other things takes longer for an example than hypothesis allows.
+settings.register_profile("unhurried", settings(), deadline=None)
+settings.load_profile("unhurried")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -40,10 +46,39 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """torch in one thread: for small fits the quickest, and the same wherever tests run."""
+    torch = pytest.importorskip("torch", reason="training needs torch: make test EXTRAS=dev,train")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def toy_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package of the model in `scenes`, in a folder of models of its own."""
     return write_toy_model(tmp_path_factory.mktemp("models")).folder
+
+
+@pytest.fixture
+def sluice(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Call the program as a shell does; gives exit code, stdout and stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        said = capfd.readouterr()
+        return code, said.out, said.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

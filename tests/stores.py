@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import math
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -264,3 +265,13 @@ def an_alert(site_id: str = "s-0", **changes: Any) -> pd.DataFrame:
         "priority_parts": {"probability": 10.0},
     }
     return pd.DataFrame([Alert(**values | changes).model_dump()])
+
+
+def plain(values: pd.Series) -> list[Any]:
+    """Values with None for every kind of absence."""
+    return [None if isinstance(v, float) and math.isnan(v) else v for v in values.tolist()]
+
+
+def ids(frame: pd.DataFrame, column: str = "site_id") -> list[str]:
+    """Of the rows, in their order."""
+    return frame[column].tolist()

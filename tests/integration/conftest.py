@@ -1,4 +1,4 @@
-"""A phantom catalogue behind a real STAC API, its files behind a server that can fail."""
+"""A phantom catalogue behind a real STAC API, its files behind a server that can fail; a store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from sluice.app.products.coverage import outline_lonlat
 from sluice.imagery.remote import RemoteAccess
 from sluice.phantom.catalogue import write_catalogue
 from sluice.phantom.series import PhantomSeries, build_series
+from sluice.store.sql_store import SqlStore
 from stac_server import rustac_program, serve_items
+from stores import StorePlaces, open_with_area
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,10 @@ def items(catalogue: Served, tmp_path) -> str:
     path = tmp_path / "items.json"
     path.write_text(text.replace(catalogue.files.url, f"{catalogue.files.url}/~{tmp_path.name}"))
     return str(path)
+
+
+@pytest.fixture
+def store(places: StorePlaces) -> Iterator[SqlStore]:
+    """One of each kind in turn, with an area and nothing else."""
+    with open_with_area(places.made()) as opened:
+        yield opened

@@ -1,32 +1,19 @@
 """Commands beside `scan`: places that take no files, damaged models, Ctrl-C."""
 
 import json
-import sys
 
 import pandas as pd
 import pytest
 
 from scenes import write_toy_model
-from sluice.app.cli.main import main
 from sluice.app.judging import JudgedModel, Judgement
 
 
 @pytest.fixture
-def sluice(tmp_path, monkeypatch, capfd):
-    """Call the program as a shell does; gives exit code, stdout and stderr."""
+def sluice(sluice, tmp_path, monkeypatch):
+    """With a folder of models of its own."""
     monkeypatch.setenv("SLUICE_MODELS", str(tmp_path / "models"))
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return sluice
 
 
 @pytest.fixture

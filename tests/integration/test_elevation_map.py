@@ -1,7 +1,6 @@
 """`sluice elevation`: an area goes in, heights and slopes come out."""
 
 import json
-import sys
 
 import numpy as np
 import pystac
@@ -12,7 +11,6 @@ from affine import Affine
 from PIL import Image
 
 from fault_server import Fault, FaultServer
-from sluice.app.cli.main import main
 from sluice.app.config import ElevationConfig, make_config
 from sluice.app.elevation import elevation_all, find_elevation
 from sluice.base.errors import ConfigError, GridMismatch, NoValidData, SourceUnavailable
@@ -151,22 +149,17 @@ def test_places_that_hold_no_cells_are_refused(tmp_path) -> None:
         elevation_all(config(tmp_path / "out", source=str(tmp_path / "none")))
 
 
-def test_on_the_command_line(cells, tmp_path, monkeypatch, capfd) -> None:
+def test_on_the_command_line(cells, tmp_path, sluice) -> None:
     words = ["elevation", "--area", AREA, "--source", str(cells), "--out", str(tmp_path / "out")]
-
-    def call(*more: str) -> int:
-        monkeypatch.setattr(sys, "argv", ["sluice", *words, *more])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code
-
-    assert call() == 0
-    said = capfd.readouterr().out
+    code, said, _ = sluice(*words)
+    assert code == 0
     assert "Elevation from " in said
     assert "Copernicus DEM GLO-30" in said
     assert "elevation.tif" in said
     # A finished map is not made again unless asked for.
-    assert call() != 0
-    assert "--overwrite" in capfd.readouterr().err
-    assert call("--overwrite", "--json") == 0
-    assert json.loads(capfd.readouterr().out)["cells_missing"] == []
+    code, _, err = sluice(*words)
+    assert code != 0
+    assert "--overwrite" in err
+    code, said, _ = sluice(*words, "--overwrite", "--json")
+    assert code == 0
+    assert json.loads(said)["cells_missing"] == []

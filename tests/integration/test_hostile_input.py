@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from scenes import (
     write_image,
     write_toy_model,
 )
-from sluice.app.cli.main import main
 from sluice.app.products.layout import FAILED_RUN, ORDER, RUN
 from sluice.app.products.run_record import read_run
 from sluice.base.records import TileStatus
@@ -38,23 +36,20 @@ def image(tmp_path) -> Path:
 
 
 @pytest.fixture
-def sluice(toy_model, tmp_path, monkeypatch, capfd):
-    """Call the program as a shell does; gives its exit code and what it said on stderr."""
+def sluice(sluice, toy_model, monkeypatch):
+    """Gives what it said on stderr, or, where it is to succeed, on stdout."""
     monkeypatch.setenv("SLUICE_MODELS", str(toy_model.parent))
 
     def call(*words: object, code: int = 2) -> str:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capfd.readouterr()
-        assert (ended.value.code or 0) == code, said.err
+        ended, out, err = sluice(*words)
+        assert ended == code, err
         if code:
-            assert said.out == ""
-            assert said.err.count("\n") == 1
-            assert said.err.startswith("Error: ")
-            assert "Traceback" not in said.err
-            assert "fault in Sluice" not in said.err
-        return said.err if code else said.out
+            assert out == ""
+            assert err.count("\n") == 1
+            assert err.startswith("Error: ")
+            assert "Traceback" not in err
+            assert "fault in Sluice" not in err
+        return err if code else out
 
     return call
 

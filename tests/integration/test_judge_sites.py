@@ -1,7 +1,6 @@
 """`sluice evaluate sites`: a scan of known ground judged from the command line."""
 
 import json
-import sys
 
 import geopandas as gpd
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 import shapely
 
 from scenes import Patch, forest_with, utm_geobox, write_image
-from sluice.app.cli.main import main
 from sluice.app.config import ScanConfig
 from sluice.app.products.landing import holds_finished
 from sluice.app.workflows import scan
@@ -48,21 +46,6 @@ def scanned(tmp_path_factory, toy_model):
     roads.to_file(folder / "truth.gpkg", layer="roads")
     scan(ScanConfig(images=(image,), out=folder / "map", model=str(toy_model)))
     return folder
-
-
-@pytest.fixture
-def sluice(monkeypatch, capfd):
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def test_ground_that_a_scan_did_not_observe_was_not_looked_at(scanned, sluice) -> None:

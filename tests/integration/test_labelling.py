@@ -390,15 +390,16 @@ def test_judged_points_are_filtered_as_asked(tmp_path):
 
 def test_points_become_discs_or_stay_points(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("lon,lat\n-1.5,6\n-1.6,\n")
+    path.write_text("lon,lat,label\n-1.5,6,pit\n-1.6,,kiln\n")
     text = run("import", "points", path, "--out", tmp_path / "a")
+    assert "label says 'pit', 'kiln', which was not read" in text
     assert "1 points (1 mine)" in text
     assert "1 left out: without coordinates" in text
     assert "--radius" in text
     out = json.loads(
         run("import", "points", path, "--radius", 200, "--json", "--out", tmp_path / "b")
     )
-    assert (out["shape"], out["labels"]) == ("polygons", 1)
+    assert (out["shape"], out["labels"], len(out["notes"])) == ("polygons", 1, 1)
 
 
 def test_published_points(shared_data, tmp_path):

@@ -14,7 +14,6 @@ from sluice.store.checking import check
 from sluice.store.sql_store import SqlStore
 from stores import (
     AREA_SHAPE,
-    StorePlaces,
     a_review,
     a_run,
     an_alert,
@@ -23,12 +22,6 @@ from stores import (
     open_with_area,
     sites,
 )
-
-
-@pytest.fixture
-def store(places: StorePlaces):
-    with open_with_area(places.made()) as opened:
-        yield opened
 
 
 def land_volta(store: SqlStore) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import math
 
 import geopandas as gpd
 import numpy as np
@@ -29,29 +28,15 @@ from sluice.base.store import SiteQuery
 from stores import (
     AREA_SHAPE,
     NOW,
-    StorePlaces,
     a_review,
     a_run,
     detections,
+    ids,
     land_three,
     open_with_area,
+    plain,
     sites,
 )
-
-
-@pytest.fixture
-def store(places: StorePlaces):
-    with open_with_area(places.made()) as opened:
-        yield opened
-
-
-def plain(values: pd.Series) -> list:
-    """Values with None for every kind of absence."""
-    return [None if isinstance(v, float) and math.isnan(v) else v for v in values.tolist()]
-
-
-def ids(frame: pd.DataFrame, column: str = "site_id") -> list[str]:
-    return frame[column].tolist()
 
 
 def test_an_area_is_added_once(store):

@@ -1,7 +1,6 @@
 """Sites, alerts and detections by box and filters, against the slow way."""
 
 import datetime as dt
-import math
 from dataclasses import replace
 
 import geopandas as gpd
@@ -13,22 +12,7 @@ from proof.store_rows import land_rows, make_rows
 from sluice.base.errors import ConfigError
 from sluice.base.places import Level, Status, Verdict
 from sluice.base.store import SiteQuery
-from stores import StorePlaces, a_review, a_site, open_with_area
-
-
-@pytest.fixture
-def store(places: StorePlaces):
-    with open_with_area(places.made()) as opened:
-        yield opened
-
-
-def plain(values: pd.Series) -> list:
-    """Values with None for every kind of absence."""
-    return [None if isinstance(v, float) and math.isnan(v) else v for v in values.tolist()]
-
-
-def ids(frame: pd.DataFrame, column: str = "site_id") -> list[str]:
-    return frame[column].tolist()
+from stores import StorePlaces, a_review, a_site, ids, open_with_area, plain
 
 
 def test_shapes_at_180_degrees_are_found_from_both_sides_only_there(store):

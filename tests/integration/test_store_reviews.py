@@ -137,7 +137,6 @@ REVIEW = st.tuples(
 
 @settings(
     max_examples=8,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(st.one_of(MERGE, REVIEW, REVIEW, PART), min_size=4, max_size=14))

@@ -1,8 +1,8 @@
 """Checks, copies and newer versions of stores."""
 
 import json
-import sys
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from alembic.script import ScriptDirectory
 from proof.store_kills import state_of
 from proof.store_rows import land_rows, make_rows
 
-from sluice.app.cli.main import main
 from sluice.app.config import store_address
 from sluice.app.following import stores
 from sluice.app.following.stores import (
@@ -382,21 +381,10 @@ def test_migrations_make_the_schema(places: StorePlaces):
 
 
 @pytest.fixture
-def sluice(tmp_path, monkeypatch, capfd):
-    """Call the program as a shell does; gives exit code, stdout and stderr."""
+def sluice(sluice, tmp_path, monkeypatch):
+    """`sluice store`, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", "store", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        said = capfd.readouterr()
-        return code, said.out, said.err
-
-    return call
+    return partial(sluice, "store")
 
 
 def test_commands(sluice, places: StorePlaces, monkeypatch, tmp_path: Path):

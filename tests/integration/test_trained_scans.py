@@ -29,6 +29,8 @@ from sluice.training.pixel_model import TrainedPixelModel, train_pixel_model  # 
 from sluice.training.window_model import TrainedWindowModel, train_window_model  # noqa: E402
 from training_cases import FOREST, POND, write_masked_chips  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHAPE = (200, 260)
 GEOBOX = utm_geobox(SHAPE)
 PONDS = (Patch(30, 40, 50, 60), Patch(120, 170, 55, 50))
@@ -71,14 +73,6 @@ FAMILIES = {
         {"chips": 48, "side": 50},
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -206,7 +206,7 @@ def test_a_persons_verdict_counts() -> None:
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     drawn=st.lists(st.sampled_from([None, -5.0, -2.0, 2.0, 4.3, 5.9]), min_size=2, max_size=12),
     seed=st.integers(0, 99),
@@ -230,7 +230,7 @@ values = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(values, st.integers(0, 99))
 def test_a_replay_tells_the_same_and_more_looks_only_add(drawn: list[Any], seed: int) -> None:
     areas = [*np.random.default_rng(seed).uniform(2, 12, len(drawn))]

@@ -68,7 +68,7 @@ def test_holes_and_winding(turns: int) -> None:
     assert gap == pytest.approx(900 / 0.9996**2, rel=1e-4)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(-150, 150), st.floats(-70, 70))
 def test_the_parts_of_a_polygon_add_up(lon: float, lat: float) -> None:
     whole = box(lon, lat, lon + 0.4, lat + 0.3)

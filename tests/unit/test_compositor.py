@@ -115,7 +115,7 @@ SERIES = make_series(12)
 WHOLE = Compositor(SERIES, BANDS)(GEOBOX)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(-20, 290), st.integers(-20, 320), st.integers(1, 150), st.integers(1, 150))
 def test_a_part_is_the_whole_cut_out(row, col, height, width) -> None:
     part = Compositor(SERIES, BANDS)(PixelWindow(row, col, height, width).of(GEOBOX))
@@ -153,7 +153,7 @@ PATCHY = make_patchy()
 WHOLE_PATCHY = Compositor(PATCHY, BANDS, Recipe(overcast_px=64))(GEOBOX)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 200), st.integers(0, 280), st.integers(1, 120), st.integers(1, 120))
 def test_what_counts_as_a_look_does_not_depend_on_the_part(row, col, height, width) -> None:
     window = PixelWindow(row, col, min(height, SHAPE[0] - row), min(width, SHAPE[1] - col))

@@ -49,7 +49,7 @@ def geodesic_metres(one: shapely.Geometry, other: shapely.Geometry) -> float:
     return float(shapely.distance(*on_map))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lon=st.floats(-179, 179),
     lat=st.floats(-65, 65),
@@ -235,7 +235,7 @@ def test_the_index_of_the_places_is_kept() -> None:
     assert as_records(found) == [{"slope_deg": 0.0}, {"slope_deg": 1.0}]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), vertices=st.integers(3, 900))
 def test_pieces_are_the_whole(seed: int, vertices: int) -> None:
     rng = np.random.default_rng(seed)

@@ -59,7 +59,7 @@ def test_dms_of_known_places(lon, lat, text) -> None:
     assert degrees_minutes_seconds([lon], [lat]) == [text]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-179.99, 179.99), st.floats(-79.9, 71.9))
 def test_mgrs_is_the_square_in_utm(lon, lat) -> None:
     """Within 72° N, and south-western Norway left out, zones are plain strips of six degrees."""

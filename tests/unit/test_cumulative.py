@@ -52,7 +52,7 @@ def test_a_shape_that_crosses_itself_is_mended() -> None:
 places = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=14)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(places, places, st.sampled_from([0.0, 1.0, 2.0]))
 def test_differences_equal_sets_of_cells(before, after, smallest_ha: float) -> None:
     found = differences(cells(*before), cells(*after), smallest_ha=smallest_ha)

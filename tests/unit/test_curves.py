@@ -24,7 +24,7 @@ samples = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sample=samples)
 def test_roc_equals_scikit_learns_and_has_the_area_of_the_figure(sample) -> None:
     labels, scores = sample
@@ -37,7 +37,7 @@ def test_roc_equals_scikit_learns_and_has_the_area_of_the_figure(sample) -> None
     assert area == pytest.approx(float(metrics.roc_auc(labels, scores)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sample=samples)
 def test_precision_and_recall_equal_scikit_learns(sample) -> None:
     labels, scores = sample
@@ -64,7 +64,7 @@ def test_reliability_equals_scikit_learns_where_no_probabilities_are_equal() -> 
     np.testing.assert_allclose(found.stated, stated)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sample=samples, bins=st.integers(1, 20))
 def test_reliability_averages_to_the_calibration_error(sample, bins: int) -> None:
     labels, probabilities = sample
@@ -77,7 +77,7 @@ def test_reliability_averages_to_the_calibration_error(sample, bins: int) -> Non
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sample=samples, threshold=st.sampled_from([0.0, 0.25, 0.6, 1.0, 1.1]))
 def test_confusion_equals_scikit_learns(sample, threshold: float) -> None:
     labels, scores = sample

@@ -119,7 +119,7 @@ def test_planted_leaks_are_found_each_by_its_sign(toy) -> None:
     assert not report.fit_for_training
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 # One block in thirteen is remembered: of 20 x 20 px in common some, but for one pair in 700,000.
 @given(down=st.integers(-12, 12), right=st.integers(-12, 12), seed=st.integers(0, 99))
 def test_shared_pixels_are_found_at_any_offset(tmp_path_factory, down, right, seed) -> None:
@@ -375,7 +375,7 @@ def test_hints_are_not_looked_for_in_held_out_chips() -> None:
     assert "clear_threshold" not in hints(label, "excluded", clear_threshold=told)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 1), st.integers(0, 6)), min_size=2, max_size=60).filter(
         lambda pairs: len({label for label, _ in pairs}) == 2

@@ -158,7 +158,7 @@ looks_of_places = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     looks_of_places,
     st.sampled_from([0.01, 0.1, 0.5]),
@@ -181,7 +181,7 @@ def test_equals_the_slow_reference(
         assert (row.level if isinstance(row.level, str) else None) == level
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(looks_of_places, st.randoms())
 def test_order_of_rows_does_not_matter(rows: list[Any], chance: Any) -> None:
     looks = table(rows)
@@ -190,7 +190,7 @@ def test_order_of_rows_does_not_matter(rows: list[Any], chance: Any) -> None:
     pd.testing.assert_frame_equal(posteriors(looks), posteriors(looks.iloc[shuffled]))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(looks_of_places, st.integers(0, 7))
 def test_an_unobserved_look_changes_nothing(rows: list[Any], number: int) -> None:
     looks = table(rows)
@@ -210,7 +210,7 @@ def test_identical_looks_follow_kish_and_never_exceed_their_cap(count: int) -> N
     assert found < 2.0 / 0.8
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(0.01, 5.9), st.integers(2, 6), st.floats(0.1, 1))
 def test_splitting_a_look_never_strengthens_it(value: float, parts: int, share: float) -> None:
     whole = gained([("a", "s2-l2a", 0, share, True, value)])
@@ -221,7 +221,7 @@ def test_splitting_a_look_never_strengthens_it(value: float, parts: int, share: 
 
 
 @given(st.floats(0.1, 5), st.floats(0.1, 5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_second_sensor_that_agrees_raises(one: float, other: float) -> None:
     alone = gained(steady([one]))
     both = gained([*steady([one]), ("a", "planet-4b", 0, 1.0, True, other)])
@@ -229,7 +229,7 @@ def test_a_second_sensor_that_agrees_raises(one: float, other: float) -> None:
 
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=6), st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_more_evidence_never_lowers_within_an_event(values: list[float], data: Any) -> None:
     rule = EvidenceRule(reject_below=1e-9, doubt_looks=99)
     which = data.draw(st.integers(0, len(values) - 1))
@@ -313,7 +313,7 @@ def test_the_same_days_are_one_date_whoever_looked() -> None:
     assert dates([claim(0), *later], year=2020) == 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(looks_of_places, st.lists(st.tuples(st.integers(0, 7), st.floats(-6, 6)), max_size=6))
 def test_claims_never_make_a_level_the_highest(rows: list[Any], claims: list[Any]) -> None:
     own = [(site, "s2-l2a", *rest) for site, _, *rest in rows]
@@ -363,7 +363,7 @@ def test_radar_silence_changes_no_posterior() -> None:
     assert again == pytest.approx(3.5 + 2 * 1.5 / (1 + RULE.correlation))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.floats(-6, 6), min_size=1, max_size=8))
 def test_a_place_found_in_every_period_is_never_rejected(values: list[float]) -> None:
     rows = [("a", "s2-l2a", n, 1.0, True, value) for n, value in enumerate([2.6, *values])]
@@ -379,7 +379,7 @@ def test_weak_looks_that_find_nothing_reject_what_weak_detections_leave_open() -
 
 
 @given(st.floats(0.01, 6), st.floats(0, 6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_look_that_finds_nothing_never_raises(found: float, unseen: float) -> None:
     rows = [*steady([found]), ("a", "s2-l2a", 1, 1.0, False, unseen)]
     assert gained(rows) < gained(steady([found]))

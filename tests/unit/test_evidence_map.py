@@ -120,7 +120,7 @@ shapes = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(shapes, min_size=1, max_size=6))
 def test_cells_are_those_that_a_rasteriser_burns(drawn: list[shapely.Polygon]) -> None:
     wide = GRID.pad(20)

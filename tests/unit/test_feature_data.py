@@ -1,5 +1,6 @@
 """Random features of any data set: what teaches, what is read, and what is refused."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -144,13 +145,17 @@ def test_radar_of_two_periods_trains(tmp_path: Path) -> None:
 def test_groups_that_overlap_are_one_fold_and_it_is_told(tmp_path: Path) -> None:
     east = [80.0 * k for k in range(4)] + [5000.0 + 1000 * k for k in range(20)]
     folder = write_places(tmp_path / "d", east)
+    # The same chip twice, wherever it is said to be.
+    for k in (12, 14, 16):
+        shutil.copy(folder / "images" / "c10.tif", folder / "images" / f"c{k}.tif")
     said: list[str] = []
     trained = train_on_dataset(
         folder, tmp_path / "out", settings=SETTINGS, tell=said.append, **NAMING
     )
-    assert len(set(trained.out_of_fold["fold"][:4])) == 1
-    assert trained.package.manifest.training["joined_groups"] == 3
-    assert "overlap by place: 3 " in said[0]
+    folds = trained.out_of_fold["fold"]
+    assert [len(set(folds[rows])) for rows in ([0, 1, 2, 3], [10, 12, 14, 16])] == [1, 1]
+    assert trained.package.manifest.training["joined_groups"] == 6
+    assert [line for line in said if "overlap by place or are the same: 3 " in line] == said[:2]
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_the_table_is_close_to_the_curve_it_stands_for() -> None:
     np.testing.assert_allclose(found, (ratio[:-1] + ratio[1:]) / 2, atol=0.05)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), n=st.integers(2, 60))
 def test_any_scores_give_a_monotone_bounded_table(data: st.DataObject, n: int) -> None:
     scores = np.array(
@@ -104,7 +104,7 @@ def test_weights_change_the_prior_and_the_evidence_like_repeated_chips() -> None
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=st.lists(st.integers(0, 1), min_size=2, max_size=40).filter(
         lambda y: 0 < sum(y) < len(y)
@@ -201,7 +201,7 @@ def test_the_evidence_of_every_method_is_bounded(method: str) -> None:
     assert ratio.max() <= np.log(200) + 1e-9
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), n=st.integers(2, 60), method=st.sampled_from(["isotonic", "temperature"]))
 def test_any_scores_give_a_monotone_bounded_table_by_any_method(
     data: st.DataObject, n: int, method: str
@@ -261,7 +261,7 @@ drawn_scores = st.integers(2, 40).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sample=drawn_scores, beta=st.sampled_from([0.5, 1.0, 2.0]))
 def test_no_threshold_has_a_higher_f_beta(
     sample: tuple[list[int], list[float]], beta: float
@@ -272,7 +272,7 @@ def test_no_threshold_has_a_higher_f_beta(
     assert reference.fbeta_score(labels, scores >= chosen, beta=beta) == pytest.approx(max(every))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sample=drawn_scores, least=st.sampled_from([0.1, 0.5, 0.9, 1.0]))
 def test_no_threshold_with_such_recall_is_more_precise(
     sample: tuple[list[int], list[float]], least: float

@@ -375,7 +375,7 @@ def many_looks(draw) -> list[dict]:
     return rows
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(many_looks(), st.sampled_from([RULE, HistoryRule(gap_max_days=0)]))
 def test_statuses_equal_the_slow_machine(rows: list[dict], rule: HistoryRule) -> None:
     found = history(*rows, rule=rule)
@@ -391,7 +391,7 @@ def test_statuses_equal_the_slow_machine(rows: list[dict], rule: HistoryRule) ->
         assert found.loc[found["site_id"] == site, "status"].tolist() == expected
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(many_looks(), st.randoms(), st.integers(0, 9))
 def test_neither_row_order_nor_later_looks_change_a_history(rows, chance, until: int) -> None:
     whole = history(*rows)

@@ -66,7 +66,7 @@ def runs_of(words, rng, length_bits):
     return runs
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     painted=hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)),
     seed=st.integers(0, 2**32 - 1),
@@ -442,7 +442,6 @@ def spoil(document, data):
 @pytest.mark.parametrize("tool", ["studio", "box"])
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

@@ -65,7 +65,7 @@ def test_every_cell_of_a_brute_force_walk_and_no_other() -> None:
     assert {cell.geobox.shape.yx for cell in found.cells} == {(48, 48)}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     places=st.lists(
         st.tuples(st.floats(-1.69, -1.51), st.floats(5.91, 6.09), st.floats(20, 1200)),
@@ -123,7 +123,7 @@ def test_all_free_cells_are_taken_where_more_are_wanted_than_there_are() -> None
     assert found.found[RANDOM] < found.wanted[RANDOM]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     places=st.lists(
         st.tuples(st.floats(-1.69, -1.51), st.floats(5.91, 6.09), st.floats(50, 900)),

@@ -57,9 +57,17 @@ def test_points_that_say_where_there_is_no_mine_are_not_all_made_mines(tmp_path)
         path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{said}\n-1.6,6,{yes}\n")
         with pytest.raises(DataError, match=rf"label is {said.strip()} in 1 of 2 .*--class-column"):
             read_points(path)
-    for harmless in ("1", "north pit", "2"):
-        path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{harmless}\n-1.6,6,1\n")
-        assert len(read_points(path).table) == 2
+    for said in ("1", "Mine", "oui"):
+        path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{said}\n-1.6,6,1\n")
+        assert read_points(path).notes == ()
+    for said in ("north pit", "2"):
+        path = csv(tmp_path, f"lon,lat,label\n-1.5,6,{said}\n-1.6,6,1\n-1.7,6,\n")
+        found = read_points(path)
+        assert len(found.table) == 3
+        (note,) = found.notes
+        assert f"label says '{said}', which was not read" in note
+        assert "--class-column label" in note
+        assert read_points(path, all_alike=True).notes == ()
 
 
 def test_judged_points_keep_what_they_say(tmp_path):
@@ -104,7 +112,7 @@ def test_no_file_a_wrong_crs_and_polygons(tmp_path):
         read_points(path)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lon=st.floats(-180, 180),
     lat=st.floats(-70, 70),

@@ -279,7 +279,7 @@ def polygons(draw):
     return shapely.Polygon(ring, hole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(polygon=polygons())
 def test_the_area_of_a_mask_is_the_polygons_but_for_its_rim(polygon):
     inside = polygon.intersection(shapely.box(*GRID.boundingbox.bbox))
@@ -306,7 +306,7 @@ def test_the_area_of_a_mask_is_the_polygons_but_for_its_rim(polygon):
     assert np.isin(careful, (1, 255)).sum() * PX**2 >= inside.area * 0.999 - 1e-3 * rim - 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=polygons(), second=polygons())
 def test_burning_is_the_same_from_degrees_as_from_the_grids_crs(first, second):
     labels = table(("mine", first), ("river", second))

@@ -118,7 +118,7 @@ def day(number: int) -> dt.date:
     return dt.date(2023, 1, 1) + dt.timedelta(days=91 * number)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(boxes, max_size=14), st.sampled_from(sorted(PLACES)))
 def test_groups_equal_union_find(placed: list[Box], place: str) -> None:
     links = link(found(*placed, place=place), no_sites(), RULE)
@@ -129,7 +129,7 @@ def test_groups_equal_union_find(placed: list[Box], place: str) -> None:
     assert links.merged.empty
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.lists(boxes, max_size=6), max_size=3), st.sampled_from(sorted(PLACES)))
 def test_runs_in_succession_equal_the_plain_rule(runs: list[list[Box]], place: str) -> None:
     sites = no_sites()
@@ -184,7 +184,7 @@ def _joined(groups: set[frozenset[int]], owner: list[str | None]) -> list[set[in
     return out
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(boxes, max_size=8), st.lists(boxes, max_size=8), st.randoms())
 def test_the_order_of_rows_does_not_matter(first: list[Box], second: list[Box], chance) -> None:
     _, sites = land(found(*first), no_sites(), day(0))

@@ -38,7 +38,7 @@ def wrapped(shape):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     west=st.floats(178.0, 179.999),
     width=st.floats(0.01, 2),
@@ -76,7 +76,7 @@ def array(*shapes) -> np.ndarray:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     west=st.floats(-180, 179).map(lambda lon: round(lon, 6)),
     width=st.floats(0.01, 5),

@@ -51,7 +51,7 @@ def haversine_m(lon1, lat1, lon2, lat2) -> float:
     return 2 * 6_371_007.2 * math.asin(math.sqrt(h))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     groups=st.lists(st.integers(0, 40), min_size=60, max_size=300),
     seed=st.integers(0, 9),
@@ -126,7 +126,7 @@ def test_cells_side_by_side_do_not_overlap_and_corners_do(lat, lon) -> None:
     assert pairs.tolist() == [[0, 4]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     places=st.lists(
         st.tuples(st.floats(-180, 180), st.floats(-85, 85)), min_size=2, max_size=12, unique=True

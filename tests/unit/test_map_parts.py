@@ -58,7 +58,7 @@ def test_what_lies_beyond_utm_is_left_for_the_grid_to_refuse() -> None:
     assert names(shapely.box(-60, 60, -50, 88)) == [""]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     west=st.floats(-180, 179),
     south=st.floats(-79, 83),

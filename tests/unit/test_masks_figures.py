@@ -29,7 +29,7 @@ def figures_of(
     return {row.class_id: row.figures for row in report.classes}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(predicted=masks, truth=truths)
 def test_areas_equal_scikit_learns(predicted: np.ndarray, truth: np.ndarray) -> None:
     seen = truth != 255
@@ -66,7 +66,7 @@ def plain_close(outline: list, other: list, tolerance: float) -> int:
     return sum(any(np.hypot(y - v, x - u) <= tolerance for v, u in other) for y, x in outline)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(predicted=masks, truth=truths, tolerance=st.sampled_from([0.0, 1.0, 1.5, 2.0]))
 def test_outlines_equal_a_plain_count(
     predicted: np.ndarray, truth: np.ndarray, tolerance: float

@@ -45,7 +45,7 @@ REFERENCES: dict[str, Callable[..., float]] = {
 
 
 @pytest.mark.parametrize("figure", REFERENCES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sample=both_labels)
 def test_weighted_figures_equal_scikit_learns(
     figure: str, sample: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -56,7 +56,7 @@ def test_weighted_figures_equal_scikit_learns(
 
 
 @pytest.mark.parametrize("figure", FIGURES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(sample=samples.filter(lambda s: s[2].sum() > 0))
 def test_weights_are_the_same_as_repeated_chips(
     figure: str, sample: tuple[np.ndarray, np.ndarray, np.ndarray]

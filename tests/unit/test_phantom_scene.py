@@ -166,7 +166,7 @@ def test_a_meander_bends_as_its_curvature_says() -> None:
     np.testing.assert_allclose(moved[[0, -1]], [[10, 20], [-5, 90]], atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9))
 def test_outlines_enclose_exactly_the_pixels_they_are_made_of(
     seed: int, height: int, width: int

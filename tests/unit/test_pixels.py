@@ -149,7 +149,7 @@ class Memory:
         return Raster(out, self.raster.bands, geobox)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(height=st.integers(3, 45), width=st.integers(3, 45), tile=st.sampled_from([12, 20, 37, 60]))
 def test_a_scan_equals_the_plain_reference_however_it_is_tiled(package, height, width, tile):
     data = image(height, width)

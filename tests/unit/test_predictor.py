@@ -150,9 +150,7 @@ def test_scores_equal_the_reference(packages, kind, engine):
 positions = st.lists(st.integers(0, 70 - SIDE), min_size=0, max_size=14, unique=True).map(sorted)
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=positions, cols=positions, pass_pixels=st.integers(1, 3000))
 def test_dense_and_cut_windows_agree_wherever_they_lie(
     packages, monkeypatch, rows, cols, pass_pixels

@@ -22,7 +22,7 @@ rows = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(rows, min_size=1, max_size=5))
 def test_parts_add_up_and_stay_within_the_scale(drawn: list[dict[str, object]]) -> None:
     found = priorities(pd.DataFrame(drawn))

@@ -69,7 +69,7 @@ def test_the_centre_of_a_cell_is_in_the_same_cell(lon, lat, grid_m) -> None:
 PLACES = st.lists(st.tuples(LONGITUDE, LATITUDE), min_size=1, max_size=8)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(PLACES, st.randoms())
 def test_the_same_place_has_the_same_cell_whatever_the_other_rows(places, random) -> None:
     table = sites_table(*np.array(places).T)
@@ -85,7 +85,7 @@ def test_the_same_place_has_the_same_cell_whatever_the_other_rows(places, random
 SHARE = st.floats(0.001, 0.999)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.floats(-179, 179),
     st.floats(-85, 85),

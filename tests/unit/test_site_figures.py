@@ -88,7 +88,7 @@ def test_files_may_have_any_crs(crs: str) -> None:
     assert judge(detections, truth.to_crs(crs)).by_size == expected.by_size
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(covered=st.floats(0.02, 0.98), asked=st.floats(0.01, 1), split=st.booleans())
 def test_a_site_is_found_where_the_share_asked_for_is_covered(
     covered: float, asked: float, split: bool

@@ -63,7 +63,7 @@ def test_workings_that_stick_out_are_ground_too() -> None:
 boxes = st.tuples(*(st.floats(0.0005, 0.008) for _ in range(2)), *(st.floats(0, 0.006),) * 2)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(st.lists(st.tuples(boxes, st.none() | boxes), max_size=3), min_size=1, max_size=4))
 def test_a_site_covers_the_workings_of_every_period(
     periods: list[list[tuple[tuple[float, ...], tuple[float, ...] | None]]],

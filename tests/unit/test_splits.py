@@ -41,7 +41,7 @@ chip_lists = st.lists(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(chips=chip_lists, n_folds=st.integers(2, 6), seed=st.integers(0, 99))
 def test_folds_never_leak_and_hold_both_labels(
     chips: list[tuple[int, int]], n_folds: int, seed: int
@@ -64,7 +64,7 @@ def test_too_few_places_of_a_label_are_refused() -> None:
         grouped_folds(table, 3, 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(counts=st.lists(st.integers(5, 40), min_size=5, max_size=5), seed=st.integers(0, 99))
 def test_each_source_is_dealt_out_evenly(counts: list[int], seed: int) -> None:
     sources = np.repeat(np.arange(5), counts).tolist()
@@ -150,7 +150,7 @@ def test_groups_that_share_ground_are_one_and_no_others_change() -> None:
     chosen = trainable(table, 480)
     assert chosen["group"].tolist() == ["z", "z", "z", "z", "q", "r", "n"]
     assert count_joined(table, chosen) == 2
-    assert "by place: 2 " in joined_words(2)
+    assert "or are the same: 2 " in joined_words(2)
     assert trainable(table)["group"].tolist() == groups[:7]
     numbers = make_table([7, 3, 3, 5], [0, 0, 2, 2]).assign(lon=[0, 1, 2, 3], lat=0.0)
     pd.testing.assert_series_equal(join_overlapping(numbers, 480), numbers["group"])

@@ -136,7 +136,7 @@ def test_squares_beyond_the_image_stay() -> None:
     assert cut.detections["footprint_ha"].to_numpy() == pytest.approx([4, 2], rel=0.003)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 9999))
 def test_what_is_left_and_what_was_taken_are_the_whole(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -50,7 +50,6 @@ def plainly_isolated(points: np.ndarray, k: int, distance: float) -> list[bool]:
     return out
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=40),
     st.integers(1, 6),
@@ -76,7 +75,7 @@ def test_isolation_on_real_detections_equals_scikit_learn(shared_data: Path) -> 
     assert 0.01 < found.mean() < 0.9
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     window=st.sampled_from([48, 44, 28, 7]),
     shape=st.tuples(st.integers(50, 300), st.integers(50, 300)),
@@ -91,7 +90,7 @@ def test_the_lattice_is_half_a_window_wide(window: int, shape: tuple[int, int]) 
         assert (steps < window / 2 + max(1, stride)).all()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 1000), height=st.integers(300, 900), width=st.integers(300, 900))
 def test_the_stride_does_not_change_the_points(seed: int, height: int, width: int) -> None:
     rng = np.random.default_rng(seed)
@@ -131,7 +130,7 @@ def test_distances_are_never_measured_in_degrees_or_web_mercator(crs: str) -> No
         kept_points(ScoredWindows(lattice, np.ones(lattice.size, np.float32), box), Rule())
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.01, 0.3), k=st.integers(1, 5))
 def test_groups_at_half_a_window_follow_their_points(seed: int, share: float, k: int) -> None:
     """Without blending, a group is isolated if all its windows are, by the plain rule."""

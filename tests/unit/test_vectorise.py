@@ -53,7 +53,7 @@ def to_cells(frame: gpd.GeoDataFrame, cells: GeoBox) -> list[np.ndarray]:
     return [np.asarray(shapely.contains_xy(g, x, y)) for g in utm.geometry]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.02, 0.9))
 def test_polygons_hold_exactly_their_group_of_cells(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
@@ -107,7 +107,7 @@ def test_a_lone_group_needs_the_higher_threshold() -> None:
     assert found["isolated"].tolist() == [True, False]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_no_detection_is_listed_below_the_threshold_that_kept_it(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -82,7 +82,7 @@ def test_sites_beyond_the_grid_have_no_row():
     assert outline(np.zeros((60, 80), np.float32), frame.iloc[:0]).empty
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 0.8), st.integers(0, 300))
 def test_each_worked_pixel_counts_at_most_once(seed, share, reach_m):
     rng = np.random.default_rng(seed)

@@ -122,16 +122,7 @@ def run_country_demo(
                 workers=min(4, usable_cores()),
                 progress=lambda done, total: tell("Drawing images", done, total),
             )
-    scans = []
-    for look, words in ((OPTICAL, "Scanning Sentinel-2"), (RADAR, "Scanning Sentinel-1")):
-
-        def told(done: int, total: int, words: str = words) -> None:
-            tell(words, done, total)
-
-        told(0, len(country.quarters))
-        keep = KEPT if look == OPTICAL else ("none",)
-        folders = scan_country(files, country.quarters, out / look, look=look, keep=keep, done=told)
-        scans.append(folders)
+    scans = [_scan(files, country.quarters, out, look, tell) for look in (OPTICAL, RADAR)]
     with contextlib.closing(open_store(str(out / STORE), create=True)) as store:
         register_layers(store, files)
         land_country(
@@ -153,6 +144,20 @@ def run_country_demo(
         quarters=country.quarters,
         comparison=comparison,
     )
+
+
+def _scan(
+    files: CountryFiles, quarters: tuple[Period, ...], out: Path, look: str, tell: Stage
+) -> dict[Period, Path]:
+    """Folders of one sensor's scans."""
+    words = "Scanning Sentinel-2" if look == OPTICAL else "Scanning Sentinel-1"
+    keep = KEPT if look == OPTICAL else ("none",)
+
+    def told(done: int, total: int) -> None:
+        tell(words, done, total)
+
+    told(0, len(quarters))
+    return scan_country(files, quarters, out / look, look=look, keep=keep, done=told)
 
 
 def _clear(out: Path) -> None:

@@ -67,7 +67,7 @@ def test_cloud_and_shadow_grow_apart() -> None:
     hnp.arrays(np.bool_, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12)),
     st.integers(0, 7),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_growth_equals_a_dilation_with_a_disk(flagged: np.ndarray, radius: int) -> None:
     row, col = np.ogrid[-radius : radius + 1, -radius : radius + 1]
     disk = row**2 + col**2 <= radius**2

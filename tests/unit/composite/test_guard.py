@@ -144,7 +144,7 @@ def plain_guard(values: np.ndarray, flags: np.ndarray, rule: GuardRule) -> np.nd
 
 
 @given(st.integers(0, 10_000), st.sampled_from([6, 9, 20, 45]), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_equals_the_plain_loop(seed: int, times: int, cloudiness: float) -> None:
     rng = np.random.default_rng(seed)
     brightness, is_cloud = series(rng.uniform(0.06, 0.4), cloudiness, times, seed)

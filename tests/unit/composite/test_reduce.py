@@ -50,7 +50,7 @@ def with_nan(stack: np.ndarray, clear: np.ndarray) -> np.ndarray:
 
 
 @given(stacks())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_median_equals_the_plain_loop(given_stack: tuple[np.ndarray, np.ndarray]) -> None:
     stack, clear = given_stack
     before = stack.copy()
@@ -72,7 +72,7 @@ def test_median_equals_the_plain_loop(given_stack: tuple[np.ndarray, np.ndarray]
 
 
 @given(stacks(), st.floats(0, 100))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_percentile_equals_numpys(
     given_stack: tuple[np.ndarray, np.ndarray], percent: float
 ) -> None:
@@ -154,7 +154,7 @@ def test_shapes_that_do_not_belong_together_are_refused() -> None:
 
 
 @given(stacks())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_medoid_is_the_earliest_of_the_nearest_looks(
     given_stack: tuple[np.ndarray, np.ndarray],
 ) -> None:

@@ -38,7 +38,7 @@ def test_decibels_there_and_back() -> None:
     hnp.arrays(np.float32, (7, 6), elements=st.floats(0.0009765625, 1, width=32) | st.just(NAN)),
     st.sampled_from([1, 3, 5]),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_lee_equals_the_plain_loop(power: np.ndarray, window: int) -> None:
     filtered = filter_lee(power, window_px=window, looks=3)
     half = window // 2

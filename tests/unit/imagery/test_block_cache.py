@@ -33,7 +33,7 @@ def size_of(folder: Path) -> int:
         hnp.array_shapes(max_dims=2, min_side=0),
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_array_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, array: np.ndarray
 ) -> None:
@@ -61,7 +61,7 @@ def test_unknown_keys_have_nothing(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_damaged_entry_counts_as_absent(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:

@@ -166,7 +166,7 @@ def crs_point(crs: CRS, lon: float, lat: float) -> tuple[float, float]:
     return to_crs.transform(lon, lat)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(LONGITUDES, LATITUDES)
 def test_a_grid_meets_its_middle_and_not_what_is_far(lon: float, lat: float) -> None:
     grid = grid_at(lon, lat)

@@ -117,7 +117,7 @@ def grid_at(crs: str, lon: float, lat: float, side_m: float) -> GeoBox:
     step=st.tuples(st.floats(-2.5, 2.5), st.floats(-2.5, 2.5)),
     sides=st.tuples(st.floats(500, 110_000), st.floats(500, 110_000)),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_no_scene_that_has_pixels_is_said_to_have_none(
     *,
     source: str,

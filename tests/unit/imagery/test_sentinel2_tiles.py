@@ -73,7 +73,7 @@ def box_of(name: str, lon: float, lat: float) -> tuple[shapely.Polygon, tuple[fl
     return tile_box(*corner_of(name, point[1]), north=north), point
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.floats(-179.9, 179.9),
     # Less than a micrometre south of the equator, the library that names places rounds across it.

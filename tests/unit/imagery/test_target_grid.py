@@ -58,7 +58,7 @@ def test_a_utm_image_keeps_its_own_grid(one: SceneImages) -> None:
     width=st.floats(1, 600),
     height=st.floats(1, 600),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_area_cuts_whole_pixels_that_cover_it(
     one: SceneImages, x: float, y: float, width: float, height: float
 ) -> None:

@@ -72,7 +72,7 @@ def read(images: SceneImages, geobox: GeoBox) -> np.ndarray:
     height=st.integers(1, 60),
     width=st.integers(1, 60),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_window_on_the_files_own_lines_is_a_copy(
     sources: dict[str, SceneImages], row: int, col: int, height: int, width: int
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_window_on_the_files_own_lines_is_a_copy(
     at=st.floats(0.05, 0.95),
     axis=st.sampled_from([0, 1]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_two_halves_are_the_whole(
     *,
     sources: dict[str, SceneImages],

@@ -92,7 +92,7 @@ def test_the_share_that_was_worked_is_that_part_of_the_ground(histories):
         assert (history.kind_at(day) >= 0).sum() == pytest.approx(share * whole, abs=2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1))
 def test_more_bare_ground_never_gives_less_outline(seed):
     rng = np.random.default_rng(seed)

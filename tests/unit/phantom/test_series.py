@@ -177,7 +177,7 @@ def test_seasons_are_slight_and_come_back_each_year(series):
     np.testing.assert_allclose(next_year[:, plants], dry[:, plants], rtol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1))
 def test_cloud_shares_are_shares_and_long_series_have_both_ends(count, seed):
     shares = np.array(draw_cloud_shares(count, np.random.default_rng(seed)))

@@ -69,7 +69,7 @@ def scored(draw: st.DrawFn, scan_fakes) -> ScoredWindows:
     return ScoredWindows(lattice, scores, scan_fakes.utm_geobox(shape))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data(), strip_rows=st.integers(1, 50))
 def test_blending_equals_the_plain_rule(scan_fakes, data, strip_rows) -> None:
     windows = data.draw(scored(scan_fakes))
@@ -82,7 +82,7 @@ def test_blending_equals_the_plain_rule(scan_fakes, data, strip_rows) -> None:
     assert blended.geobox.affine.a == -blended.geobox.affine.e == 10 * stride
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_every_pixel_of_an_observed_image_has_a_score(scan_fakes, data) -> None:
     windows = data.draw(scored(scan_fakes))

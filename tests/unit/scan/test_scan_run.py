@@ -69,7 +69,7 @@ def scan(fakes, image, *, loader=None, predictor=None, **options):
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(st.integers(3, 45), st.integers(3, 45)),
     stride=st.integers(1, 8),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sluice.base.errors import ConfigError, ShapeMismatch
@@ -26,7 +26,6 @@ def patch_lattices(draw: st.DrawFn) -> WindowLattice:
     return WindowLattice(shape, cell * cells, stride, cells)
 
 
-@settings(deadline=None)
 @given(lattices() | patch_lattices())
 def test_every_pixel_lies_in_a_window(lattice: WindowLattice) -> None:
     covered = np.zeros(lattice.shape, dtype=bool)
@@ -36,7 +35,6 @@ def test_every_pixel_lies_in_a_window(lattice: WindowLattice) -> None:
     assert covered.all()
 
 
-@settings(deadline=None)
 @given(lattices())
 def test_windows_are_regular_but_for_one_that_is_flush_with_the_edge(
     lattice: WindowLattice,
@@ -60,7 +58,6 @@ def test_a_48_px_window_at_8_px_on_100_px() -> None:
     assert lattice.size == (8, 1)
 
 
-@settings(deadline=None)
 @given(patch_lattices())
 def test_cells_of_all_windows_are_the_same_and_the_last_is_flush_but_for_a_cell(
     lattice: WindowLattice,
@@ -73,7 +70,6 @@ def test_cells_of_all_windows_are_the_same_and_the_last_is_flush_but_for_a_cell(
         assert beyond < (lattice.cell_px if length > lattice.window_px else lattice.window_px)
 
 
-@settings(deadline=None)
 @given(lattices() | patch_lattices(), st.integers(0, 30), st.integers(0, 9))
 def test_each_window_and_cell_belongs_to_one_tile_that_covers_it(
     lattice: WindowLattice, extra: int, context: int

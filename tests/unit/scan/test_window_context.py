@@ -98,9 +98,7 @@ def test_windows_are_scored_with_what_surrounds_them(package, cut):
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.tuples(st.integers(WINDOW, 40), st.integers(WINDOW, 40)),
     stride=st.integers(1, WINDOW),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from sluice.app.cli import options
+
 app = typer.Typer(
     help="Estimate the area of mines, and the map's accuracy, from points that a person labels."
 )
@@ -105,9 +107,7 @@ def estimate(
         "--truth",
         help="Take the answers from outlines of all mines, and not from the sample.",
     ),
-    truth_layer: str | None = typer.Option(
-        None, "--truth-layer", help="Layer of TRUTH, where it has several."
-    ),
+    truth_layer: str | None = options.TRUTH_LAYER,
     unfinished: bool = typer.Option(
         False, "--unfinished", help="Go on where points have no label yet, for a first figure."
     ),

@@ -18,7 +18,7 @@ def composite(
         help="Bands and indices to write: B04, red, swir16, vv, ndvi, ndwi, mndwi, bsi, ndti; "
         "vv_drop, vh_drop: by how many dB radar fell since the period before.",
     ),
-    gsd_m: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
+    gsd_m: float = options.PIXEL,
     area: str | None = options.AREA,
     first: str | None = options.FROM,
     last: str | None = options.TO,

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import typer
 
+from sluice.app.cli import options
+
 app = typer.Typer(help="Judge models on labelled data, and detections by the truth.")
 
 
 @app.command("chips")
 def chips(
-    folder: Path = typer.Argument(
-        help="A data set: dataset.json and index.csv, or chips.csv and grids/."
-    ),
+    folder: Path = options.DATASET,
     model: list[str] = typer.Option(
         ["default"],
         "--model",
         help="A model's name, or its folder; again for others to compare with the first.",
     ),
-    split: str | None = typer.Option(None, "--split", help="Only the chips of this split."),
+    split: str | None = options.SPLIT,
     scores: Path | None = typer.Option(None, "--scores", help="Write each chip's score here, CSV."),
     report: Path | None = typer.Option(
         None, "--report", help="Write a page with curves, mistakes and a map here, HTML."
@@ -76,9 +76,7 @@ def sites(
         help="What was looked at: west,south,east,north in degrees, or a file. Of a scan, all "
         "that it observed if left out.",
     ),
-    truth_layer: str | None = typer.Option(
-        None, "--truth-layer", help="Layer of TRUTH, where it has several."
-    ),
+    truth_layer: str | None = options.TRUTH_LAYER,
     found_share: float = typer.Option(
         0.0,
         "--found-share",
@@ -113,7 +111,7 @@ def masks(
         help="A model that judges pixels, or its folder; again for others to compare with the "
         "first.",
     ),
-    split: str | None = typer.Option(None, "--split", help="Only the chips of this split."),
+    split: str | None = options.SPLIT,
     report: Path | None = typer.Option(
         None, "--report", help="Write a page with figures and the worst chips here, HTML."
     ),

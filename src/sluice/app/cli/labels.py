@@ -14,7 +14,6 @@ app = typer.Typer(
     help="Labels: draw, import, make chips with masks, divide and check them.",
 )
 app.add_typer(label_formats.app)
-_FOLDER = typer.Argument(help="A data set: dataset.json and index.csv, or chips.csv and grids/.")
 
 
 @app.command("grid")
@@ -38,7 +37,7 @@ def grid(
         help="Bands of the chips: B04, red, swir16, vv; vv@-1 is of the period before.",
     ),
     chip_px: int = typer.Option(256, "--chip-px", help="Side of a chip in pixels."),
-    gsd_m: float = typer.Option(10.0, "--pixel", help="Pixel side in metres."),
+    gsd_m: float = options.PIXEL,
     delta_m: float | None = typer.Option(
         None, "--delta", help="Metres from chip to chip; the side of one if left out."
     ),
@@ -121,7 +120,7 @@ def grid(
 
 @app.command("split")
 def split(
-    folder: Path = _FOLDER,
+    folder: Path = options.DATASET,
     by: str = typer.Option(
         "blocks",
         "--by",
@@ -204,7 +203,7 @@ def check(
 
 @app.command("card")
 def card(
-    folder: Path = _FOLDER,
+    folder: Path = options.DATASET,
     out: Path | None = typer.Option(
         None, "--out", help="Write it here; beside the data set if left out."
     ),
@@ -223,12 +222,12 @@ def card(
 
 @app.command("masks")
 def masks(
-    folder: Path = _FOLDER,
+    folder: Path = options.DATASET,
     out: Path = options.OUT,
     model: str = typer.Option(
         "default", "--model", help="Detector of local features that tells where a mine is."
     ),
-    split: str | None = typer.Option(None, "--split", help="Only the chips of this split."),
+    split: str | None = options.SPLIT,
     leave_out: Path | None = typer.Option(
         None, "--leave-out", help="CSV with chip_id: leave these and their groups out."
     ),

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 app = typer.Typer(help="Models: what there is, what one is, and published ones to import.")
+_MODEL = typer.Argument(help="A model's name, or its folder.")
 
 
 @app.command("list")
@@ -40,7 +41,7 @@ def list_models(json: bool = typer.Option(False, "--json", help="For machines.")
 
 @app.command("show")
 def show(
-    name: str = typer.Argument(help="A model's name, or its folder."),
+    name: str = _MODEL,
     json: bool = typer.Option(False, "--json", help="The manifest, for machines."),
 ) -> None:
     """Show a model's card, or its manifest."""
@@ -80,7 +81,7 @@ def import_model(
 
 @app.command("calibrate")
 def calibrate(
-    model: str = typer.Argument(help="A model's name, or its folder."),
+    model: str = _MODEL,
     data: Path = typer.Option(..., "--data", help="Labelled chips that the model never saw."),
     name: str = typer.Option(..., "--name", help="What to call the calibrated model."),
     split: str | None = typer.Option(

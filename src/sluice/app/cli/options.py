@@ -20,6 +20,13 @@ IMAGES: Any = typer.Argument(
     "where they overlap, the clear looks are reduced to one image.",
 )
 OUT: Any = typer.Option(..., "--out", help="Folder for the results.")
+PIXEL: Any = typer.Option(10.0, "--pixel", help="Pixel side in metres.")
+MODEL: Any = typer.Option("default", "--model", help="A model's name, or its folder.")
+DATASET: Any = typer.Argument(
+    help="A data set: dataset.json and index.csv, or chips.csv and grids/."
+)
+SPLIT: Any = typer.Option(None, "--split", help="Only the chips of this split.")
+TRUTH_LAYER: Any = typer.Option(None, "--truth-layer", help="Layer of TRUTH, where it has several.")
 AREA: Any = typer.Option(
     None,
     "--area",
@@ -109,12 +116,15 @@ REDACT_KEY: Any = typer.Option(
 )
 AREA_NAME: Any = typer.Option(None, "--area-name", help="What the area is called in the store.")
 BBOX: Any = typer.Option(None, "--bbox", help="West,south,east,north in degrees.")
+SITE: Any = typer.Argument(help="As `sluice sites list` tells it.")
 STATUS: Any = typer.Option(
     None,
     "--status",
     help="new, growing, steady, inactive, recovering; several with commas.",
 )
 LEVEL: Any = typer.Option(None, "--level", help="low, high, highest; several with commas.")
+MIN_AREA: Any = typer.Option(None, "--min-area", help="Hectares.")
+MIN_PRIORITY: Any = typer.Option(None, "--min-priority", help="0 to 100.")
 VERIFIED: Any = typer.Option(
     False, "--verified-only", help="Only what a person has confirmed: --verdict confirmed."
 )

@@ -10,7 +10,7 @@ from sluice.app.cli import options
 
 
 def review(
-    site_id: str = typer.Argument(help="As `sluice sites list` tells it."),
+    site_id: str = options.SITE,
     verdict: str = typer.Argument(help="confirmed, rejected or unsure."),
     reason: str | None = typer.Option(
         None,

@@ -13,7 +13,7 @@ from sluice.app.config import DEFAULT_PRIOR
 def scan(
     images: list[Path] = options.IMAGES,
     out: Path = options.OUT,
-    model: str = typer.Option("default", "--model", help="A model's name, or its folder."),
+    model: str = options.MODEL,
     area: str | None = options.AREA,
     first: str | None = options.FROM,
     last: str | None = options.TO,

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from sluice.app.cli import options
-from sluice.app.cli.worker import KEEP, MODEL, SOURCE, check_kept
+from sluice.app.cli.worker import KEEP, SOURCE, check_kept
 
 
 def serve(
@@ -39,7 +39,7 @@ def serve(
         True, "--worker/--no-worker", help="Run the analyses that people ask for, too."
     ),
     source: str = SOURCE,
-    model: str = MODEL,
+    model: str = options.MODEL,
     keep: str | None = KEEP,
     jobs_out: Path | None = typer.Option(
         None,

@@ -19,8 +19,8 @@ def list_sites(
     bbox: str | None = options.BBOX,
     status: str | None = options.STATUS,
     level: str | None = options.LEVEL,
-    min_area_ha: float | None = typer.Option(None, "--min-area", help="Hectares."),
-    min_priority: float | None = typer.Option(None, "--min-priority", help="0 to 100."),
+    min_area_ha: float | None = options.MIN_AREA,
+    min_priority: float | None = options.MIN_PRIORITY,
     since: str | None = options.SINCE,
     verified_only: bool = options.VERIFIED,
     verdict: str | None = options.VERDICT,
@@ -67,8 +67,8 @@ def export_sites(
     bbox: str | None = options.BBOX,
     status: str | None = options.STATUS,
     level: str | None = options.LEVEL,
-    min_area_ha: float | None = typer.Option(None, "--min-area", help="Hectares."),
-    min_priority: float | None = typer.Option(None, "--min-priority", help="0 to 100."),
+    min_area_ha: float | None = options.MIN_AREA,
+    min_priority: float | None = options.MIN_PRIORITY,
     since: str | None = options.SINCE,
     verified_only: bool = options.VERIFIED,
     verdict: str | None = options.VERDICT,
@@ -166,6 +166,7 @@ def export_ground(
         added_ground,
         detected_ground,
         redacted_ground,
+        told_until,
         write_ground,
     )
     from sluice.base.errors import ConfigError
@@ -177,14 +178,8 @@ def export_ground(
         raise ConfigError("--since and --added-since ask for two things; give one of them")
     redaction, today = read_redaction(redact, delay, key=key), dt.datetime.now(dt.UTC).date()
     if redaction is not None and redaction.delayed:
-        newest = redaction.newest(today)
-        last = newest if last is None else min(last, newest)
         begin = first if added_since is None else parse_day(added_since, "--added-since")
-        if begin is not None and begin > newest:
-            raise ConfigError(
-                f"with this delay nothing after {newest} is told, and {begin} is later; ask for an "
-                "earlier day, or for less delay"
-            )
+        last = told_until(redaction, today, since=begin, until=last)
     with opened(store, area_name=area_name) as opened_store:
         if added_since is None:
             ground = detected_ground(opened_store, area_name, since=first, until=last)
@@ -210,7 +205,7 @@ def export_ground(
 
 @app.command("show")
 def show_site(
-    site_id: str = typer.Argument(help="As `sluice sites list` tells it."),
+    site_id: str = options.SITE,
     by: str = typer.Option("period", "--by", help="A row for each period, quarter or year."),
     store: str | None = options.STORE,
     language: str | None = options.LANGUAGE,

@@ -9,7 +9,6 @@ import typer
 from sluice.app.cli import options
 
 SOURCE = typer.Option("earth-search", "--source", help="Catalogue to search, as for `sluice scan`.")
-MODEL = typer.Option("default", "--model", help="A model's name, or its folder.")
 KEEP = typer.Option(
     None,
     "--keep-bands",
@@ -27,7 +26,7 @@ def worker(
     ),
     once: bool = typer.Option(False, "--once", help="End when no analysis waits."),
     source: str = SOURCE,
-    model: str = MODEL,
+    model: str = options.MODEL,
     keep: str | None = KEEP,
     workers: int | None = options.WORKERS,
     stale_s: float = typer.Option(

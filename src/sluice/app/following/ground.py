@@ -76,6 +76,29 @@ def added_ground(
     return differences(earlier.geometry, later.geometry, smallest_ha=smallest_ha)
 
 
+def told_until(
+    redaction: Redaction, today: dt.date, *, since: dt.date | None, until: dt.date | None
+) -> dt.date:
+    """The last day of ground that a delay lets out.
+
+    Args:
+        redaction: One that delays.
+        today: The day from which the delay counts.
+        since: First day that is asked for; None for all.
+        until: Last day that is; None for all.
+
+    Raises:
+        ConfigError: `since` is later than anything that may be told.
+    """
+    newest = redaction.newest(today)
+    if since is not None and since > newest:
+        raise ConfigError(
+            f"with this delay nothing after {newest} is told, and {since} is later; ask for an "
+            "earlier day, or for less delay"
+        )
+    return newest if until is None else min(until, newest)
+
+
 def redacted_ground(
     store: Store,
     area: str | None,

@@ -91,7 +91,7 @@ def test_bright_ground_misleads_nobody(surface: str, shifted: bool) -> None:
     st.integers(0, 10_000),
     st.floats(0, 0.9),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_mixture_of_grounds_misleads(
     surfaces: list[str], shifted: bool, seed: int, absent: float
 ) -> None:

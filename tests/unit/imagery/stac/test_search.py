@@ -276,7 +276,7 @@ def test_free_collections_need_no_keys() -> None:
         max_size=60,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_sent_holds_the_area(parts: list[tuple[float, float, float]]) -> None:
     area = shapely.union_all([shapely.Point(x, y).buffer(r, quad_segs=20) for x, y, r in parts])
     area = shapely.clip_by_rect(area, -180, -90, 180, 90)
