@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("fastapi")
 
@@ -162,6 +164,49 @@ def test_shapes_of_all_kinds_keep_their_order_and_their_properties() -> None:
     assert outer.contains(inner)
     width = EXTENT * 10 / 90
     assert outer.bounds[2] - outer.bounds[0] == pytest.approx(width, abs=1)
+
+
+@given(
+    start=st.tuples(st.floats(-100, 4200), st.floats(-100, 4200)),
+    step=st.tuples(st.floats(-300, 300), st.floats(-300, 300)),
+    width=st.floats(0, 3),
+    kind=st.sampled_from(["sliver", "line", "ring"]),
+)
+def test_what_is_thin_or_at_an_edge_is_drawn_where_it_is_or_not_at_all(
+    start, step, width, kind
+) -> None:
+    (x, y), (dx, dy) = start, step
+    # In units of tile 14/8192/8192, whose corner is where the equator meets Greenwich.
+    shape: shapely.Geometry = shapely.LineString([(x, y), (x + dx, y + dy), (x + dx, y)])
+    if kind == "sliver":
+        shape = shapely.Polygon([(x, y), (x + dx, y + dy), (x + dx + width, y + dy)])
+    elif kind == "ring":
+        shape = shapely.LineString([(x, y), (x + dx, y + dy)]).buffer(2 + width)
+        shape = shape.difference(shapely.LineString([(x, y), (x + dx, y + dy)]).buffer(width))
+    in_degrees = shapely.transform(shape, _degrees_of_units)
+    encoded = shapes_of(np.array([in_degrees], dtype=object), 14, 8192, 8192)
+    tile = encode_layer("thin", encoded, {"id": ["a"]})
+    near = shape.buffer(4)
+    for feature in read_tile(tile).get("thin", []):
+        assert feature["drawn"]
+        for part in feature["drawn"]:
+            assert near.covers(shapely.MultiPoint(part))
+
+
+def _degrees_of_units(units: np.ndarray) -> np.ndarray:
+    share = 2.0**-14 * units / EXTENT
+    return np.column_stack(
+        [360 * share[:, 0], np.degrees(np.arctan(np.sinh(-2 * np.pi * share[:, 1])))]
+    )
+
+
+def test_an_outline_long_and_thin_does_not_vanish() -> None:
+    needle = shapely.Polygon([(10, 10), (900, 900), (902, 900)])
+    in_degrees = shapely.transform(needle, _degrees_of_units)
+    encoded = shapes_of(np.array([in_degrees], dtype=object), 14, 8192, 8192)
+    (feature,) = read_tile(encode_layer("thin", encoded, {"id": ["a"]}))["thin"]
+    (ring,) = feature["drawn"]
+    assert sorted(ring) == [(10, 10), (900, 900), (902, 900)]
 
 
 def test_nothing_makes_no_layer() -> None:

@@ -93,6 +93,8 @@ def shapes_within(shares: npt.NDArray[np.object_], z: int, x: int, y: int) -> Sh
     while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
         parts, of_part = shapely.get_parts(parts, return_index=True)
         owner = owner[of_part]
+    is_left = ~shapely.is_empty(parts)
+    parts, owner = parts[is_left], owner[is_left]
     dimensions = shapely.get_dimensions(parts)
     highest = np.full(len(units), -1)
     np.maximum.at(highest, owner, dimensions)
@@ -131,7 +133,9 @@ def _clip(units: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
             mended = shapely.make_valid(units[out])
             clipped[out] = shapely.clip_by_rect(mended, low, low, high, high)
         units = clipped
-    units = shapely.simplify(units, _TOLERANCE, preserve_topology=False)
+    coarse = shapely.simplify(units, _TOLERANCE, preserve_topology=False)
+    # A long and thin one would vanish.
+    units = np.where(shapely.is_empty(coarse), units, coarse)
     sides = shapely.bounds(units)
     tiny = (shapely.get_dimensions(units) == 2) & (
         (sides[:, 2:] - sides[:, :2]).min(axis=1) < _SMALLEST
