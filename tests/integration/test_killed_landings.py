@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +19,8 @@ from typer.testing import CliRunner
 from scenes import Patch, forest_with, utm_geobox, write_image, write_toy_model
 from sluice.app.cli.main import app
 from sluice.app.following.stores import open_store
+from sluice.app.products.run_record import name_run
+from sluice.base.errors import ConfigError
 from sluice.base.store import SiteQuery
 from sluice.store.checking import check
 
@@ -133,6 +138,22 @@ def test_an_import_that_is_killed_once_all_is_written_has_landed(
     assert "had landed" in said(*import_of(scanned, store))
     for landed, expected in zip(contents(store), reference, strict=True):
         pd.testing.assert_frame_equal(landed, expected)
+
+
+def test_another_run_of_the_same_id_is_not_taken_for_it(scanned: Path, tmp_path: Path) -> None:
+    store, other = tmp_path / "ours.sqlite", tmp_path / "other"
+    said(*import_of(scanned, store))
+    shutil.copytree(scanned, other)
+    record = json.loads((other / "run.json").read_text(encoding="utf-8"))
+    record["started"] = "2020-01-01T00:00:00Z"
+    (other / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ConfigError, match="another run of this id has landed in area ours"):
+        CliRunner().invoke(app, [*import_of(other, store)], catch_exceptions=False)
+
+
+def test_runs_that_begin_in_the_same_second_are_told_apart() -> None:
+    moment = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    assert len({name_run(moment) for _ in range(100)}) == 100
 
 
 def test_a_scan_that_is_killed_while_it_lands_goes_on_where_it_was(

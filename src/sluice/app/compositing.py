@@ -292,7 +292,7 @@ def _record(
 ) -> ImageryRun:
     asked = {**config.request, "reduced_by": recipe_of(config).method}
     return ImageryRun(
-        run_id=name_run(started, asked, grid),
+        run_id=name_run(started),
         sluice_version=__version__,
         started=started,
         finished=dt.datetime.now(dt.UTC),

@@ -250,16 +250,15 @@ def _record(
     outcomes: list[TileOutcome],
     started: dt.datetime,
 ) -> ImageryRun:
-    asked, grid = config.request, grid_record(geobox)
     return ImageryRun(
-        run_id=name_run(started, asked, grid),
+        run_id=name_run(started),
         sluice_version=__version__,
         started=started,
         finished=dt.datetime.now(dt.UTC),
         status="complete",
         scenes=(),
-        parameters=asked,
-        grid=grid,
+        parameters=config.request,
+        grid=grid_record(geobox),
         tiles=tuple(sorted(outcomes, key=lambda outcome: outcome.tile_id)),
         summary={},
         disclaimer=DISCLAIMER,

@@ -38,7 +38,7 @@ from sluice.app.products.coverage import part_near
 from sluice.app.products.landing import check_output, open_output, telling_disk_errors
 from sluice.app.products.layout import ProductPaths
 from sluice.app.products.overview import JobOutcome
-from sluice.app.products.run_record import grid_record, left_out_of, write_failed_run
+from sluice.app.products.run_record import grid_record, left_out_of, name_run, write_failed_run
 from sluice.app.products.summary import Summary
 from sluice.app.products.write import write_products
 from sluice.app.recipe import Recipe
@@ -346,7 +346,7 @@ def _preview(plan: ScanPlan) -> CompositeLoader:
 def _record(plan: ScanPlan, outcomes: Sequence[TileOutcome], started: dt.datetime) -> Run:
     job = plan.job
     return Run(
-        run_id=f"{started:%Y%m%dT%H%M%SZ}-{plan.package.sha256[:8]}",
+        run_id=name_run(started),
         sluice_version=__version__,
         started=started,
         finished=dt.datetime.now(dt.UTC),

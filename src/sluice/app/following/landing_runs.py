@@ -167,6 +167,7 @@ def land_folder(
     name = area_name or folder.resolve().name
     earlier = next((r for r in store.runs() if r.run_id == run.run_id), None)
     if earlier is not None and earlier.area == name:
+        _refuse_another(store.run(run.run_id), run)
         _refuse_other_dates(earlier, first, last)
         return landed_before(store, earlier)
     period = run_period(run, first, last)
@@ -190,6 +191,15 @@ def land_folder(
     )
     arrival = Arrival(landed, _read_detections(folder), evidence_map, outline=outline)
     return land(store, arrival, rules)
+
+
+def _refuse_another(earlier: LandedRun, run: Run) -> None:
+    """Ids of early versions were the same for all that a model began within a second."""
+    if earlier.record.get("started") != run.model_dump(mode="json")["started"]:
+        raise ConfigError(
+            f"run {run.run_id}: another run of this id has landed in area {earlier.area}, "
+            f"{Period(earlier.start, earlier.end).name}; scan again into another folder"
+        )
 
 
 def _refuse_other_dates(earlier: LandedRun, first: str | None, last: str | None) -> None:

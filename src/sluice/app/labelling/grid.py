@@ -424,7 +424,7 @@ class _LabelGridMaker:
         refused = [left for source in sources for left in source.gathered.left_out]
         lattice = dataclasses.asdict(self.spacing)
         return ImageryRun(
-            run_id=name_run(self.started, config.request, lattice),
+            run_id=name_run(self.started),
             sluice_version=__version__,
             started=self.started,
             finished=dt.datetime.now(dt.UTC),

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import secrets
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
@@ -38,10 +37,9 @@ def write_failed_run(record: ImageryRun, err: SluiceError, folder: Path) -> None
         write_run(failed, folder / FAILED_RUN)
 
 
-def name_run(started: dt.datetime, request: Mapping[str, Any], grid: Mapping[str, Any]) -> str:
-    """Id of a run that uses no model: when it began, and a mark of what was asked for."""
-    asked = json.dumps([request, grid], sort_keys=True)
-    return f"{started:%Y%m%dT%H%M%SZ}-{hashlib.sha256(asked.encode()).hexdigest()[:8]}"
+def name_run(started: dt.datetime) -> str:
+    """Id of a run: when it began, and a word of chance, as many may begin in one second."""
+    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 def grid_record(geobox: GeoBox) -> dict[str, object]:
