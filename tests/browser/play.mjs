@@ -9,8 +9,10 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { isDeepStrictEqual } from "node:util";
 
 import { analyses } from "./analysis_scenarios.mjs";
+import { until } from "./drawing.mjs";
 import { looks } from "./look_scenarios.mjs";
 import { published } from "./published.mjs";
 import { scenarios as served } from "./scenarios.mjs";
@@ -69,7 +71,7 @@ async function play(name, options) {
     axeSource: require.resolve("axe-core/axe.min.js"),
     /** Ask the service itself. */
     ask: async (path) => {
-      const answer = await fetch(new URL(path, address));
+      const answer = await fetch(new URL(path, address), { signal: AbortSignal.timeout(patience) });
       assert.equal(answer.status, 200, `${path}: ${answer.status}`);
       return answer.json();
     },
@@ -88,6 +90,13 @@ async function play(name, options) {
         const found = window.sluiceMap.queryRenderedFeatures({ layers });
         return found.map((one) => one.properties);
       }),
+    /** Until the marks are these; they come from a worker of the map's, some time after its tiles. */
+    marksAre: async (tell, wanted, what) => {
+      const drawn = async () => (await tools.marks()).map(tell).sort();
+      const sorted = [...wanted].sort();
+      await until(page, async () => isDeepStrictEqual(await drawn(), sorted), what).catch(() => undefined);
+      assert.deepEqual(await drawn(), sorted, what);
+    },
     hash: () => page.evaluate(() => new URLSearchParams(location.hash.slice(1)).toString()),
     /** For people to look at: to draw one takes seconds without a graphics card. */
     picture: async (title) => {

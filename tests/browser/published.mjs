@@ -11,14 +11,12 @@ const rows = ({ columns, rows: all }) => all.map((row) => Object.fromEntries(col
 const told = (site) => `${site.site_id} ${site.status}`;
 
 async function publishedMap(tools) {
-  const { page, open, settled, marks, options } = tools;
+  const { page, open, settled, marksAre, options } = tools;
   await open();
   await settled();
   const sites = rows(data(tools, "areas/0/sites.json"));
-  const drawn = () => marks().then((all) => all.map((one) => `${one.id} ${one.status}`).sort());
-  // The marks come from a worker of the map's, some time after its tiles.
-  await page.waitForFunction(() => window.sluiceMap.queryRenderedFeatures({ layers: ["sites-icon", "places-icon"].filter((id) => window.sluiceMap.getLayer(id)) }).length > 0);
-  assert.deepEqual(await drawn(), sites.map(told).sort(), "each site is marked once");
+  const mark = ({ id, status }) => `${id} ${status}`;
+  await marksAre(mark, sites.map(told), "each site is marked once");
   const listed = await page.locator("#list-alerts .row").evaluateAll((all) => all.map((one) => one.dataset.site));
   assert.deepEqual(listed, rows(data(tools, "areas/0/alerts.json")).map((one) => one.site_id));
   const strip = await text(page, ".about-strip");
@@ -39,8 +37,8 @@ async function publishedMap(tools) {
     await page.waitForFunction((wanted) => decodeURIComponent(location.hash).includes(wanted), `period=${start}/${end}`);
     await settled();
     const states = rows(data(tools, `areas/0/${start}_${end}.json`));
-    const wanted = states.map((one) => `${sites[one.site].site_id} ${one.status}`).sort();
-    assert.deepEqual(await drawn(), wanted, `sites in ${start}`);
+    const wanted = states.map((one) => `${sites[one.site].site_id} ${one.status}`);
+    await marksAre(mark, wanted, `sites in ${start}`);
   }
   return { sites: sites.length, requests: tools.requests.map((one) => new URL(one.url()).pathname) };
 }

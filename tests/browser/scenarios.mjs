@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
+import { until } from "./drawing.mjs";
+
 const MOST_SCRIPT_BYTES = 600_000;
 const GRAVE = new Set(["serious", "critical"]);
 
@@ -21,21 +23,18 @@ export async function fitsTheWindow(page) {
 }
 
 export const text = (page, selector) => page.locator(selector).first().innerText();
+const mark = ({ id, status }) => `${id} ${status}`;
 const ids = (page) => page.locator("#list-alerts .row").evaluateAll((rows) => rows.map((row) => row.dataset.site));
 
 async function firstScreen(tools) {
-  const { page, open, settled, marks, ask, requests } = tools;
+  const { page, open, settled, marksAre, ask, requests } = tools;
   await open();
   await settled();
   const { alerts } = await ask("/api/alerts");
   assert.deepEqual(await ids(page), alerts.map((one) => one.site_id), "alerts, by priority");
-  const drawn = await marks();
   const { sites } = await ask("/api/sites");
-  assert.deepEqual(
-    drawn.map((one) => `${one.id} ${one.status}`).sort(),
-    sites.map((one) => `${one.site_id} ${one.status}`).sort(),
-    "each site is marked once, with its status",
-  );
+  const wanted = sites.map((one) => `${one.site_id} ${one.status}`);
+  await marksAre(mark, wanted, "each site is marked once, with its status");
   let bytes = 0;
   for (const request of requests.filter((one) => /\.m?js$/.test(new URL(one.url()).pathname))) {
     bytes += gzipSync(await (await request.response()).body()).length;
@@ -47,11 +46,11 @@ async function firstScreen(tools) {
   assert.match(await text(page, ".maplibregl-ctrl-scale"), /km|m/);
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture("first-screen");
-  return { script_bytes: bytes, sites: drawn.length };
+  return { script_bytes: bytes, sites: sites.length };
 }
 
 async function slider(tools) {
-  const { page, open, settled, marks, ask } = tools;
+  const { page, open, settled, marksAre, ask } = tools;
   await open();
   const [area] = await ask("/api/areas");
   const range = page.locator("#period");
@@ -67,9 +66,8 @@ async function slider(tools) {
     const wanted = told.flatMap(({ site, periods }) =>
       periods.filter((one) => one.start === start).map((then) => `${site.site_id} ${then.status}`),
     );
-    const drawn = (await marks()).map((one) => `${one.id} ${one.status}`);
-    assert.deepEqual(drawn.sort(), wanted.sort(), `sites in ${start}`);
-    seen.push(drawn.length);
+    await marksAre(mark, wanted, `sites in ${start}`);
+    seen.push(wanted.length);
   }
   assert.match(await range.getAttribute("aria-valuetext"), /2023/);
   await tools.picture("slider");
@@ -111,7 +109,7 @@ async function site(tools) {
 }
 
 async function reviewByKeyboard(tools) {
-  const { page, open, settled, marks, faults } = tools;
+  const { page, open, marksAre, faults } = tools;
   await open();
   await page.locator("#tab-sites").click();
   await page.waitForSelector("#list-sites .row");
@@ -148,14 +146,9 @@ async function reviewByKeyboard(tools) {
   // The map shows the verdicts as well.
   await page.keyboard.press("Escape");
   await page.locator(".tools button").first().click();
-  for (let tries = 0; ; tries++) {
-    await settled();
-    const verdicts = new Map((await marks()).map((one) => [one.id, one.verdict]));
-    const shown = [order[0], order[1], order[2]].map((id) => verdicts.get(id));
-    if (JSON.stringify(shown) === JSON.stringify(["confirmed", "rejected", "unsure"])) break;
-    assert.ok(tries < 40, `the map shows ${JSON.stringify(shown)}`);
-    await page.waitForTimeout(150);
-  }
+  const verdicts = { [order[0]]: "confirmed", [order[1]]: "rejected", [order[2]]: "unsure" };
+  const said = ({ id, verdict }) => `${id} ${id in verdicts ? verdict : ""}`;
+  await marksAre(said, order.map((id) => `${id} ${verdicts[id] ?? ""}`), "the map shows the verdicts");
   await tools.picture("review");
   assert.equal(sent.length, 4);
   assert.equal(new Set(sent).size, 3);
@@ -334,7 +327,7 @@ async function search(tools) {
   let answer = null;
   await page.route(/\/api\/search/, (route) => (answer = () => route.continue()), { times: 1 });
   await field.fill("westl");
-  while (!answer) await page.waitForTimeout(50);
+  await until(page, () => answer, "it is asked for");
   await page.locator("#tab-sites").click();
   await page.waitForTimeout(300);
   const came = page.waitForResponse(/\/api\/search/);
