@@ -235,9 +235,12 @@ def test_the_service_answers_where_the_process_was_killed_or_hangs(peopled, monk
 
 
 def test_it_ends_when_nobody_asks_and_with_the_service(peopled, monkeypatch, caplog):
-    monkeypatch.setattr(maker, "_IDLE_S", 0.2)
     with beside(peopled) as service:
         process = service.begin()
+        monkeypatch.setattr(maker, "_IDLE_S", 0.2)
+        # From its next answer on.
+        assert service.ask_anew("admin")
+        assert service.made == 1
         until(lambda: not process.is_running())
         until(lambda: service.maker.pid is None)
         monkeypatch.setattr(maker, "_IDLE_S", 60.0)
@@ -321,6 +324,33 @@ def test_one_that_does_not_begin_in_time_is_ended(peopled, monkeypatch, caplog):
         service.wait()
         until(lambda: "TimeoutError" in caplog.text)
         until(lambda: service.maker.pid is None)
+
+
+def test_what_it_begins_to_read_when_nobody_has_asked_for_long_has_its_own_time(
+    peopled, monkeypatch
+):
+    monkeypatch.setattr(maker, "_IDLE_S", 0.05)
+    monkeypatch.setattr(maker, "_BEGIN_S", 0.3)
+    looks = []
+
+    async def silent(_: int) -> bytes:
+        looks.append(1)
+        await asyncio.Event().wait()
+        return b""
+
+    async def play() -> None:
+        beside = Maker(Settings(store=peopled.address))
+        process = SimpleNamespace(stdout=SimpleNamespace(readexactly=silent), stdin=None)
+        listening = asyncio.create_task(beside._listen(process))
+        await asyncio.sleep(0)
+        # It waits already, for as long as it may be idle.
+        assert looks == [1]
+        beside._begin_to_read(process, "limited", {})
+        await asyncio.wait([listening], timeout=_SOON_S)
+        assert isinstance(listening.exception(), TimeoutError)
+        assert len(looks) > 1
+
+    asyncio.run(play())
 
 
 def test_the_service_does_without_where_none_can_be_begun(peopled, monkeypatch, caplog):

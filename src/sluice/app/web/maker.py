@@ -60,7 +60,8 @@ class Maker:
         self._asked: dict[int, asyncio.Future[list[Message]]] = {}
         self._read_for: dict[str, bool] = {}
         """For those who see the same: whether it has read what answers to them are made of."""
-        self._reads: dict[int, str] = {}
+        self._reads: dict[int, tuple[str, float]] = {}
+        """What it reads now: for whom, and until when it may take."""
         self._numbers = itertools.count()
         self._waited = self._failures = 0
         self._waited_since = self._rest_until = -1e9
@@ -178,7 +179,7 @@ class Maker:
     def _begin_to_read(self, process: asyncio.subprocess.Process, view: str, scope: Scope) -> None:
         self._read_for[view] = False
         number = next(self._numbers)
-        self._reads[number] = view
+        self._reads[number] = view, time.monotonic() + _BEGIN_S
         if process.stdin is not None:
             process.stdin.write(packed(Wanted(number, None, _told(scope), only_read=True)))
 
@@ -187,20 +188,27 @@ class Maker:
         told = process.stdout
         while told is not None:
             try:
-                async with asyncio.timeout(_BEGIN_S if self._reads else _IDLE_S):
+                async with asyncio.timeout(self._patience_s()):
                     head = await told.readexactly(HEAD.size)
             except TimeoutError:
-                if self._reads:
+                if self._patience_s() <= 0:
                     raise
-                if self._asked:
+                # What was asked for meanwhile has just begun.
+                if self._reads or self._asked:
                     continue
                 return
             (size,) = HEAD.unpack(head)
             number, messages = pickle.loads(await told.readexactly(size))  # noqa: S301 - ours
-            if (view := self._reads.pop(number, None)) is not None:
-                self._read_for[view] = True
+            if (read := self._reads.pop(number, None)) is not None:
+                self._read_for[read[0]] = True
             elif (found := self._asked.get(number)) is not None and not found.done():
                 found.set_result(messages)
+
+    def _patience_s(self) -> float:
+        """How long to wait for its next word."""
+        if not self._reads:
+            return _IDLE_S
+        return min(until for _, until in self._reads.values()) - time.monotonic()
 
     def _failed(self, how: str) -> None:
         self._rest_until = time.monotonic() + _REST_S
