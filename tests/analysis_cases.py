@@ -1,4 +1,4 @@
-"""Images of a place with mines, and models that find them, for analyses on request."""
+"""Images of a place with mines, and a model that finds them, for analyses on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PERIOD = {"first": "2022-03", "last": "2022-05"}
 
 
 class Place:
-    """A catalogue, models, and an area within its images."""
+    """A catalogue, a model, and an area within its images."""
 
     def __init__(self, folder: Path) -> None:
         dates = [dt.date(2022, 3, 5), dt.date(2022, 5, 4)]
@@ -27,7 +27,6 @@ class Place:
         write_catalogue(series, folder / "catalogue", bands=bands)
         self.source = str(folder / "catalogue" / "catalog.json")
         self.model = str(keen(write_toy_model(folder / "models").folder))
-        self.slow_model = str(keen(write_toy_model(folder / "models", "slow", ballast=24).folder))
         whole = outline_lonlat(series.geobox)
         west, south, east, north = whole.bounds
         trim = (east - west) * 0.05

@@ -21,7 +21,10 @@ COUNTS[:40, :60] = 0
 WINDOW = PixelWindow(400, 300, 600, 500)
 EXPECTED = COUNTS[WINDOW.slices].astype(np.float32)
 ONE_BLOCK = PixelWindow(600, 600, 100, 100)
-QUICK = RemoteAccess(timeout_s=0.5, transfer_s=0.3, attempts=3, backoff_s=0)
+QUICK = RemoteAccess(timeout_s=10, transfer_s=10, attempts=3, backoff_s=0)
+"""Without waits; a busy machine may take seconds all the same."""
+HASTY = {"timeout_s": 0.5, "transfer_s": 0.3}
+"""Of `RemoteAccess`, where a server hangs that is to be given up."""
 
 
 def asset_at(server: FaultServer, access: RemoteAccess | None, name: str = "red.tif") -> Asset:

@@ -176,18 +176,30 @@ def wait_for_tiles(folder: Path, number: int, process: subprocess.Popen | None =
         time.sleep(0.01)
 
 
+STAYS = """
+import sys, threading, time
+from sluice.app import analysis
+
+on_tile = analysis._Beating.on_tile
+
+def stay(self, *told, **more):
+    # However fast the machine is: after its first tile it is still at work.
+    on_tile(self, *told, **more)
+    time.sleep(300)
+
+analysis._Beating.on_tile = stay
+settings = analysis.WorkerSettings.model_validate_json(sys.argv[1])
+analysis.work(settings, stop=threading.Event())
+"""
+"""A worker that is killed."""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_another_worker_goes_on_where_one_was_killed(client, place, store_file, tmp_path) -> None:
     job_id = client.post("/api/jobs", json={"area": place.area, **PERIOD}).json()["job_id"]
     out = tmp_path / "jobs"
-    settings = worker_of(
-        place, store_file, out, model=place.slow_model, tile_px=180, workers=1, stale_s=0.5
-    )
-    program = (
-        "import sys, threading; from sluice.app.analysis import WorkerSettings, work; "
-        "work(WorkerSettings.model_validate_json(sys.argv[1]), stop=threading.Event())"
-    )
-    process = subprocess.Popen([sys.executable, "-c", program, settings.model_dump_json()])
+    settings = worker_of(place, store_file, out, tile_px=180, workers=1, stale_s=0.5)
+    process = subprocess.Popen([sys.executable, "-c", STAYS, settings.model_dump_json()])
     try:
         wait_for_tiles(out, 1, process)
     finally:

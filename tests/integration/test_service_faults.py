@@ -59,7 +59,7 @@ def large_file(tmp_path: Path) -> Path:
 def serving(tmp_path: Path, **settings: Any) -> Iterator[tuple[int, Any]]:
     """A service on loopback: its port and its connections."""
     store = write_store(tmp_path / "s.sqlite")
-    app = create_app(Settings(store=str(store), slow_client_s=SLOW_S, **settings))
+    app = create_app(Settings(store=str(store), **{"slow_client_s": SLOW_S, **settings}))
     with on_loopback(app) as address:
         yield int(address.rpartition(":")[2]), app.state.service.connections
 
@@ -145,7 +145,9 @@ def test_heads_without_end_are_refused_and_take_no_memory(tmp_path: Path) -> Non
 
 
 def test_one_address_holds_so_many_connections(tmp_path: Path) -> None:
-    with serving(tmp_path, connections_per_address=3) as (port, connections):
+    # They say nothing, and are to stay until they are counted.
+    patient = {"slow_client_s": 60.0, "connections_per_address": 3}
+    with serving(tmp_path, **patient) as (port, connections):
         kept = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
         wait_until(lambda: len(connections) == 3)
         with socket.create_connection(("127.0.0.1", port), timeout=20) as fourth:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,9 +129,10 @@ def test_exports_that_nobody_makes_room_for_are_sent_away(
 ) -> None:
     import threading
 
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     def slow(*_: object, **__: object) -> None:
+        begun.set()
         release.wait(20)
         raise RuntimeError
 
@@ -140,7 +140,7 @@ def test_exports_that_nobody_makes_room_for_are_sent_away(
     with client_of(store, heavy_at_once=1, heavy_wait_s=0.2) as client:
         first = threading.Thread(target=client.get, args=("/exports/sites.csv",))
         first.start()
-        time.sleep(0.2)
+        assert begun.wait(20)
         second = client.get("/exports/sites.csv")
         # The rest of the service goes on meanwhile.
         assert client.get("/api/sites").status_code == 200

@@ -24,7 +24,7 @@ class Screen:
 
     def shows(self, wanted: str) -> str:
         """Wait for a line that says so; the bar is drawn ten times a second."""
-        until = time.monotonic() + 5
+        until = time.monotonic() + 20
         while time.monotonic() < until:
             plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.stream.getvalue())
             found = [line for line in re.split(r"[\r\n]+", plain) if re.search(wanted, line)]

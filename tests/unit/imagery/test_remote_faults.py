@@ -10,7 +10,17 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from fault_server import Fault, FaultServer
-from remote_cases import COUNTS, EXPECTED, ONE_BLOCK, QUICK, SHAPE, WINDOW, asset_at, in_new_thread
+from remote_cases import (
+    COUNTS,
+    EXPECTED,
+    HASTY,
+    ONE_BLOCK,
+    QUICK,
+    SHAPE,
+    WINDOW,
+    asset_at,
+    in_new_thread,
+)
 from sluice.base.errors import (
     AssetReadError,
     AuthError,
@@ -57,7 +67,7 @@ def test_a_fault_that_stays_is_named_after_bounded_tries(
     error: type[SourceError],
     begins: str,
 ) -> None:
-    asset = asset_at(server, access)
+    asset = asset_at(server, replace(access, **HASTY) if kind == "slow" else access)
     if begins == "while reading":
         asset.read(PixelWindow(0, 0, 10, 10))
         server.requests.clear()
@@ -83,6 +93,7 @@ def test_a_fault_that_passes_leaves_the_right_pixels(
     server: FaultServer, access: RemoteAccess, kind: str | int, *, late: bool, cached: bool
 ) -> None:
     fault = server.faults["red.tif"] = Fault(kind, times=1, late=late, delay_s=0.5)
+    access = replace(access, **HASTY) if kind == "slow" else access
     asset = asset_at(server, access if cached else replace(access, cache_folder=None))
     np.testing.assert_array_equal(in_new_thread(lambda: asset.read(WINDOW)), EXPECTED)
     assert fault.hits == 1

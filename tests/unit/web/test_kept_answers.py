@@ -130,7 +130,8 @@ def test_the_next_one_makes_it_where_the_first_does_not(service: Service, end: s
         routes, waiting = Routes(fail_first), [Client(), Client()]
         kept = KeptAnswers(routes, service=service)
         first = Client().begin(kept)
-        await asyncio.sleep(0.02)
+        while not routes.asked:
+            await asyncio.sleep(0.01)
         others = [one.begin(kept) for one in waiting]
         await asyncio.sleep(0.02)
         if end == "cancelled":
@@ -221,7 +222,7 @@ def test_tiles_are_kept_after_a_page_made_the_index(store_file: Path) -> None:
     with client_of(store_file) as client:
         client.get(ITEMS)
         until = time.monotonic() + 20
-        while not any(name.startswith("index ") for name in client.app.state.service._kept):
+        while not any(one.startswith("index ") for one in [*client.app.state.service._kept]):
             assert time.monotonic() < until
             time.sleep(0.02)
         tile = client.get(TILE)
@@ -261,7 +262,7 @@ def test_urgent_features_are_there_before_somebody_asks(store_file: Path) -> Non
         client.get(ITEMS, params={"limit": 1})
         service = client.app.state.service
         until = time.monotonic() + 20
-        while not any(key[-2] == "s-7" for key in service.texts._values):
+        while not any(key[-2] == "s-7" for key in [*service.texts._values]):
             client.get(ITEMS, params={"limit": 2, "offset": time.monotonic_ns() % 5})
             assert time.monotonic() < until
             time.sleep(0.02)

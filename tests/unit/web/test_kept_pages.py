@@ -86,7 +86,7 @@ def test_pages_are_the_same_before_and_after_all_is_in_memory(store_file: Path) 
         service = client.app.state.service
         first = client.get(path).json()
         until = time.monotonic() + 20
-        while not any(name.startswith("index ") for name in service._kept):
+        while not any(name.startswith("index ") for name in [*service._kept]):
             assert time.monotonic() < until
             time.sleep(0.02)
         then = client.get(path).json()

@@ -179,8 +179,8 @@ def test_a_fault_that_passes() -> None:
         assert len(searches(script)) == 3
 
 
-@pytest.mark.parametrize(("asked", "at_least", "at_most"), [("1", 0.95, 3), ("3600", 0.95, 3)])
-def test_waits_as_long_as_asked_within_a_limit(asked: str, at_least: float, at_most: float) -> None:
+@pytest.mark.parametrize("asked", ["1", "3600"])
+def test_waits_as_long_as_asked_within_a_limit(asked: str) -> None:
     def answer(count: int, method: str, body: Any) -> Answer:
         if count == 0:
             return as_json({}, 429, Retry_After=asked)
@@ -189,7 +189,7 @@ def test_waits_as_long_as_asked_within_a_limit(asked: str, at_least: float, at_m
     with scripted(answer) as (url, _):
         started = time.monotonic()
         assert len(find(url).files) == 1
-        assert at_least <= time.monotonic() - started < at_most
+        assert 0.95 <= time.monotonic() - started < 20
 
 
 def test_a_wait_that_makes_no_sense() -> None:
@@ -206,14 +206,14 @@ def test_no_answer_in_time() -> None:
     release = threading.Event()
 
     def answer(count: int, method: str, body: Any) -> Answer:
-        release.wait(5)
+        release.wait(60)
         return as_json(page([]))
 
     with scripted(answer) as (url, _):
         started = time.monotonic()
         with pytest.raises(SourceUnavailable, match="no answer"):
             find(url, patience=Patience(timeout_s=0.2, retries=1, backoff_s=0.01))
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
         release.set()
 
 
