@@ -144,6 +144,28 @@ def test_heads_without_end_are_refused_and_take_no_memory(tmp_path: Path) -> Non
             assert answer.status == 200
 
 
+def test_who_sends_requests_before_the_answers_may_send_some(tmp_path: Path) -> None:
+    with serving(tmp_path) as (port, connections):
+        request = f"GET /api/areas HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n".encode()
+
+        def answered(count: int) -> int:
+            told = bytearray()
+            with (
+                socket.create_connection(("127.0.0.1", port), timeout=20) as one,
+                # Cut off while it still talks, it may not read why.
+                contextlib.suppress(ConnectionError),
+            ):
+                one.sendall((request + b"\r\n") * (count - 1))
+                one.sendall(request + b"Connection: close\r\n\r\n")
+                while part := one.recv(65_536):
+                    told += part
+            wait_until(lambda: len(connections) == 0)
+            return told.count(b"HTTP/1.1 200 OK\r\n")
+
+        assert answered(10) == 10
+        assert answered(900) < 500
+
+
 def test_one_address_holds_so_many_connections(tmp_path: Path) -> None:
     # They say nothing, and are to stay until they are counted.
     patient = {"slow_client_s": 60.0, "connections_per_address": 3}

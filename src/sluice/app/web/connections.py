@@ -22,6 +22,10 @@ SEND_BUFFER_BYTES = 65_536
 megabytes, somebody on a poor line takes that in minutes, and looks like one who takes nothing."""
 MOST_HEAD_BYTES = 65_536
 """Of a request."""
+_MOST_WAITING = 20
+"""Requests of a connection behind the one in work. Browsers send none before they are answered; all
+that are there at once are read at once, and thousands take a hundred times the memory of their
+text."""
 _LOOKS = 4
 """How often a connection is looked at before it is cut off."""
 
@@ -75,7 +79,8 @@ class Connections:
 
 
 class _Bounded(HttpToolsProtocol):
-    """A connection whose requests have heads of some size at most: the parser knows no limit."""
+    """A connection whose requests have heads of some size at most, some at a time: the parser knows
+    no limits."""
 
     _unread = _head = 0
 
@@ -89,6 +94,8 @@ class _Bounded(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """See httptools."""
+        if len(self.pipeline) >= _MOST_WAITING:
+            raise ValueError("too many")
         self._unread = self._head = 0
         super().on_message_begin()
 
