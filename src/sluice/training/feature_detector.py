@@ -139,11 +139,8 @@ def train_on_dataset(
         ConfigError: The sensor is unknown.
         SluiceError: The folder cannot be read, or as `train_random_features`.
     """
-    labelled = open_images(read_dataset(folder), bands, sensor)
-    if labelled.joined_groups:
-        tell(joined_words(labelled.joined_groups))
     return train_random_features(
-        labelled,
+        open_images(read_dataset(folder), bands, sensor),
         out_dir,
         name=name,
         licence=licence,
@@ -196,10 +193,10 @@ def train_random_features(
     observed = invalid_shares(labelled.images, everything) <= MAX_INVALID_SHARE
     digests = labelled.digests(everything)
     groups = join_alike(table, digests)
-    joined = int(table["group"].nunique() - groups.nunique())
+    joined = labelled.joined_groups + int(table["group"].nunique() - groups.nunique())
     if joined:
         tell(joined_words(joined))
-        labelled = replace(labelled, joined_groups=labelled.joined_groups + joined)
+    labelled = replace(labelled, joined_groups=joined)
     table = table.assign(group=groups)
     fold_of = grouped_folds(table, settings.folds, FOLD_SEED).to_numpy()
     kept = _kept_digests(labelled.kept)
