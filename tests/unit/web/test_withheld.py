@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,8 +15,10 @@ from fastapi import FastAPI
 from starlette.routing import Mount
 
 from access_cases import SHAPES, Case, Place, Serve
+from sluice.app.web import service, site_indexes
 from sluice.app.web.access import Person, Role
 from sluice.app.web.rules import RULES, RuleBook, Withheld, map_rules
+from sluice.app.web.site_index import SiteIndex
 from sluice.app.web.views import view_of
 from sluice.sites.fixed_grid import cells_of
 
@@ -287,16 +290,46 @@ def test_areas_of_one_are_not_in_tiles_and_pages_that_were_kept_for_another(
         seen = clients("limited").get(path).content
         assert (place.site_id.encode() in seen) == (place.site_id not in theirs)
     path = "/ogc/collections/sites/items?limit=100"
-    service = clients.app.state.service
+    kept = clients.app.state.service._kept
     for in_memory in (False, True):
         until = time.monotonic() + 20
-        while in_memory and len({one for one in [*service._kept] if one.startswith("index ")}) < 2:
+        while in_memory and len({one for one in [*kept] if one.startswith("index ")}) < 2:
             assert time.monotonic() < until
             time.sleep(0.02)
         assert clients("analyst").get(path).json()["numberMatched"] == 12
         told = clients("limited").get(path).json()
         assert told["numberMatched"] == 6
         assert not theirs & {one["id"] for one in told["features"]}
+
+
+def test_cells_as_they_were_before_a_review_are_kept_by_nobody(
+    case: Case, serve: Serve, monkeypatch: pytest.MonkeyPatch
+):
+    clients = serve(case, redact="5km")
+    viewer, path = clients("viewer"), "/tiles/sites/0/0/0.pbf"
+    assert "etag" in viewer.get(path).headers
+    read, go_on = site_indexes._make, threading.Event()
+
+    def read_slowly(*asked: Any) -> SiteIndex:
+        assert go_on.wait(20)
+        return read(*asked)
+
+    monkeypatch.setattr(site_indexes, "_make", read_slowly)
+    monkeypatch.setattr(service, "_PATIENCE_S", 0.05)
+    for place in case.places:
+        answer = clients("reviewer").post(
+            f"/api/sites/{place.site_id}/reviews", json={"verdict": "confirmed"}
+        )
+        assert answer.is_success
+    before = viewer.get(path)
+    assert before.headers["cache-control"] == "no-store, max-age=5"
+    assert "etag" not in before.headers
+    assert b"confirmed" not in before.content
+    go_on.set()
+    monkeypatch.setattr(service, "_PATIENCE_S", 20.0)
+    now = viewer.get(path)
+    assert "etag" in now.headers
+    assert b"confirmed" in now.content
 
 
 def test_images_are_refused_to_those_from_whom_places_are_withheld(peopled: Case, serve: Serve):

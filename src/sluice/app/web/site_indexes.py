@@ -11,7 +11,7 @@ from sluice.app.web.site_index import COLUMNS, SiteIndex
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
 from sluice.base.places import Verdict
-from sluice.base.store import SiteQuery, Store
+from sluice.base.store import Revision, SiteQuery, Store
 
 
 def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
@@ -20,13 +20,20 @@ def site_index(service: Service, who: Person, area: str | None) -> SiteIndex:
     While it is made anew, which goes on beside, it is the one before.
     """
     name = _name(who, area)
-    of: tuple[Part, ...] = ("sites", "reviews") if who.redacted else ("sites",)
 
     def make(_: Store) -> SiteIndex:
         return _make(service, who, area)
 
-    found: SiteIndex = service.kept(name, make, of=of, may_be_older=True)
+    found: SiteIndex = service.kept(name, make, of=_follows(who), may_be_older=True)
     return found
+
+
+def is_of(index: SiteIndex, revision: Revision, who: Person) -> bool:
+    """Whether an index is of this revision of the store, and not the one before."""
+    made = index.made_of
+    return made is not None and all(
+        getattr(made, part) == getattr(revision, part) for part in _follows(who)
+    )
 
 
 def index_if_made(service: Service, who: Person) -> SiteIndex | None:
@@ -38,6 +45,11 @@ def index_if_made(service: Service, who: Person) -> SiteIndex | None:
 
     found: SiteIndex | None = service.kept_soon(_name(who, None), make, of=("sites",))
     return found
+
+
+def _follows(who: Person) -> tuple[Part, ...]:
+    """Parts of the store that an index is made of: cells are told with their verdicts."""
+    return ("sites", "reviews") if who.redacted else ("sites",)
 
 
 def _name(who: Person, area: str | None) -> str:

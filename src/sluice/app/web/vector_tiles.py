@@ -21,7 +21,7 @@ from sluice.app.web.service import Served, Service
 from sluice.app.web.site_blocks import MOST_POLYGONS, block_of
 from sluice.app.web.site_columns import Positions
 from sluice.app.web.site_index import SiteIndex
-from sluice.app.web.site_indexes import said_of, site_index
+from sluice.app.web.site_indexes import is_of, said_of, site_index
 from sluice.app.web.states import states_in
 from sluice.app.web.tile_encoding import (
     BUFFER,
@@ -142,7 +142,7 @@ def _site_tile(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
     revision = service.revision()
     index = site_index(service, who, asked.area)
     tile = _points(service, who, asked, at, index)
-    if index.made_of is None or index.made_of.sites != revision.sites:
+    if not is_of(index, revision, who):
         raise _Older(tile)
     return tile
 
