@@ -287,7 +287,7 @@ def discs_around(table: gpd.GeoDataFrame, radius_m: float | None = None) -> gpd.
 
 
 def _check_unread_label(frame: pd.DataFrame, where: str) -> tuple[str, ...]:
-    """Refuse a column `label` that says no; note one of which nobody here knows what it says."""
+    """Refuse a column `label` that says no; tell of one whose words are not known."""
     name = next((str(name) for name in frame if str(name).strip().lower() == "label"), None)
     if name is None:
         return ()

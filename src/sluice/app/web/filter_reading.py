@@ -25,6 +25,7 @@ LONGEST = 4000
 """Characters of a filter."""
 _DEEPEST = 20
 _MOST_JOINED = LONGEST // 2
+"""Conditions in one AND or OR: more than fit into a filter."""
 _TAKES: dict[str, Sequence[int]] = {
     **dict.fromkeys(("not", "isNull", "casei"), (1,)),
     **dict.fromkeys(("and", "or"), range(1, _MOST_JOINED)),

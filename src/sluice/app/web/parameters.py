@@ -69,7 +69,7 @@ def read_day(text: str) -> dt.date:
         ValueError: It is neither.
     """
     moment = dt.datetime.fromisoformat(text.upper().replace("Z", "+00:00"))
-    # Beside these years UTC may be in none.
+    # In the first and the last year the day in UTC may be none that a date can be.
     if moment.tzinfo is not None and dt.MINYEAR < moment.year < dt.MAXYEAR:
         moment = moment.astimezone(dt.UTC)
     return moment.date()

@@ -251,7 +251,10 @@ def of_this_store(
     response_model=Review,
     dependencies=[Depends(of_this_store)],
     responses={
-        409: {"model": ErrorAnswer, "description": "Another review, or store, has this id."},
+        409: {
+            "model": ErrorAnswer,
+            "description": "Another review has this id, or another store is served.",
+        },
     },
 )
 def review(

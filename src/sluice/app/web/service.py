@@ -33,8 +33,8 @@ _LOG = logging.getLogger("sluice.web")
 _LOOK_AGAIN_S = 1.0
 """How old a revision may be: what others wrote is seen after this long."""
 _PATIENCE_S = 1.0
-"""What there was may be given this long after what there is was begun, not before: what is
-made in less is never given as it was."""
+"""How long one waits for what is made anew, counted from its begin, before one is given what there
+was: what is made in less is never given as it was."""
 _MOST_KEPT = 128
 _MOST_WAITING = 20
 _WAIT_FOR_WRITERS_S = 20.0

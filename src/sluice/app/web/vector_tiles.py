@@ -50,6 +50,7 @@ POLYGONS_FROM = 11
 HIGHEST = 22
 _UNSAID = (None, 0)
 _AGAIN_S = 5
+"""After which the map asks again for a tile of sites as they were before."""
 _LAYER_IN_MEMORY = 50_000
 
 _DESCRIBED = {
