@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import tracemalloc
 from concurrent import futures
@@ -377,19 +378,29 @@ def test_ctrl_c_in_threads_keeps_the_tiles_under_way(scan_fakes, monkeypatch) ->
     image = np.ones((44, 44), np.float32)
     geobox = scan_fakes.utm_geobox(image.shape)
     tasks = plan_tiles(WindowLattice(image.shape, 8, 4), 20)
-    interrupts = iter([True])
+    interrupts, go_on, read = (
+        iter([True]),
+        threading.Event(),
+        scan_fakes.MemoryLoader(image, geobox),
+    )
 
     def wait(running, **options):
         if next(interrupts, False):
+            until = time.monotonic() + 20
             while sum(future.running() for future in running) < 2:
+                assert time.monotonic() < until
                 time.sleep(0.01)
             raise KeyboardInterrupt
+        go_on.set()
         return futures.wait(running, **options)
 
+    def loader(part):
+        # Two tiles are under way, and one waits, when the interrupt comes.
+        assert go_on.wait(20)
+        return read(part)
+
     monkeypatch.setattr(executors, "wait", wait)
-    # Slow, so that two tiles are under way and one waits when the interrupt comes.
-    loader, predictor = scan_fakes.SlowLoader(image, geobox), scan_fakes.MeanPredictor()
-    results = run_in_threads(tasks, geobox, loader, predictor, workers=2)
+    results = run_in_threads(tasks, geobox, loader, scan_fakes.MeanPredictor(), workers=2)
     kept = []
     with pytest.raises(KeyboardInterrupt):
         kept.extend(iter(lambda: next(results), None))
