@@ -1,7 +1,9 @@
 """Who comes in, and by which way: owner, cookie, token; from which page; how often."""
 
+import contextlib
 import getpass
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,22 @@ def test_each_store_is_told_apart_wherever_it_is_served(filled: Case, serve: Ser
     other = tmp_path / "other.sqlite"
     open_store(str(other), create=True).close()
     assert told(str(other)) != first
+
+
+def test_nobody_waits_for_a_store_that_cannot_be_given_its_id_now(
+    filled: Case, serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    path = shutil.copy(filled.address, tmp_path / "o.sqlite")
+    client = serve(Case(str(path), filled.places))()
+    monkeypatch.setattr(identity, "_ID_WITHIN_S", 0.05)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as landing:
+        # Another test may have had it made.
+        landing.execute("DELETE FROM secrets WHERE name = 'store'")
+        landing.execute("BEGIN IMMEDIATE")
+        asked = [client.get("/api/session").json()["store"] for _ in range(3)]
+    assert asked == [None] * 3
+    monkeypatch.setattr(identity, "_ID_WITHIN_S", 20.0)
+    assert len(client.get("/api/session").json()["store"]) == 16
 
 
 def test_a_review_for_another_store_is_not_taken(

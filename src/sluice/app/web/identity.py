@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from starlette.requests import cookie_parser
@@ -38,6 +38,8 @@ _SECRET_OF_IDS = "redaction"  # noqa: S105 - the name under which the store keep
 _SECRET_OF_STORE = "store"  # noqa: S105 - likewise
 _LONGEST_SECRET = 200
 _ID_SIGNS = 16
+_ID_WITHIN_S = 1.0
+"""An id that is there is read in milliseconds; one that is made waits for a landing to end."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class Identity:
         self._has_accounts = False
         self._noted: OrderedDict[str, float] = OrderedDict()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="last-used")
+        self._namer = ThreadPoolExecutor(1, thread_name_prefix="store-id")
+        self._naming: Future[bytes] | None = None
         self._redaction = self._read_redaction()
         self.require_accounts()
 
@@ -145,11 +149,17 @@ class Identity:
     def store_id(self) -> str | None:
         """What tells the store from others that are served at the same address, at other times; its
         backups have the same. None where it cannot be made now."""
+        with self._lock:
+            if self._naming is None or self._naming.done():
+                self._naming = self._namer.submit(lambda: self.people.secret(_SECRET_OF_STORE))
+            naming = self._naming
         try:
-            return digest_of(self.people.secret(_SECRET_OF_STORE).hex())[:_ID_SIGNS]
+            return digest_of(naming.result(_ID_WITHIN_S).hex())[:_ID_SIGNS]
+        except TimeoutError:
+            _LOG.info("the store has no id yet: others write")
         except SluiceError as err:
             _LOG.info("the store has no id yet: %s", err)
-            return None
+        return None
 
     def owner(self) -> Person:
         """Who uses a computer of their own: the same name as `sluice review` gives them."""
@@ -302,6 +312,7 @@ class Identity:
     def close(self) -> None:
         """End what goes on beside requests."""
         self._writer.shutdown(wait=True)
+        self._namer.shutdown(wait=True)
 
 
 def same_secret(given: str | None, known: str | None) -> bool:
