@@ -17,6 +17,7 @@ from sluice.labels.splits import (
     EXCLUDED,
     TEST,
     count_joined,
+    join_alike,
     join_overlapping,
     refuse_leaks,
 )
@@ -92,7 +93,7 @@ def look_through(
     levels = levels_for(choose_sensor(dataset, options.sensor), bands)
     cache = int(options.cache_gb * 1e9)
     reader = ChipReader(dataset, bands, cache, with_masks=True, note_digests=True)
-    table = _by_ground(dataset.table, dataset.chip_side_m())
+    table = _by_content(_by_ground(dataset.table, dataset.chip_side_m()), reader)
     division = divide(table, options.seed)
     check_batches(len(division.train), options.batch)
     sought = dataset.table["label"].to_numpy()[division.train] == 1
@@ -149,14 +150,12 @@ def _choose_patches(
 
 
 def _refuse_repeated(reader: ChipReader, division: Division) -> None:
-    """Refuse chips of the data set's own splits, and drawn test chips, that are among others."""
-    # Nobody has read these yet.
-    for _ in reader.batches(division.test, _AT_ONCE):
-        pass
+    """Refuse chips of the data set's own splits that are among others."""
     dataset, before = reader.dataset, division.train
     splits = dataset.table["split"].to_numpy()
     for name, rows in (("val", division.val), (CALIBRATION, division.cal), (TEST, division.test)):
-        if name == TEST or (splits[rows] == name).all():
+        # Those with names of their own for testing, too.
+        if np.char.startswith(splits[rows].astype(str), name).all():
             refuse_taught(reader.digests(rows), reader.digests(before), dataset.about.name, name)
         before = np.concatenate([before, rows])
 
@@ -184,12 +183,26 @@ def _held_against(
 def _by_ground(table: pd.DataFrame, chip_m: float) -> pd.DataFrame:
     """The table with groups that share no ground, so that parts drawn by group share none."""
     refuse_leaks(table, chip_m)
-    # Without any splits all chips are dealt out; else those in none serve for nothing.
-    idle = ("", EXCLUDED) if (table["split"] != "").any() else ()
-    used = ~table["split"].isin(idle)
-    groups = table["group"].copy()
+    used, groups = _serves(table), table["group"].copy()
     groups[used] = join_overlapping(table[used], chip_m)
     return table.assign(group=groups)
+
+
+def _by_content(table: pd.DataFrame, reader: ChipReader) -> pd.DataFrame:
+    """The table with groups that hold the same chip of a split, under whatever name, made one."""
+    groups = table["group"].copy()
+    for _, chips in table[_serves(table)].groupby("split"):
+        rows = table.index.get_indexer(chips.index)
+        for _ in reader.batches(rows, _AT_ONCE):
+            pass
+        groups[chips.index] = join_alike(chips, reader.digests(rows))
+    return table.assign(group=groups)
+
+
+def _serves(table: pd.DataFrame) -> pd.Series:
+    """Without any splits all chips are dealt out; else those in none serve for nothing."""
+    idle = ("", EXCLUDED) if (table["split"] != "").any() else ()
+    return ~table["split"].isin(idle)
 
 
 def _watched(

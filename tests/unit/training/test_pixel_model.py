@@ -390,17 +390,19 @@ def test_a_segformer_becomes_a_package(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["", "pool", "train"])
-def test_parts_that_are_drawn_share_no_ground(tmp_path, split):
+@pytest.mark.parametrize("share", ["ground", "content"])
+def test_parts_that_are_drawn_share_neither_ground_nor_chips(tmp_path, split, share):
     about = DatasetAbout(name="near", bands=("red", "nir"), sensor="s2-l2a", gsd_m=10)
     writer = DatasetWriter(tmp_path / "near", about)
     rng = np.random.default_rng(0)
     for k in range(60):
-        # Two and two half a chip apart, and all of groups of their own.
-        east = 600_000 + 1000 * (k // 2) + 80 * (k % 2)
+        # All of groups of their own; two and two are half a chip apart, or the same chip elsewhere.
+        east = 600_000 + 1000 * (k // 2) + (80 if share == "ground" else 30_000) * (k % 2)
         grid = GeoBox((16, 16), Affine(10, 0, east, 0, -10, 9_300_000), "EPSG:32721")
         mask = np.zeros((16, 16), np.uint8)
         mask[4:9, 4:9] = k // 2 % 2
-        image = rng.uniform(0, 0.4, (2, 16, 16)).astype(np.float32)
+        if share == "ground" or k % 2 == 0:
+            image = rng.uniform(0, 0.4, (2, 16, 16)).astype(np.float32)
         name = "val" if split == "train" and k < 16 else split
         writer.add(f"c{k}", image, grid, mask, split=name)
     found = look_through(writer.finish(), UNetOptions(width=2, batch=2), 16, None)
