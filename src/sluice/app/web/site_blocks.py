@@ -23,6 +23,7 @@ from sluice.app.web.tile_layers import Coded, coded_numbers, coded_texts
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
 from sluice.base.store import SiteQuery
+from sluice.store.frames import boxes_of
 
 MOST_POLYGONS = 3000
 """Of a tile."""
@@ -66,7 +67,7 @@ class Block:
         coded: dict[str, Coded],
     ) -> None:
         self.ids, self.areas, self.verdicts, self.places = ids, areas, verdicts, places
-        self.boxes = shapely.bounds(shapes)
+        self.boxes = boxes_of(shapes)
         self.shapes = shapely.transform(shapes, mercator)
         """In shares of the width of the world."""
         self._coded = coded
