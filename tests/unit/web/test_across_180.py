@@ -11,13 +11,17 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from pydantic import TypeAdapter
 from starlette.testclient import TestClient
 
 pytest.importorskip("fastapi")
 
 from service_cases import client_of, get
+from sluice.app.following.reviewing import check_size
 from sluice.app.following.stores import open_store
 from sluice.app.web.boxes import boxes_meet
+from sluice.app.web.shapes import Shape, read_shape
+from sluice.base.errors import DataError
 from sluice.base.places import Area
 from stores import NOW, a_run, a_site
 
@@ -76,6 +80,14 @@ def test_tiles_on_both_sides_show_an_outline(client: TestClient, x: int) -> None
             tile = client.get(f"/tiles/sites/12/{x}/2244.pbf{query}")
             assert tile.status_code == 200
             assert b"s-here" in tile.content
+
+
+def test_a_mine_drawn_across_180_degrees_is_as_wide_as_it_is() -> None:
+    assert read_shape(TypeAdapter(Shape).validate_python(shapely.geometry.mapping(HERE)), 100)
+    check_size(HERE)
+    apart = shapely.MultiPolygon([shapely.box(-100, 0, -99.99, 0.01), shapely.box(0, 0, 1, 1)])
+    with pytest.raises(DataError, match="degrees wide"):
+        check_size(apart)
 
 
 def test_boxes_meet_where_either_crosses() -> None:
