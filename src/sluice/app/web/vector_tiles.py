@@ -218,11 +218,13 @@ def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) 
 
 
 def _outlines(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
-    block = block_of(service, who, asked.area, at)
-    rows = block.within(tile_box(*at, BUFFER), asked.area)
-    then: dict[str, Coded] = {}
+    states = None
     if asked.period is not None:
         states = states_in(Places(service, who), read_period(asked.period), asked.area)
+    block = block_of(service, who, asked.area, at, None if states is None else states.index)
+    rows = block.within(tile_box(*at, BUFFER), asked.area)
+    then: dict[str, Coded] = {}
+    if states is not None:
         found = states.index.get_indexer(pd.Index([block.ids[row] for row in rows.tolist()]))
         rows, found = rows[found >= 0], found[found >= 0]
         then = then_columns(states.iloc[found])
