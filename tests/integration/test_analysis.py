@@ -20,6 +20,7 @@ from starlette.testclient import TestClient
 from analysis_cases import PERIOD, Place
 from sluice.app import analysis
 from sluice.app.analysis import Stop, WorkerSettings, run_next, work
+from sluice.app.following.landing import add_named_area
 from sluice.app.following.stores import open_store
 from sluice.app.products import layout
 from sluice.app.products.layout import WORK_FOLDER
@@ -264,6 +265,20 @@ def test_a_fault_of_the_request_fails_once_and_in_one_line(
     assert "\n" not in told["message"]
     assert str(tmp_path) not in told["message"]
     assert run_all(worker_of(place, store_file, tmp_path / "jobs")) == 0
+
+
+ACROSS_180 = shapely.MultiPolygon(
+    [shapely.box(179.98, -17.02, 180, -17), shapely.box(-180, -17.02, -179.98, -17)]
+)
+
+
+def test_an_area_across_180_degrees_may_be_asked_for(client, store_file) -> None:
+    with open_store(store_file) as store:
+        add_named_area(store, "known", ACROSS_180)
+    new = {"name": "new", "geometry": json.loads(shapely.to_geojson(ACROSS_180))}
+    for area in ("known", new):
+        answer = client.post("/api/jobs", json={"area": area, **PERIOD})
+        assert answer.status_code == 201, answer.text
 
 
 def test_what_failed_is_told_without_the_folders_of_the_worker(

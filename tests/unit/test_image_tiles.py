@@ -163,6 +163,23 @@ def test_facts_tell_place_and_zoom(tmp_path: Path) -> None:
     assert read_tones(path).span > 0.9
 
 
+def test_an_image_across_180_degrees_is_as_fine_as_one_beside_them(tmp_path: Path) -> None:
+    to_zone = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:32760", always_xy=True)
+    found = []
+    for west in (179.9, 179.99):
+        path = tmp_path / f"{west}.tif"
+        write_image(path)
+        x, y = to_zone.transform(west, -17)
+        with rasterio.open(path, "r+") as image:
+            image.crs = "EPSG:32760"
+            image.transform = rasterio.Affine(STEP, 0, x, 0, -STEP, y)
+        found.append(facts_of(path))
+    beside, across = found
+    assert beside.bounds[0] < beside.bounds[2]
+    assert across.bounds[0] > across.bounds[2]
+    assert (across.minzoom, across.maxzoom) == (beside.minzoom, beside.maxzoom)
+
+
 def test_a_damaged_image_is_named(tmp_path: Path) -> None:
     path = tmp_path / "composite.tif"
     write_image(path)

@@ -17,7 +17,7 @@ from scenes import utm_geobox
 from sluice.app.products.coverage import measure_coverage, outline_lonlat, part_near
 from sluice.app.products.map_furniture import ticks
 from sluice.app.products.vectors import write_geojson
-from sluice.base.longitudes import box_around, cut_at_180, within_180
+from sluice.base.longitudes import box_around, cut_at_180, degrees_across, within_180
 from sluice.base.windows import ScoredWindows, WindowLattice
 from sluice.models.manifest import Thresholds
 from sluice.sites.area import geodesic_areas_ha
@@ -188,6 +188,22 @@ def test_longitudes_go_on_along_the_frame(across: GeoBox) -> None:
     assert any(text.endswith("°E") for text in texts)
     assert any(text.endswith("°W") for text in texts)
     assert all(float(text.partition("°")[0]) > 179.9 for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        (
+            shapely.union(shapely.box(177, 1, 180, 2), shapely.box(-180, 3, -179, 5)),
+            (4, 4),
+        ),
+        (shapely.union(shapely.box(-80, 0, -70, 1), shapely.box(20, 0, 30, 2)), (110, 2)),
+        (shapely.box(-180, -1, 180, 1), (360, 2)),
+        (shapely.Polygon(), (0, 0)),
+    ],
+)
+def test_a_shape_is_as_wide_as_its_narrowest_box(shape, wanted) -> None:
+    assert degrees_across(shape) == pytest.approx(wanted)
 
 
 def test_sites_across_the_line_are_cut_in_every_file(across: GeoBox, tmp_path) -> None:

@@ -112,6 +112,15 @@ def box_around(shapes: ObjectArray) -> BaseGeometry:
     )
 
 
+def degrees_across(shape: BaseGeometry) -> tuple[float, float]:
+    """How many degrees of longitude and of latitude the narrowest box around a shape has."""
+    if shape.is_empty:
+        return 0.0, 0.0
+    sides = shapely.bounds(shapely.get_parts(box_around(np.array([shape], dtype=object))))
+    west, south, east, north = sides.T
+    return float((east - west).sum()), float((north - south).max())
+
+
 def _turned(points: FloatArray) -> FloatArray:
     """Points with longitudes brought into -180 to 180."""
     moved = points.copy()

@@ -17,13 +17,15 @@ pytest.importorskip("fastapi")
 from service_cases import client_of, some_sites, write_store
 from sluice.app.following.stores import open_store
 from sluice.app.web import service as service_module
-from sluice.app.web import site_indexes
+from sluice.app.web import site_blocks, site_indexes, vector_tiles
+from sluice.app.web.access import Person, Role
 from sluice.app.web.site_index import COLUMNS, SiteIndex
 from sluice.app.web.site_list import SiteList
 from sluice.app.web.tile_cache import Cache
 from sluice.base.places import Level, Status, Verdict
 from sluice.base.store import Revision, SiteQuery
 
+OWNER = Person("ama", Role.ADMIN, None, redacted=False)
 QUERIES = [
     SiteQuery(),
     SiteQuery(limit=5),
@@ -110,6 +112,26 @@ def test_a_review_shows_in_a_tile_of_outlines_and_on_a_page(tmp_path: Path) -> N
         assert b"confirmed" in client.get(tile).content
         page = client.get("/ogc/collections/sites/items?limit=1").json()
         assert page["features"][0]["properties"]["verdict"] == "confirmed"
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_crowded_tile_of_a_period_shows_sites_of_that_period(
+    store_file: Path, monkeypatch: pytest.MonkeyPatch, indexed: bool
+) -> None:
+    # Of the tile's s-5, s-6 and s-7 the first is the most urgent, and had not begun.
+    tile = "/tiles/sites/11/1027/995.pbf?period=2024-01-01/2024-03-31"
+    for module in (site_blocks, vector_tiles):
+        monkeypatch.setattr(module, "MOST_POLYGONS", 1)
+    if not indexed:
+        monkeypatch.setattr(site_blocks, "index_if_made", lambda *_: None)
+    with client_of(store_file) as client:
+        if indexed:
+            index = site_indexes.site_index(client.app.state.service, OWNER, None)
+            monkeypatch.setattr(site_blocks, "index_if_made", lambda *_: index)
+        told = client.get(tile)
+        assert told.status_code == 200
+        assert b"s-6" in told.content
+        assert b"s-7" not in told.content
 
 
 def test_nobody_waits_after_a_landing_until_all_sites_are_read(

@@ -79,6 +79,14 @@ def test_an_area_is_followed(case: Case, serve: Serve, tmp_path):
     ]
 
 
+def test_the_box_of_an_area_across_180_degrees_is_told_as_a_narrow_one(analyst: TestClient):
+    sides = [shapely.box(177, -19, 180, -16), shapely.box(-180, -19, -178, -16)]
+    content = shapely.to_geojson(shapely.MultiPolygon(sides)).encode()
+    answer = send_area(analyst, content, "fiji.geojson", "fiji")
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["bbox"] == [177, -19, -178, -16]
+
+
 @pytest.mark.parametrize("box", [(0, 0, 1e-9, 1e-9), (-180, -90, 180, 90)])
 def test_an_area_of_no_size_and_the_world_are_refused(analyst: TestClient, box):
     content = shapely.to_geojson(shapely.box(*box)).encode()

@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from sluice.app.accounts import computer_user
 from sluice.base.errors import ConfigError, Conflict, DataError
+from sluice.base.longitudes import degrees_across
 from sluice.base.places import AlertState, Label, Reason, Review, Verdict
 from sluice.base.store import Row, SiteQuery, Store
 from sluice.labels.polygons import read_polygons
@@ -178,8 +179,7 @@ def check_size(outline: BaseGeometry) -> None:
     Raises:
         DataError: It says the size, and what is allowed.
     """
-    west, south, east, north = outline.bounds
-    wide = max(east - west, north - south)
+    wide = max(degrees_across(outline))
     if wide > _WIDEST_DEGREES:
         raise DataError(
             f"the outline is {wide:,.1f} degrees wide, and a mine may have {_WIDEST_DEGREES:g}; "

@@ -31,6 +31,7 @@ from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
 from sluice.base.places import Legality, Level, Status, Verdict
 from sluice.base.store import BBox, SiteQuery, Store
+from sluice.store.frames import boxes_of
 
 _SCANNED_AT_ONCE = 2000
 _MOST_SCANNED = 100_000
@@ -265,7 +266,7 @@ def _in_memory(
     """A page of a table that holds all."""
     fits = np.ones(len(table), dtype=bool)
     if asked.bbox is not None and len(table):
-        fits &= boxes_meet(table.geometry.bounds.to_numpy(), asked.bbox)
+        fits &= boxes_meet(boxes_of(table.geometry.to_numpy()), asked.bbox)
     if asked.ids is not None:
         fits &= table[collection.key].isin(asked.ids).to_numpy()
     if rest:

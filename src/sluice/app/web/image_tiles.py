@@ -39,6 +39,7 @@ _LEAST_SHOWN, _MOST_SHOWN = 0.01, 0.9
 # From pale to dark, as in print and for the colour-blind: yellow, orange, red, violet.
 _RAMP = np.array([(255, 237, 160), (254, 178, 76), (240, 59, 32), (122, 1, 119)], np.float32)
 _EDGE_M = math.pi * 6_378_137
+_MERCATOR_AROUND_180 = "+proj=merc +a=6378137 +b=6378137 +lon_0=180 +units=m"
 _NOT_OBSERVED = (110, 110, 110, 90)
 
 
@@ -69,13 +70,20 @@ def facts_of(path: Path) -> ImageFacts:
         SourceError: It cannot be read, or has no CRS.
     """
     with _opened(path) as source:
+        bounds = transform_bounds(source.crs, "EPSG:4326", *source.bounds)
+        # In a Mercator that ends at 180 degrees an image across them is as wide as the world.
+        crosses = bounds[0] > bounds[2]
         affine, width, height = calculate_default_transform(
-            source.crs, "EPSG:3857", source.width, source.height, *source.bounds
+            source.crs,
+            _MERCATOR_AROUND_180 if crosses else "EPSG:3857",
+            source.width,
+            source.height,
+            *source.bounds,
         )
         finest = _zoom(affine.a)
         return ImageFacts(
             bands=choose_bands(_names(source)),
-            bounds=transform_bounds(source.crs, "EPSG:4326", *source.bounds),
+            bounds=bounds,
             minzoom=max(0, min(finest, _zoom(affine.a * max(width, height) / TILE_PX))),
             maxzoom=min(finest, MOST_ZOOM),
         )

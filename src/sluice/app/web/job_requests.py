@@ -7,6 +7,7 @@ import json
 import uuid
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import shapely
 from pydantic import BeforeValidator, Field
 from shapely.geometry.base import BaseGeometry
@@ -20,6 +21,7 @@ from sluice.app.web.settings import Settings
 from sluice.app.web.shapes import Shape, read_shape
 from sluice.base.errors import ConfigError
 from sluice.base.jobs import AnalysisJob, JobState
+from sluice.base.longitudes import box_around
 from sluice.base.periods import Period, parse_span, split_period
 from sluice.base.store import Store
 from sluice.sites.area import geodesic_areas_ha
@@ -124,7 +126,8 @@ def _period(asked: JobBody, settings: Settings) -> Period:
 
 
 def _refuse_large(geometry: BaseGeometry, settings: Settings) -> None:
-    area, box = geodesic_areas_ha([geometry, geometry.envelope], "EPSG:4326") / 100
+    around = box_around(np.array([geometry], dtype=object))
+    area, box = geodesic_areas_ha([geometry, around], "EPSG:4326") / 100
     if area > settings.largest_km2:
         raise TooLarge(
             f"the area has {area:,.0f} km², and an analysis may have {settings.largest_km2:,.0f}; "

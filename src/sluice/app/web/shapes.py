@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from sluice.app.web.errors import TooLarge
 from sluice.app.web.parameters import ReviewBody, Strict
 from sluice.base.errors import DataError
+from sluice.base.longitudes import degrees_across
 
 WIDEST_DEGREES = 45
 """That a drawn shape may span. Beyond a hemisphere its area could be that of what it leaves out."""
@@ -71,9 +72,10 @@ def read_shape(shape: PolygonShape | MultiPolygonShape, most_vertices: int) -> B
             f"the outline reaches from {west:g}, {south:g} to {east:g}, {north:g}; give longitude "
             "and latitude in degrees, cut at 180 degrees"
         )
-    if max(east - west, north - south) > WIDEST_DEGREES:
+    wide, high = degrees_across(geometry)
+    if max(wide, high) > WIDEST_DEGREES:
         raise TooLarge(
-            f"the outline is {east - west:,.0f} by {north - south:,.0f} degrees wide, and "
+            f"the outline is {wide:,.0f} by {high:,.0f} degrees wide, and "
             f"{WIDEST_DEGREES} are allowed; draw a part of it"
         )
     if not shapely.is_valid(geometry):

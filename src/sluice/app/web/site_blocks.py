@@ -6,6 +6,8 @@ that holds them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from sluice.app.web.tile_layers import Coded, coded_numbers, coded_texts
 from sluice.app.web.views import Places, view_of
 from sluice.app.web.withheld import visible
 from sluice.base.store import SiteQuery
+from sluice.store.frames import boxes_of
 
 MOST_POLYGONS = 3000
 """Of a tile."""
@@ -66,7 +69,7 @@ class Block:
         coded: dict[str, Coded],
     ) -> None:
         self.ids, self.areas, self.verdicts, self.places = ids, areas, verdicts, places
-        self.boxes = shapely.bounds(shapes)
+        self.boxes = boxes_of(shapes)
         self.shapes = shapely.transform(shapes, mercator)
         """In shares of the width of the world."""
         self._coded = coded
@@ -101,12 +104,29 @@ class Block:
         }
 
 
-def block_of(service: Service, who: Person, area: str | None, at: Square) -> Block:
+def block_of(
+    service: Service,
+    who: Person,
+    area: str | None,
+    at: Square,
+    among: pd.Index[Any] | None = None,
+) -> Block:
     """Sites that a person may see around a tile of zoom `BLOCK_ZOOM` or more: a block that is kept
-    where it has them all, else the most urgent of the tile."""
+    where it has them all, else the most urgent of the tile.
+
+    Args:
+        service: Whose store they are in.
+        who: The person.
+        area: Of which sites are wanted; None for all.
+        at: The tile.
+        among: Ids of those that are wanted, None for all; others may be in the block, but never in
+            place of them.
+    """
     if who.redacted:
         # All of what they see is kept already.
         table = Places(service, who).shown_that_fit(_query(at, area))
+        if among is not None:
+            table = table[table["site_id"].isin(among)]
         return _of_table(table.iloc[:MOST_POLYGONS])
     z, x, y = at
     up = z - BLOCK_ZOOM
@@ -118,21 +138,35 @@ def block_of(service: Service, who: Person, area: str | None, at: Square) -> Blo
     )
     if len(found.ids) < MOST_POLYGONS:
         return found
-    return _read(service, who, _query(at, area))
+    return _read(service, who, _query(at, area), among)
 
 
 def _query(at: Square, area: str | None = None) -> SiteQuery:
     return SiteQuery(area=area, bbox_lonlat=tile_box(*at, BUFFER), limit=MOST_POLYGONS)
 
 
-def _read(service: Service, who: Person, query: SiteQuery) -> Block:
-    query = visible(query, who)
+def _read(
+    service: Service, who: Person, query: SiteQuery, among: pd.Index[Any] | None = None
+) -> Block:
+    query = visible(query if among is None else replace(query, limit=None), who)
     index = index_if_made(service, who)
     found = None if index is None or index.listed is None else index.listed.find(query)
     if index is not None and found is not None:
-        return _of_index(service, who, index, index.rows_listed[found[0]])
+        rows = index.rows_listed[found[0]]
+        return _of_index(service, who, index, rows[_first(index.ids[rows], among)])
     columns = service.store.site_columns(query, [*_DRAWN, "geometry"])
+    if among is not None:
+        chosen = _first(columns["site_id"], among).tolist()
+        columns = {name: [values[k] for k in chosen] for name, values in columns.items()}
     return _of_columns(columns, shapely.from_wkb(np.array(columns.pop("geometry"), dtype=object)))
+
+
+def _first(ids: Sequence[Any] | npt.NDArray[Any], among: pd.Index[Any] | None) -> Rows:
+    """Where the first ones stand that are wanted, as many as a tile may have."""
+    wanted = np.arange(len(ids))
+    if among is not None:
+        wanted = np.flatnonzero(among.get_indexer(pd.Index(ids)) >= 0)
+    return wanted[:MOST_POLYGONS]
 
 
 def _of_index(service: Service, who: Person, index: SiteIndex, rows: Rows) -> Block:

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from sluice.app.web.boxes import boxes_meet
 from sluice.app.web.site_columns import Positions, numbers_of, words_of
 from sluice.base.store import BBox, SiteQuery
 from sluice.store.columns import BOX
-from sluice.store.database import sides_of
 
 _WORDS = ("area", "status", "level", "legality")
 
@@ -71,15 +71,7 @@ class SiteList:
         """(N,) whose outline's box meets one."""
         if bbox is None:
             return np.ones(len(self.ids), dtype=bool)
-        lon_min, lat_min, lon_max, lat_max = self._boxes.T
-        fits = np.zeros(len(self.ids), dtype=bool)
-        for west, south, east, north in sides_of(bbox):
-            side = lon_min <= east
-            side &= lon_max >= west
-            side &= lat_min <= north
-            side &= lat_max >= south
-            fits |= side
-        return fits
+        return boxes_meet(self._boxes, bbox)
 
 
 def _first(fits: npt.NDArray[np.bool_], count: int) -> Positions:

@@ -34,6 +34,7 @@ from sluice.app.web.upload_reading import (
     receive,
     upload_folder,
 )
+from sluice.app.web.views import bounds_of
 from sluice.base.errors import Conflict, SluiceError
 from sluice.base.places import LayerKind
 from sluice.sites.area import geodesic_areas_ha
@@ -160,10 +161,9 @@ async def add_area(
     await run_sync(add_named_area, service.store, asked.name, geometry)
     service.written()
     hectares = float(geodesic_areas_ha([geometry], "EPSG:4326")[0])
-    west, south, east, north = geometry.bounds
     told = {
         "name": asked.name,
-        "bbox": [west, south, east, north],
+        "bbox": bounds_of(geometry),
         "hectares": round(hectares, 1),
     }
     return json_response(told, 201)

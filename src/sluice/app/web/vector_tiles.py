@@ -27,6 +27,7 @@ from sluice.app.web.tile_encoding import (
     BUFFER,
     EXTENT,
     Floats,
+    mercator,
     point_shapes,
     shapes_of,
     shapes_within,
@@ -219,11 +220,13 @@ def _verdicts(service: Service, who: Person, index: SiteIndex, rows: Positions) 
 
 
 def _outlines(service: Service, who: Person, asked: Drawn, at: Tile) -> bytes:
-    block = block_of(service, who, asked.area, at)
-    rows = block.within(tile_box(*at, BUFFER), asked.area)
-    then: dict[str, Coded] = {}
+    states = None
     if asked.period is not None:
         states = states_in(Places(service, who), read_period(asked.period), asked.area)
+    block = block_of(service, who, asked.area, at, None if states is None else states.index)
+    rows = block.within(tile_box(*at, BUFFER), asked.area)
+    then: dict[str, Coded] = {}
+    if states is not None:
         found = states.index.get_indexer(pd.Index([block.ids[row] for row in rows.tolist()]))
         rows, found = rows[found >= 0], found[found >= 0]
         then = then_columns(states.iloc[found])
@@ -264,9 +267,10 @@ def _layer_tile(service: Service, name: str, at: Tile) -> bytes:
     shapes = features.geometry.to_numpy()
     # What is smaller than a pixel of the screen is not drawn, unless it is a point.
     sides = shapely.bounds(shapes)
-    widest = np.maximum(sides[:, 2] - sides[:, 0], sides[:, 3] - sides[:, 1])
+    # As drawn: away from the equator a degree of latitude takes more than one of longitude.
+    widest = (mercator(sides[:, [2, 1]]) - mercator(sides[:, [0, 3]])).max(axis=1)
     thick = shapely.get_dimensions(shapes) > 0
-    kept = np.flatnonzero(~thick | (widest > 360 * 2.0**-at.z / 512))
+    kept = np.flatnonzero(~thick | (widest > 2.0**-at.z / 512))
     if len(kept) > MOST_POLYGONS:
         kept = np.sort(kept[np.argsort(-widest[kept], kind="stable")[:MOST_POLYGONS]])
     features, shapes = features.iloc[kept], shapes[kept]

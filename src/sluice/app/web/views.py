@@ -32,6 +32,7 @@ from sluice.base.longitudes import box_around
 from sluice.base.places import AlertState, Verdict
 from sluice.base.store import Row, SiteQuery, Store
 from sluice.sites.redaction import REDACTED, may_name_area
+from sluice.store.frames import boxes_of
 
 
 class Places:
@@ -199,7 +200,7 @@ def choose_sites(table: gpd.GeoDataFrame, query: SiteQuery) -> gpd.GeoDataFrame:
     ):
         fits &= _is_at_least(table, name, least)
     if query.bbox_lonlat is not None:
-        fits &= boxes_meet(table.geometry.bounds.to_numpy(), query.bbox_lonlat)
+        fits &= boxes_meet(boxes_of(table.geometry.to_numpy()), query.bbox_lonlat)
     return table[fits]
 
 
