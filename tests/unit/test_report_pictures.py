@@ -1,6 +1,5 @@
 """Pictures in reports: of the image's values, of the whole place, of the same tones."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -101,13 +100,3 @@ def test_a_site_across_180_degrees_is_one_picture(tmp_path):
     chart = next(one for one in _area_report(evidence).blocks if isinstance(one, Chart))
     assert chart.drawing.width == pytest.approx(482)
     write_report(evidence, tmp_path / "area.pdf")
-
-
-def test_what_is_known_of_a_site_of_a_thousand_parts_is_gathered_soon():
-    corners = -56 + np.arange(40) * 0.001
-    pits = MultiPolygon([box(x, y, x + 5e-4, y + 5e-4) for x in corners for y in corners + 50])
-    store = cases.FakeStore(cases.site_table([cases.site_record()], [pits]))
-    began = time.monotonic()
-    reporting.gather_site(store, cases.SITE)
-    # A buffer around all of them at once takes three times as long.
-    assert time.monotonic() - began < 5
