@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -94,6 +95,26 @@ def test_a_reported_mine_is_listed_and_exported_as_a_mine(case: Case, serve: Ser
     assert shapely.equals(label.geometry, FREE)
 
 
+def test_a_report_that_is_sent_again_is_kept_once(case: Case, serve: Serve):
+    clients = serve(case, reports_per_person=2)
+    reviewer = clients("reviewer")
+    for said in (report(), report(name="Kwesi's pit", note="two excavators")):
+        said["label_id"] = str(uuid.uuid4())
+        first = reviewer.post("/api/reported-mines", json=said)
+        again = reviewer.post("/api/reported-mines", json=said)
+        assert (first.status_code, again.status_code) == (201, 201), again.text
+        assert first.json() == again.json()
+    for other in (
+        reviewer.post("/api/reported-mines", json=said | {"note": "three excavators"}),
+        reviewer.post("/api/reported-mines", json=said | {"name": ""}),
+        reviewer.post("/api/reported-mines", json=said | {"outline": geojson(FREE.buffer(1e-4))}),
+        clients("analyst").post("/api/reported-mines", json=said),
+    ):
+        assert (other.status_code, "says something else" in other.text) == (409, True), other.text
+    kept = reviewer.get("/api/reported-mines").json()["reports"]
+    assert [one["note"] for one in kept] == [None, "two excavators"]
+
+
 def test_only_who_reported_a_mine_or_an_admin_takes_it_back(case: Case, serve: Serve):
     clients = serve(case)
     ids = [
@@ -116,6 +137,11 @@ def test_only_who_reported_a_mine_or_an_admin_takes_it_back(case: Case, serve: S
     ("changes", "status", "words"),
     [
         ({"outline": BOW_TIE}, 422, "Self-intersection"),
+        (
+            {"outline": {"type": "Polygon", "coordinates": [[[False, "5"]] * 4]}},
+            422,
+            "valid number",
+        ),
         ({"outline": geojson(shapely.box(-1.9, 5.1, -1.1, 5.9))}, 422, "km²"),
         ({"outline": geojson(WORLD)}, 413, "degrees wide"),
         ({"outline": geojson(shapely.box(-1.52, 5.93, -1.51999, 5.93001))}, 422, "at least 100"),

@@ -176,6 +176,8 @@ export const newId = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
 export interface MineToReport {
+  /** Made up here: sent again with it, as after a lost answer, a report is kept once. */
+  label_id: string;
   area: string;
   outline: GeoJSON.Geometry;
   start: string;

@@ -45,6 +45,7 @@ class ReportForm {
   private readonly list = el("ul", { class: "reports" });
   private readonly stopWatching: () => void;
   private seen: string;
+  private last = { words: "", id: "" };
   private state: SketchState | null = null;
 
   constructor(
@@ -109,8 +110,13 @@ class ReportForm {
     if (!this.check() || !area || !shape) return;
     const [start = "", end = ""] = this.seen === ON_A_DAY ? [this.day.value, this.day.value] : this.seen.split("/");
     this.send.disabled = true;
+    const said = { area: area.name, outline: shape, start, end, name: this.name.value.trim(), note: this.note.value.trim() };
+    const words = JSON.stringify(said);
+    // The same once more, as after a lost answer, is the same report.
+    if (this.last.words !== words) this.last = { words, id: api.newId() };
     try {
-      await api.reportMine({ area: area.name, outline: shape, start, end, name: this.name.value.trim(), note: this.note.value.trim() });
+      await api.reportMine({ ...said, label_id: this.last.id });
+      this.last = { words: "", id: "" };
       await this.reported.load(area.name);
       this.name.value = this.note.value = "";
       this.sent();

@@ -10,12 +10,13 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from sluice.app.following.reviewing import MINE, check_size
-from sluice.base.errors import ConfigError, TooManyLabels
+from sluice.base.errors import ConfigError, Conflict, TooManyLabels
 from sluice.base.places import Label
 from sluice.base.store import Store
 
 SOURCE = "report"
 """Where such labels are from."""
+_SAID = ("area", "class_name", "start", "end", "source", "who", "name", "note")
 
 
 def report_mine(
@@ -28,6 +29,7 @@ def report_mine(
     end: dt.date,
     name: str = "",
     note: str = "",
+    label_id: str | None = None,
     most: int | None = None,
 ) -> Label:
     """Keep a mine that somebody saw, as a label `mine` of these days.
@@ -41,11 +43,13 @@ def report_mine(
         end: Last one.
         name: Of the place.
         note: Anything else.
+        label_id: Given by whoever may send it again where no answer came: it is kept once.
         most: That one person may have reported; None for any number.
 
     Raises:
         ConfigError: No such area, the outline lies outside it, or the days are in the wrong order
             or to come.
+        Conflict: Something else bears this id.
         DataError: The outline is too large or too small for a mine.
         TooManyLabels: The person has reported as many as one may.
     """
@@ -61,7 +65,7 @@ def report_mine(
         raise ConfigError(f"seen until {end}: that day is still to come")
     check_size(outline)
     label = Label(
-        label_id=uuid.uuid4().hex,
+        label_id=label_id or uuid.uuid4().hex,
         area=area,
         class_name=MINE,
         start=start,
@@ -72,6 +76,8 @@ def report_mine(
         name=name.strip() or None,
         note=note.strip() or None,
     )
+    if label_id is not None and _was_sent_before(store, label, outline):
+        return label
     row = gpd.GeoDataFrame([label.model_dump()], geometry=[outline], crs="EPSG:4326")
     try:
         store.add_labels(row, most=most)
@@ -81,6 +87,21 @@ def report_mine(
             "that are done with, or ask whoever runs the service"
         ) from err
     return label
+
+
+def _was_sent_before(store: Store, label: Label, outline: BaseGeometry) -> bool:
+    labels = store.labels()
+    there = labels[labels["label_id"] == label.label_id]
+    if there.empty:
+        return False
+    same = [there[name].iloc[0] == getattr(label, name) for name in _SAID if getattr(label, name)]
+    left_out = [there[name].isna().iloc[0] for name in _SAID if not getattr(label, name)]
+    if all(same + left_out) and shapely.equals(there.geometry.iloc[0], outline):
+        return True
+    raise Conflict(
+        f"report {label.label_id}: is there and says something else; send this one with an id of "
+        "its own"
+    )
 
 
 def reported_mines(store: Store, area: str | None = None) -> gpd.GeoDataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 import geopandas as gpd
 from fastapi import APIRouter, Depends, Path, Query
@@ -42,6 +43,8 @@ class ReportBody(Strict):
     start: Day
     """First day on which it was seen, in an image or on the ground."""
     end: Day
+    label_id: UUID | None = None
+    """That the sender made up: sent again with it, as after a lost answer, it is kept once."""
     name: str = Field(default="", max_length=100)
     note: str = Field(default="", max_length=2000)
 
@@ -81,6 +84,7 @@ def report(
             end=body.end,
             name=body.name,
             note=body.note,
+            label_id=None if body.label_id is None else body.label_id.hex,
             most=service.settings.reports_per_person,
         )
     (row,) = _rows(_report(service, who, made.label_id), who)

@@ -16,7 +16,7 @@ from sluice.base.longitudes import degrees_across
 WIDEST_DEGREES = 45
 """That a drawn shape may span. Beyond a hemisphere its area could be that of what it leaves out."""
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Position = Annotated[list[Number], Field(min_length=2, max_length=3)]
 Ring = Annotated[list[Position], Field(min_length=4)]
 
