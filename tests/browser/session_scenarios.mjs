@@ -31,6 +31,8 @@ async function reviewsWait(tools) {
   await write("half writ");
   await page.waitForSelector('.unsent:has-text("1 verdict not sent yet")');
   await until(page, () => sent.length >= 3, "it is tried again");
+  const ages = sent.map(({ age_s }) => age_s);
+  assert.ok(ages.every((age, at) => age > (ages[at - 1] ?? -1)) && ages[2] > 4, `it counts from when it was given: ${ages}`);
   assert.match(await text(page, ".site h2"), new RegExp(order[1]), "one goes on meanwhile");
   assert.equal(await field.inputValue(), "half writ");
   assert.deepEqual(await graveFaults(tools), []);

@@ -20,6 +20,7 @@ from sluice.app.following.stores import open_store
 from sluice.app.web import access
 from sluice.app.web.access import Person, Role
 from sluice.base.places import Verdict
+from sluice.store.checking import check
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +209,36 @@ def test_a_review_that_is_sent_again_counts_once(tmp_path: Path) -> None:
         assert sent("s-0", review_id=None) == 201
         assert sent("s-0", review_id="0" * 31 + "2") == 201
         assert len(get(client, "/api/sites/s-0")["reviews"]) == 3
+
+
+def test_a_review_that_waited_counts_from_when_it_was_given(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "s.sqlite")
+    with client_of(path) as client:
+
+        def say(verdict: str, note: str, age_s: float) -> int:
+            body = {"verdict": verdict, "note": note, "age_s": age_s}
+            body |= {"reason": "sandbar"} if verdict == "rejected" else {}
+            return client.post("/api/sites/s-0/reviews", json=body).status_code
+
+        def verdict() -> tuple[str, list[str]]:
+            told = get(client, "/api/sites/s-0")
+            notes = [review["note"] for review in told["reviews"]]
+            (site,) = (s for s in get(client, "/api/sites")["sites"] if s["site_id"] == "s-0")
+            return site["verdict"], notes
+
+        assert say("rejected", "of today", 0) == 201
+        # In the field there was no line for two days.
+        assert say("confirmed", "of Monday", 2 * 86_400) == 201
+        assert verdict() == ("rejected", ["of Monday", "of today"])
+        assert say("confirmed", "of a clock that is wrong", 1e300) == 201
+        assert verdict()[0] == "rejected"
+        assert say("confirmed", "of now", 0) == 201
+        assert verdict() == (
+            "confirmed", ["of a clock that is wrong", "of Monday", "of today", "of now"]
+        )  # fmt: skip
+        assert say("confirmed", "of tomorrow", -1) == 422
+    with open_store(str(path)) as store:
+        assert [finding for finding in check(store.db) if finding.wrong] == []
 
 
 def test_what_others_write_shows_within_a_second(tmp_path: Path) -> None:

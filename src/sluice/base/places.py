@@ -290,6 +290,7 @@ class Review(Record):
     """Of a rejection."""
     who: str
     when: dt.datetime
+    """When it was given: of several the latest counts, whenever it came in."""
     note: str = ""
 
 

@@ -161,6 +161,8 @@ export interface Said {
   verdict: string;
   reason: string | null;
   note: string;
+  /** Seconds since it was given: one that waited for a line counts from then. */
+  age_s: number;
   outline?: GeoJSON.Geometry;
 }
 

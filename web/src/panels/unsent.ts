@@ -42,9 +42,9 @@ interface Deeds {
 export function unsentOf(app: App, deeds: Deeds): Outbox {
   const { person, store = null } = app.session;
   const outbox = new Outbox([store ?? "", person?.name ?? ""], store ? shelf() : null, {
-    send: ({ site, review_id, verdict, reason, note, outline }) =>
+    send: ({ site, review_id, verdict, reason, note, outline, given }) =>
       api
-        .review(site, { review_id, verdict, reason, note, ...(outline ? { outline } : {}) }, store)
+        .review(site, { review_id, verdict, reason, note, age_s: age(given), ...(outline ? { outline } : {}) }, store)
         .then((made: Review | null) => {
           // Something on the way that says yes to all has saved nothing.
           if (made?.review_id !== review_id) throw new api.ApiError(api.UNREACHABLE, "unreachable", "no review");
@@ -101,6 +101,9 @@ export function returnedTold({ verdict, reason, why }: Returned): { said: string
   const said = [word("verdict", verdict), reason && word("reason", reason)].filter(Boolean).join(", ");
   return { said, fault: faultOf(new api.ApiError(why.status, why.kind, why.message)) };
 }
+
+/** A clock that was set back meanwhile makes nothing younger than now. */
+const age = (given: number): number => Math.max(0, Date.now() - given) / 1000;
 
 function shelf(): Storage | null {
   try {

@@ -75,6 +75,7 @@ def add_review(
     note: str = "",
     outline: BaseGeometry | None = None,
     review_id: str | None = None,
+    age: dt.timedelta = dt.timedelta(0),
 ) -> Review:
     """Add a verdict on a site; of one that was merged it goes to the site that goes on.
 
@@ -88,6 +89,7 @@ def add_review(
         outline: What the person drew around it, in longitude and latitude: kept as a label of the
             last period in which the site was detected.
         review_id: Given by whoever may send it again where no answer came: it counts once.
+        age: How long ago it was given: what others said since then counts in place of it.
 
     Raises:
         Conflict: Something else was said, or drawn, by this id.
@@ -111,7 +113,7 @@ def add_review(
         verdict=verdict,
         reason=reason,
         who=_name(who),
-        when=dt.datetime.now(dt.UTC),
+        when=dt.datetime.now(dt.UTC) - age,
         note=note,
     )
     try:

@@ -235,6 +235,8 @@ class ReviewBody(Strict):
     """What a rejected site is instead."""
     review_id: UUID | None = None
     """That the sender made up: sent again with it, as after a lost answer, a review counts once."""
+    age_s: float = Field(default=0, ge=0, allow_inf_nan=False)
+    """Seconds since it was given: one that waited for a line counts from then."""
     note: str = Field(default="", max_length=2000)
 
     @model_validator(mode="after")

@@ -33,6 +33,9 @@ from sluice.sites.area import geodesic_areas_ha
 from sluice.sites.coordinates import decimal_degrees, degrees_minutes_seconds, mgrs_references
 from sluice.sites.looks import cover_changes
 
+_OLDEST_REVIEW_S = 366 * 86_400.0
+"""What was given earlier counts from then: a clock may say anything."""
+
 router = APIRouter(prefix="/api", responses=DOCUMENTED)
 
 Asks = Annotated[Person, Depends(person)]
@@ -264,7 +267,7 @@ def review(
     body: OutlinedReview,
     _: Annotated[Nothing, Query()],
 ) -> Response:
-    """Add a verdict on a site; the last one counts.
+    """Add a verdict on a site; the one that was given last counts.
 
     An outline that was drawn along with it becomes a label of the last period in which the site was
     detected.
@@ -285,6 +288,7 @@ def review(
             note=body.note,
             outline=drawn,
             review_id=None if body.review_id is None else body.review_id.hex,
+            age=dt.timedelta(seconds=min(body.age_s, _OLDEST_REVIEW_S)),
         )
     return json_response(made.model_dump(mode="json"), 201)
 
