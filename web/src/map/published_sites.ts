@@ -92,7 +92,7 @@ export class PublishedSites {
     const known = ["case", ["==", STATUS, ""], 0] as const;
     this.gl.addLayer(
       { id: "sites-fill", type: "fill", ...from, paint: { "fill-color": colourOf(STATUS as never), "fill-opacity": [...known, 0.14] as never } },
-      "slot-labels",
+      "chosen-ground",
     );
     this.gl.addLayer(
       {
@@ -101,7 +101,7 @@ export class PublishedSites {
         ...from,
         paint: { "line-color": colourOf(STATUS as never), "line-width": 1.6, "line-opacity": [...known, 1] as never },
       },
-      "slot-labels",
+      "chosen-ground",
     );
     this.paint();
   }

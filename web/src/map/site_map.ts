@@ -164,7 +164,7 @@ export class SiteMap {
       promoteId: "id",
     });
     for (const layer of SITE_LAYERS) {
-      this.gl.addLayer(layer, layer.type === "symbol" ? "chosen-ring" : "slot-labels");
+      this.gl.addLayer(layer, layer.type === "symbol" ? "chosen-ring" : "chosen-ground");
     }
   }
 

@@ -2,6 +2,8 @@
 
 import type { ExpressionSpecification, FilterSpecification, LayerSpecification, StyleSpecification } from "maplibre-gl";
 
+import { OUTLINES } from "./symbols";
+
 export const LATEST = "9999-12-31";
 
 export const emptyCollection = (): GeoJSON.FeatureCollection => ({
@@ -129,7 +131,7 @@ export function baseStyle(): StyleSpecification {
         type: "line",
         source: "chosen",
         filter: ["!=", ["geometry-type"], "Point"],
-        paint: { "line-color": "#10343c", "line-width": 1.6, "line-dasharray": [2, 2] },
+        paint: { "line-color": OUTLINES.ground, "line-width": 1.6, "line-dasharray": [2, 2] },
       },
       {
         id: "outline-case",
@@ -143,7 +145,7 @@ export function baseStyle(): StyleSpecification {
         source: "outlines",
         paint: {
           // What somebody drew stands out from what was detected.
-          "line-color": ["case", ["==", ["get", "drawn"], true], "#00857c", "#f0a202"],
+          "line-color": ["case", ["==", ["get", "drawn"], true], OUTLINES.drawn, OUTLINES.detected],
           "line-width": 2.6,
         },
       },

@@ -29,6 +29,28 @@ const BADGES: Record<Verdict, { path: string; colour: string }> = {
 };
 const VERDICTS: readonly (Verdict | "none")[] = ["none", "confirmed", "rejected", "unsure"];
 
+/** Lines around the chosen site: what was detected in a period, ever, and what somebody drew. */
+export const OUTLINES = { detected: "#f0a202", ground: "#10343c", drawn: "#00857c" } as const;
+
+/** A piece of such a line, for the legend. */
+export function outlineSample(kind: keyof typeof OUTLINES): SVGSVGElement {
+  const ground = kind === "ground";
+  return svg(
+    "svg",
+    { viewBox: "0 0 18 18", width: 18, height: 18, class: "mark", "aria-hidden": "true" },
+    svg("rect", {
+      x: 2,
+      y: 4,
+      width: 14,
+      height: 10,
+      fill: "none",
+      stroke: OUTLINES[kind],
+      "stroke-width": ground ? 1.6 : 2.6,
+      "stroke-dasharray": ground ? "3 3" : "none",
+    }),
+  );
+}
+
 /** The mark of a status, for the page. */
 export function mark(status: Status, verdict: Verdict | null = null, size = 20): SVGSVGElement {
   const { path, colour, hollow } = MARKS[status];

@@ -8,7 +8,7 @@ import { STATUSES, type Verdict } from "../base/types";
 import { capital, percent, t, word } from "../base/words";
 import { layerLook, layerName, swatch } from "../map/layer_styles";
 import { RAMP, UNSEEN, cssOf } from "../map/ramp";
-import { mark } from "../map/symbols";
+import { type OUTLINES, mark, outlineSample } from "../map/symbols";
 
 export const IMAGE_OPACITY = 1;
 export const PROBABILITY_OPACITY = 0;
@@ -51,6 +51,7 @@ export class Legend {
         el("p", { class: "hint" }, t("legend_size")),
         el("h3", {}, t("legend_verdicts")),
         verdicts,
+        !app.session.withheld_m && outlines(),
         !isPublished && el("h3", {}, t("legend_layers")),
         !isPublished && this.layers,
       ),
@@ -105,6 +106,23 @@ export class Legend {
     });
     return el("div", { class: "layer" }, el("label", { class: "check" }, box, sample, el("span", {}, label)), amount);
   }
+}
+
+/** What the lines around the chosen site are. */
+function outlines(): HTMLElement {
+  const rows: [string, keyof typeof OUTLINES][] = [
+    [t("outline_of_period"), "detected"],
+    [t("ever_detected"), "ground"],
+  ];
+  if (!isPublished) rows.push([t("outline_by_person"), "drawn"]);
+  const list = rows.map(([label, kind]) => el("li", {}, outlineSample(kind), label));
+  return el(
+    "div",
+    { class: "of-chosen" },
+    el("h3", {}, t("legend_chosen")),
+    el("ul", { class: "statuses" }, ...list),
+    el("p", { class: "hint" }, t("outline_means")),
+  );
 }
 
 /** What the colours of probabilities mean; below the first one nothing is drawn. */
