@@ -100,6 +100,10 @@ async function reportByKeyboard(tools) {
   await page.locator(".tool-report").focus();
   await page.keyboard.press("Enter");
   await page.waitForSelector(".drawing-panel.report-mine");
+  // There is room to draw: the legend folds, and the slider stands beside the panel.
+  assert.equal(await page.locator(".legend").evaluate((legend) => legend.open), false);
+  const [slider, panel] = await Promise.all([".slider", ".drawing-panel"].map((one) => page.locator(one).boundingBox()));
+  assert.ok(slider.x + slider.width <= panel.x, "the slider lies under the panel");
   const corner = page.getByRole("button", { name: "Corner at the cross" });
   await corner.focus();
   for (const key of ["ArrowRight", "ArrowDown", "ArrowLeft", null]) {
@@ -136,6 +140,7 @@ async function reportByKeyboard(tools) {
   await page.keyboard.press("Escape");
   await page.keyboard.press("Escape");
   await page.waitForSelector(".drawing-panel", { state: "detached" });
+  assert.equal(await page.locator(".legend").evaluate((legend) => legend.open), true, "unfolded again");
   const corners = reports[0].geometry.coordinates[0].slice(1);
   const centre = corners.reduce(([x, y], [a, b]) => [x + a / corners.length, y + b / corners.length], [0, 0]);
   await press(page, centre);

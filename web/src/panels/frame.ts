@@ -201,6 +201,7 @@ export class Frame {
       const ended = (): void => {
         this.drawing = null;
         this.root.classList.remove("draws");
+        this.foldLegend();
         for (const tool of this.workTools.values()) tool.setAttribute("aria-pressed", "false");
         app.map.gl.resize();
         this.workTools.get(work)?.focus({ preventScroll: true });
@@ -216,6 +217,7 @@ export class Frame {
               ? draw.startRedrawing(app, app.detail, this.site.review, stage, ended)
               : draw.startDrawing(app, stage, ended);
       this.drawing = { work, stop };
+      this.foldLegend();
       this.workTools.get(work)?.setAttribute("aria-pressed", "true");
     } catch (error) {
       tellFault(error);
@@ -278,16 +280,22 @@ export class Frame {
   showSite(there: boolean): void {
     this.root.classList.toggle("with-site", there);
     if (!there) this.site.root.hidden = true;
-    // Beside a site's panel a small map has no room for the legend.
+    this.foldLegend();
+    this.app.map.gl.resize();
+  }
+
+  /** Beside the panel of a site, or that of what is drawn, a small map has no room for the legend. */
+  private foldLegend(): void {
     const { root } = this.legend;
-    if (there && root.open && this.stage.clientWidth < NARROW) {
+    const panel = this.stage.querySelector<HTMLElement>(".drawing-panel")?.offsetWidth ?? 0;
+    const beside = panel > 0 || this.root.classList.contains("with-site");
+    if (beside && root.open && this.stage.clientWidth - panel < NARROW) {
       root.open = false;
       this.legendFolded = true;
-    } else if (!there && this.legendFolded) {
+    } else if (!beside && this.legendFolded) {
       root.open = true;
       this.legendFolded = false;
     }
-    this.app.map.gl.resize();
   }
 
   /** What the panels on the map cover of it. */
