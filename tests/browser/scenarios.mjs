@@ -83,6 +83,9 @@ async function site(tools) {
   await page.waitForSelector(`.site h2:has-text("${id}")`);
   const told = await ask(`/api/sites/${id}`);
   assert.equal(await page.locator(".chart .period").count(), told.periods.length);
+  // An image of a quarter tells no day on which a mine began or was last there.
+  const since = page.locator(".facts dt", { hasText: /^(Since when|Last detected|Last seen clearly)$/ }).locator("xpath=following-sibling::dd[1]");
+  for (const words of await since.allInnerTexts()) assert.match(words, /(^|since |Began in )[A-Z][a-z]{2} – [A-Z][a-z]{2} \d{4}/);
   assert.ok((await hash()).includes(`site=${id}`));
   assert.deepEqual(await graveFaults(tools), []);
   // A bar of the chart shows that period.
@@ -106,6 +109,30 @@ async function site(tools) {
   await page.waitForSelector(".site", { state: "hidden" });
   assert.ok(!(await hash()).includes("site="));
   return { site: id };
+}
+
+/** A site through which a river flows: its points of priority are explained. */
+async function onTheRiver(tools) {
+  const { page, open } = tools;
+  await page.route(/\/api\/sites\/s-[^/]+$/, async (route) => {
+    const answer = await route.fetch();
+    const told = await answer.json();
+    Object.assign(told.site.context, { river_m: 0, river_name: "Rio Claro", in_protected: true, protected_m: 0 });
+    await route.fulfill({ json: told });
+  });
+  await open();
+  await page.locator("#list-alerts .row").first().click();
+  await page.waitForSelector(".site h2");
+  const rows = await page.locator(".site .facts dt").evaluateAll((all) => all.map((one) => `${one.textContent}: ${one.nextSibling.textContent}`));
+  assert.ok(rows.some((row) => /^Distance: river: 0\s*m · Rio Claro$/.test(row)), rows.join("\n"));
+  assert.ok(!rows.some((row) => /^Distance: protected/.test(row)), "told already: it lies inside");
+  // What the lines around it mean is in the legend, while a site is chosen.
+  await page.locator(".legend summary").click();
+  assert.match(await text(page, ".legend"), /Detected in the period[^]*All ground ever detected/);
+  await page.keyboard.press("Escape");
+  await page.waitForSelector(".site", { state: "hidden" });
+  assert.equal(await page.locator(".of-chosen").isVisible(), false);
+  return {};
 }
 
 async function reviewByKeyboard(tools) {
@@ -207,6 +234,10 @@ async function phone(tools) {
   await fitsTheWindow(page);
   assert.deepEqual(await graveFaults(tools), []);
   await tools.picture("phone");
+  await page.locator(".legend summary").tap();
+  const [legend, slider] = await Promise.all([".legend", ".slider"].map((one) => page.locator(one).boundingBox()));
+  assert.ok(legend.y + legend.height <= slider.y, "the slider hides layers of the legend");
+  await page.locator(".legend summary").tap();
   await page.locator("#list-alerts .row").first().tap();
   await page.waitForSelector(".site h2");
   const heights = await page.locator(".verdict").evaluateAll((all) => all.map((one) => one.getBoundingClientRect()));
@@ -435,6 +466,7 @@ export const scenarios = {
   firstScreen,
   slider,
   site,
+  onTheRiver,
   reviewByKeyboard,
   reviewPages,
   phone,

@@ -33,6 +33,10 @@ def test_a_site_is_told_and_its_link_reopens_it(browse) -> None:
     browse("site")
 
 
+def test_a_river_through_a_site_is_told(browse) -> None:
+    browse("onTheRiver")
+
+
 def test_a_site_is_reviewed_by_keyboard(browse, store) -> None:
     found = browse("reviewByKeyboard")
     opened = open_store(store)

@@ -4,7 +4,7 @@ import * as api from "./base/api";
 import { announce, el, replace } from "./base/dom";
 import type { Outbox } from "./base/outbox";
 import { go, look } from "./base/state";
-import type { Area, Elevation, LayerInfo, Period, Run, Session, SiteDetail, Verdict } from "./base/types";
+import type { Area, Elevation, LayerInfo, Period, Run, Session, Site, SiteDetail, Verdict } from "./base/types";
 import { language, t, word } from "./base/words";
 import type { SiteMap } from "./map/site_map";
 
@@ -71,6 +71,12 @@ export function runWith(
         other.end.localeCompare(one.end) || Number(one.sensor === "s1") - Number(other.sensor === "s1"),
     );
   return fit[0] ?? null;
+}
+
+/** Periods that a site may have been seen in: those of its area, or where that is not told, of all. */
+export function periodsOfSite(app: App, site: Site): Period[] {
+  const own = app.areas.find((one) => one.name === site.area);
+  return own ? own.periods : app.areas.flatMap((one) => one.periods);
 }
 
 /** Past ones first, without doubles of several sensors. */

@@ -1,7 +1,7 @@
 // Texts of the one message catalogue, and numbers and dates as the language writes them.
 
 import * as api from "./api";
-import type { Said } from "./types";
+import type { Period, Said } from "./types";
 
 type Entry = string | Record<string, string>;
 export type Values = Record<string, string | number>;
@@ -112,18 +112,32 @@ export function moment(iso: string): string {
   );
 }
 
-/** From one day to another, short: whole months without their days. */
+/** From one day to another, short: whole years without their months, whole months without their days. */
 export function period(start: string, end: string): string {
   const first = day(start);
   const last = day(end);
   const next = new Date(last.getTime() + 86_400_000);
-  const whole = first.getUTCDate() === 1 && next.getUTCDate() === 1;
+  const months = first.getUTCDate() === 1 && next.getUTCDate() === 1;
+  const years = months && first.getUTCMonth() === 0 && next.getUTCMonth() === 0;
   return new Intl.DateTimeFormat(locale, {
     year: "numeric",
-    month: "short",
     timeZone: "UTC",
-    ...(whole ? {} : { day: "numeric" }),
+    ...(years ? {} : { month: "short" }),
+    ...(months ? {} : { day: "numeric" }),
   }).formatRange(first, last);
+}
+
+/**
+ * The period that begins or ends on a day: of an image of many dates nobody knows the day itself.
+ *
+ * @param known Those that there are; of several the longest holds, and without any the day is told.
+ */
+export function periodWith(edge: "start" | "end", iso: string, known: readonly Period[]): string {
+  const fit = known.filter((one) => one[edge] === iso.slice(0, 10));
+  if (!fit.length) return date(iso);
+  const [first] = fit.map((one) => one.start).sort();
+  const last = fit.map((one) => one.end).sort().at(-1);
+  return period(first!, last!);
 }
 
 const UNITS: Record<string, (value: string | number) => string> = {

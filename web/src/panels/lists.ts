@@ -1,11 +1,11 @@
 // The lists beside the map: alerts by priority, and all sites, both with filters.
 
-import { type App, type Queued, currentArea, tellFault } from "../app";
+import { type App, type Queued, currentArea, periodsOfSite, tellFault } from "../app";
 import * as api from "../base/api";
 import { add, button, el, replace } from "../base/dom";
 import { go, look } from "../base/state";
-import { LEVELS, STATUSES, type Alert, type Level, type Site, type Status, type Verdict } from "../base/types";
-import { areaOf, capital, date, hectares, metres, number, percent, t, text, word } from "../base/words";
+import { LEVELS, STATUSES, type Alert, type Level, type Period, type Site, type Status, type Verdict } from "../base/types";
+import { areaOf, capital, date, hectares, metres, number, percent, periodWith, t, text, word } from "../base/words";
 import { mark } from "../map/symbols";
 import { isTold } from "./site_facts";
 
@@ -50,7 +50,7 @@ const fromAlert = (alert: Alert): Item => ({
   priority: alert.priority ?? null,
 });
 
-const fromSite = (site: Site): Item => ({
+const fromSite = (site: Site, known: readonly Period[]): Item => ({
   id: site.site_id,
   site_id: site.site_id,
   status: site.status,
@@ -58,7 +58,7 @@ const fromSite = (site: Site): Item => ({
   title: capital(word("status", site.status)),
   figures: [
     areaOf(site) || t("no_area"),
-    t("since", { date: date(site.first_seen) }),
+    t("since", { period: periodWith("start", site.first_seen, known) }),
   ],
   level: site.level,
   priority: site.priority ?? null,
@@ -197,7 +197,7 @@ export class SiteList {
       return { items: alerts.map(fromAlert), total };
     }
     const { sites, total } = await api.sites({ ...query, status });
-    return { items: sites.map(fromSite), total };
+    return { items: sites.map((site) => fromSite(site, periodsOfSite(this.app, site))), total };
   }
 
   private shown(): Item[] {

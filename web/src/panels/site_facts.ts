@@ -1,7 +1,7 @@
 // What is known of a site: figures, evidence, surroundings, images.
 
 import { el, svg, type Attributes } from "../base/dom";
-import type { Look, Scene, Site, SiteDetail } from "../base/types";
+import type { Look, Period, Scene, Site, SiteDetail } from "../base/types";
 import {
   areaOf,
   capital,
@@ -11,6 +11,7 @@ import {
   number,
   percent,
   period as periodWords,
+  periodWith,
   sentences,
   t,
   text,
@@ -50,14 +51,16 @@ export function areaWithInterval(site: Site): string {
   });
 }
 
-export function mainFigures(site: Site): HTMLElement {
-  const began = t(site.known_before ? "began" : "may_be_older", { date: date(site.first_seen) });
+/** @param known Periods that there are. */
+export function mainFigures(site: Site, known: readonly Period[]): HTMLElement {
+  const first = periodWith("start", site.first_seen, known);
+  const began = t(site.known_before ? "began" : "may_be_older", { period: first });
   const rows: (Row | false)[] = [
     [t("area"), areaWithInterval(site)],
     isTold(site.posterior) && [t("probability"), percent(site.posterior)],
     [t("since_when"), began],
-    [t("last_seen"), date(site.last_seen)],
-    isTold(site.last_observed) && [t("last_observed"), date(site.last_observed)],
+    [t("last_seen"), periodWith("end", site.last_seen, known)],
+    isTold(site.last_observed) && [t("last_observed"), periodWith("end", site.last_observed, known)],
     isTold(site.cumulative_ha) && [t("ever_detected"), hectares(site.cumulative_ha)],
   ];
   return facts(rows.filter((row) => row !== false));
@@ -158,7 +161,8 @@ export function surroundings(context: Record<string, unknown>): Row[] {
   }
   for (const stem of NEAR) {
     const distance = context[`${stem}_m`];
-    if (typeof distance !== "number" || distance === 0) continue;
+    // Told above, where the site lies inside; at 0 m of what nothing lies inside of, a river, it is told here.
+    if (typeof distance !== "number" || context[FLAG[stem] ?? `in_${stem}`] === true) continue;
     const name = context[`${stem}_name`];
     rows.push([
       capital(text("context.distance", { what: word("layer", stem) })),

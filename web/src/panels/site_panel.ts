@@ -1,6 +1,6 @@
 // Everything about one site, and the way to the next.
 
-import { type App, currentArea, mayCompare, neighbour, siteDetail, tell, tellFault, walkOn } from "../app";
+import { type App, currentArea, mayCompare, neighbour, periodsOfSite, siteDetail, tell, tellFault, walkOn } from "../app";
 import { address, ApiError, EVERYWHERE, isPublished } from "../base/api";
 import { button, el, icon, iconButton, replace } from "../base/dom";
 import { go, link, look } from "../base/state";
@@ -102,7 +102,7 @@ export class SitePanel {
       this.body,
       this.heading(detail),
       el("p", { class: "lead" }, text("common.lead")),
-      mainFigures(site),
+      mainFigures(site, [...detail.periods, ...periodsOfSite(this.app, site)]),
       el("p", { class: "why" }, sentences(site.status_rule)),
       el("h3", {}, text("history.heading")),
       historyChart(detail.periods, chosen, (period) =>
