@@ -315,6 +315,9 @@ async function withheldPlaces(tools) {
   assert.match(await text(page, "#list-alerts"), /cell of a fixed grid of 5(\.0)?\s*km/);
   assert.ok((await marks()).length > 0, "the cells lie on the part of the map that is shown");
   assert.equal(await page.locator(".slider").isVisible(), true, "periods of what has no name");
+  const details = await Promise.all(sites.map((one) => here(`/api/sites/${one.site_id}`)));
+  const known = new Set(details.flatMap(({ periods }) => periods.map((one) => `${one.start}/${one.end}`)));
+  assert.equal(Number(await page.locator("#period").getAttribute("max")), known.size, "one step for each of their periods");
   const offered = await page.locator(".area-place option").allInnerTexts();
   const shown = offered.length ? offered[0] : await text(page, ".area-name");
   assert.equal(shown, "All places");
