@@ -5,7 +5,7 @@ import * as api from "../base/api";
 import { button, el, replace } from "../base/dom";
 import { look } from "../base/state";
 import type { Statistic } from "../base/types";
-import { number, period as periodWords, t } from "../base/words";
+import { capital, number, period as periodWords, t } from "../base/words";
 import { downloadLink, downloadsTold } from "./downloads";
 
 type By = "district" | "protected";
@@ -78,7 +78,7 @@ export class Statistics {
         return el(
           "tr",
           {},
-          el("th", { scope: "row" }, sum.name || t("elsewhere"), bar),
+          el("th", { scope: "row" }, sum.name || capital(t("elsewhere")), bar),
           el("td", {}, number(sum.sites)),
           el("td", {}, number(sum.hectares, 1)),
           el("td", {}, number(sum.new_hectares, 1)),

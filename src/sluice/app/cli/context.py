@@ -89,7 +89,7 @@ def add(
             lies = where_it_lies(read.features)
             typer.echo(f"{done} {name}: {_facts(read.layer)}, within {lies}.")
             for note in notes:
-                typer.echo(f"Note: {note}.")
+                typer.echo(f"Note: {note}" + ("" if note.endswith("?") else "."))
         near = areas_near(opened, [read.features, *was], buffer_m=read.layer.buffer_m)
         applied = _apply(opened, near, later=later, quiet=json)
     if json:
