@@ -46,6 +46,20 @@ export async function until(page, is, what) {
   }
 }
 
+/** How many colours a part of the screen has, as people see it. */
+export async function coloursSeen(page, clip) {
+  // Of the whole screen: a picture of a part is drawn anew.
+  const picture = (await page.screenshot()).toString("base64");
+  const of = async ([encoded, { x, y, width, height }]) => {
+    const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
+    const image = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
+    const pen = new OffscreenCanvas(innerWidth, innerHeight).getContext("2d");
+    pen.drawImage(image, 0, 0, innerWidth, innerHeight);
+    return new Set(new Uint32Array(pen.getImageData(x, y, width, height).data.buffer)).size;
+  };
+  return page.evaluate(of, [picture, clip]);
+}
+
 /** The polygon that terra-draw holds, as the map's source has it. */
 export const drawnRings = (page) =>
   page.evaluate(async () => {

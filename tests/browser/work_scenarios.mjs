@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { drag, drawnRings, look, press, send, until } from "./drawing.mjs";
+import { coloursSeen, drag, drawnRings, look, press, send, until } from "./drawing.mjs";
 import { fitsTheWindow } from "./scenarios.mjs";
 
 async function redraw(tools) {
@@ -193,6 +193,10 @@ async function workOnPhone(tools) {
   await page.waitForSelector(".corner-pad");
   await settled();
   await tools.picture("phone-report");
+  const stage = await page.locator(".stage").boundingBox();
+  const panel = await page.locator(".drawing-panel").boundingBox();
+  const left = { x: 10, y: stage.y + 10, width: stage.width - 60, height: panel.y - stage.y - 20 };
+  assert.ok((await coloursSeen(page, left)) > 20, "the map is seen above the panel");
   await fitsTheWindow(page);
   const small = await page
     .locator(".drawing-panel button")
